@@ -1,0 +1,157 @@
+//! Activities: one thing that somebody or a schedule asked for. Queue entry, history line and audit record at once.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::environment::words;
+use super::ids::{ActivityId, EnvironmentId, ProjectId, UserId};
+use super::time::Timestamp;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    pub id: ActivityId,
+    pub project: ProjectId,
+    pub environment: EnvironmentId,
+    pub kind: ActivityKind,
+    pub state: ActivityState,
+    pub result: Option<ActivityResult>,
+    /// Why it failed or was refused, for people, with what to do next.
+    pub failure: Option<String>,
+    pub initiator: Initiator,
+    /// Per mille of the work done: bytes read of bytes known (R19).
+    pub progress: u16,
+    pub payload: Payload,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    /// Position in the instance's feed: grows with every activity.
+    pub seq: i64,
+}
+
+impl Activity {
+    /// Whole percent, rounded down: 100 only when all is done.
+    pub fn percent(&self) -> u16 {
+        self.progress / 10
+    }
+}
+
+/// U's activity types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ActivityKind {
+    #[serde(rename = "environment.backup")]
+    Backup,
+    #[serde(rename = "environment.restore")]
+    Restore,
+    #[serde(rename = "environment.backup.delete")]
+    BackupDelete,
+}
+
+impl ActivityKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "environment.backup",
+            Self::Restore => "environment.restore",
+            Self::BackupDelete => "environment.backup.delete",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityState {
+    Pending,
+    InProgress,
+    Complete,
+    Cancelled,
+}
+
+impl ActivityState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Complete => "complete",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Complete | Self::Cancelled)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivityResult {
+    Success,
+    Failure,
+}
+
+impl ActivityResult {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete]);
+words!(
+    ActivityState,
+    "an activity state (pending, in_progress, complete, cancelled)",
+    [Self::Pending, Self::InProgress, Self::Complete, Self::Cancelled]
+);
+words!(ActivityResult, "an activity result (success, failure)", [Self::Success, Self::Failure]);
+
+/// Who asked, and with what authority: asked again when the job starts (R1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initiator {
+    /// `None`: the system itself.
+    pub user: Option<UserId>,
+    /// As shown in the feed: an e-mail address, or "Stillpoint".
+    pub name: String,
+    /// `session`, `token:<name>`, `system`.
+    pub authority: String,
+}
+
+/// What a job works from: written when it is asked for. The version lets a newer worker read older entries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Payload {
+    TakeSnapshot(TakeSnapshot),
+    RestoreSnapshot(RestoreSnapshot),
+}
+
+impl Payload {
+    pub const VERSION: i64 = 1;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeSnapshot {
+    pub snapshot: super::SnapshotName,
+    pub mode: SnapshotMode,
+    pub origin: super::snapshot::Origin,
+    pub note: Option<String>,
+}
+
+/// R16: with the snapshot hold, or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnapshotMode {
+    #[default]
+    Consistent,
+    Live,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreSnapshot {
+    pub snapshot: super::SnapshotName,
+    /// Name that the safety snapshot will have (R22).
+    pub safety: super::SnapshotName,
+    /// Hash of the plan that was confirmed (R25); `None` from doors that confirm nothing in particular.
+    pub plan_hash: Option<String>,
+}

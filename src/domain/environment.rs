@@ -1,0 +1,161 @@
+//! Projects, environments, and what an environment consists of.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
+use super::time::Timestamp;
+
+/// A site or shop under one plan, in one region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    pub id: ProjectId,
+    pub title: String,
+    pub region: RegionId,
+    pub plan: PlanId,
+    pub created_at: Timestamp,
+}
+
+/// A branch of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    pub id: EnvironmentId,
+    pub project: ProjectId,
+    pub name: EnvironmentName,
+    pub title: String,
+    pub parent: Option<EnvironmentName>,
+    pub kind: EnvironmentKind,
+    pub status: EnvironmentStatus,
+    /// Marked live: real visitors use it. The project's *store is live* when its production environment is.
+    pub live: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// U's `type`. S0's "integration" is `development`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentKind {
+    Production,
+    Staging,
+    Development,
+}
+
+impl EnvironmentKind {
+    pub const ALL: [Self; 3] = [Self::Production, Self::Staging, Self::Development];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Staging => "staging",
+            Self::Development => "development",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EnvironmentStatus {
+    Active,
+    Inactive,
+}
+
+impl EnvironmentStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// A word that is not one of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not {expected}")]
+pub struct UnknownWord {
+    pub found: String,
+    pub expected: &'static str,
+}
+
+macro_rules! words {
+    ($type:ty, $expected:literal, [$($value:expr),+ $(,)?]) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl FromStr for $type {
+            type Err = $crate::domain::environment::UnknownWord;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                [$($value),+].into_iter().find(|value| value.as_str() == text).ok_or_else(|| {
+                    $crate::domain::environment::UnknownWord { found: text.to_owned(), expected: $expected }
+                })
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(
+    EnvironmentKind,
+    "an environment type (production, staging, development)",
+    [Self::Production, Self::Staging, Self::Development]
+);
+words!(EnvironmentStatus, "an environment status (active, inactive)", [Self::Active, Self::Inactive]);
+
+/// A service of an environment, as declared. What reaches it (a path, an address with a password) is sealed at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    pub name: ServiceName,
+    #[serde(flatten)]
+    pub connection: ServiceConnection,
+}
+
+/// How to reach a service; one variant a driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ServiceConnection {
+    /// A SQLite database file; absolute path.
+    Sqlite { path: String },
+}
+
+impl ServiceConnection {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+        }
+    }
+}
+
+/// A directory that holds files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    pub name: MountName,
+    /// Absolute path of the directory.
+    pub path: String,
+    /// Paths under it that are left out, relative, e.g. `cache`. What they hold is not in the snapshot (R15).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+}
+
+/// A host name that the gateway serves for the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteSpec {
+    /// Without port, lower case, e.g. `main.demo.localhost`.
+    pub host: String,
+    /// Where requests go: `http://127.0.0.1:8081`.
+    pub upstream: String,
+}
+
+/// All that an environment consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Composition {
+    #[serde(default)]
+    pub services: Vec<ServiceSpec>,
+    #[serde(default)]
+    pub mounts: Vec<MountSpec>,
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+}

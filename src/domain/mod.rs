@@ -1,0 +1,19 @@
+//! The words of the system and its rules, as values and pure functions.
+//!
+//! **Invariant:** no async, no I/O, no clock, and no other room: `now` and the facts come in, a verdict with a reason
+//! that a person can read comes out. Builds for wasm too.
+
+pub mod activity;
+pub mod bytes;
+pub mod environment;
+pub mod ids;
+pub mod manifest;
+pub mod policy;
+pub mod secret;
+pub mod snapshot;
+pub mod time;
+
+pub use bytes::Bytes;
+pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserId};
+pub use secret::Secret;
+pub use time::Timestamp;
