@@ -1,1 +1,15 @@
-//! (room)
+//! Who is asking, and the proof that they may.
+//!
+//! **Invariant:** [`Authorized`] is minted here and nowhere else, after the role was loaded and the pure rule asked. It
+//! says *whom* and *on what*: an operation takes its environment from the proof, never from the request.
+
+mod actor;
+mod gatekeeper;
+mod proof;
+
+pub use actor::{Actor, Authority};
+pub use gatekeeper::Denied;
+pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing};
+pub use proof::{
+    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, RestoreSnapshot, ViewHistory, ViewProject,
+};

@@ -81,12 +81,12 @@ pub struct UnknownWord {
 
 macro_rules! words {
     ($type:ty, $expected:literal, [$($value:expr),+ $(,)?]) => {
-        impl fmt::Display for $type {
+        impl ::std::fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.as_str())
             }
         }
-        impl FromStr for $type {
+        impl ::std::str::FromStr for $type {
             type Err = $crate::domain::environment::UnknownWord;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 [$($value),+].into_iter().find(|value| value.as_str() == text).ok_or_else(|| {

@@ -9,11 +9,14 @@ pub mod environment;
 pub mod ids;
 pub mod manifest;
 pub mod policy;
+pub mod problem;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
+pub mod view;
 
 pub use bytes::Bytes;
 pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserId};
+pub use problem::Problem;
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -1,1 +1,33 @@
-//! Who may, and why not.
+//! Who may, what a plan allows, and why not: asked by the page that greys out a button, by the operation that refuses,
+//! and again by the worker when the job starts (R1, R7).
+
+pub mod acts;
+pub mod plans;
+
+use serde::{Deserialize, Serialize};
+
+pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
+pub use plans::Plan;
+
+/// A rule's answer.
+pub type Verdict = Result<(), Refusal>;
+
+/// Why something is not available, and what is instead (R7). Both are sentences for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{reason}{}", instead.as_ref().map(|text| format!(" {text}")).unwrap_or_default())]
+pub struct Refusal {
+    pub reason: String,
+    pub instead: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), instead: None }
+    }
+
+    #[must_use]
+    pub fn instead(mut self, text: impl Into<String>) -> Self {
+        self.instead = Some(text.into());
+        self
+    }
+}

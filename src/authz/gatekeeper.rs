@@ -1,0 +1,95 @@
+//! Loads the role, asks the rule, mints the proof.
+
+use super::actor::Actor;
+use super::proof::{Authorized, OnEnvironment, OnProject, Permission};
+use crate::domain::environment::{Environment, Project};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::policy::acts::{Access, Subject};
+use crate::domain::policy::{Refusal, Standing};
+use crate::store::{self, Db, activities, environments, members, projects};
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// It does not exist, or the actor must not know that it does: the same answer.
+    #[error("there is no such {0}, or it is not visible to you")]
+    Invisible(&'static str),
+    #[error(transparent)]
+    Forbidden(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// # Errors
+/// [`Denied::Invisible`] for unknown and foreign projects alike.
+pub async fn on_project<A: Permission<On = OnProject>>(
+    db: &mut Db,
+    actor: &Actor,
+    project: &ProjectId,
+) -> Result<Authorized<A>, Denied> {
+    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let standing = standing(db, actor, &project).await?;
+    let subject = Subject { project: &project.id, environment: None };
+    ask::<A>(&standing, &subject, "project")?;
+    Ok(Authorized::mint(actor, standing, OnProject { project }))
+}
+
+/// # Errors
+/// [`Denied::Invisible`] for unknown and foreign environments alike.
+pub async fn on_environment<A: Permission<On = OnEnvironment>>(
+    db: &mut Db,
+    actor: &Actor,
+    project: &ProjectId,
+    name: &EnvironmentName,
+) -> Result<Authorized<A>, Denied> {
+    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let environment = environments::by_name(db, &project.id, name).await?.ok_or(Denied::Invisible("environment"))?;
+    mint(db, actor, project, environment, "environment").await
+}
+
+/// The proof for the environment that an activity belongs to.
+///
+/// # Errors
+/// [`Denied::Invisible`] for unknown and foreign activities alike.
+pub async fn on_activity<A: Permission<On = OnEnvironment>>(
+    db: &mut Db,
+    actor: &Actor,
+    project: &ProjectId,
+    activity: &ActivityId,
+) -> Result<Authorized<A>, Denied> {
+    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let activity = activities::by_id(db, activity).await?.filter(|activity| activity.project == project.id);
+    let activity = activity.ok_or(Denied::Invisible("activity"))?;
+    let environment = environments::by_id(db, &activity.environment).await?.ok_or(Denied::Invisible("activity"))?;
+    mint(db, actor, project, environment, "activity").await
+}
+
+async fn mint<A: Permission<On = OnEnvironment>>(
+    db: &mut Db,
+    actor: &Actor,
+    project: Project,
+    environment: Environment,
+    what: &'static str,
+) -> Result<Authorized<A>, Denied> {
+    let standing = standing(db, actor, &project).await?;
+    let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
+    ask::<A>(&standing, &subject, what)?;
+    Ok(Authorized::mint(actor, standing, OnEnvironment { project, environment }))
+}
+
+fn ask<A: Permission>(standing: &Standing, subject: &Subject<'_>, what: &'static str) -> Result<(), Denied> {
+    match standing.decide(A::ACT, subject) {
+        Access::Granted => Ok(()),
+        Access::Forbidden(refusal) => Err(Denied::Forbidden(refusal)),
+        Access::Invisible => Err(Denied::Invisible(what)),
+    }
+}
+
+/// What the actor is in the project at this moment.
+///
+/// # Errors
+/// When the store can't be read.
+pub async fn standing(db: &mut Db, actor: &Actor, project: &Project) -> Result<Standing, store::Error> {
+    let (role, types) = members::roles(db, &project.id, &actor.user).await?;
+    Ok(Standing { support: actor.support, operator: actor.operator, role, types, grants: actor.grants().cloned() })
+}

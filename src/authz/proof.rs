@@ -1,0 +1,68 @@
+//! The proof: a value without which an operation can't be called.
+
+use super::actor::Actor;
+use crate::domain::environment::{Environment, Project};
+use crate::domain::policy::{Act, Standing};
+
+/// `actor` may do the act `A` on `on`. Private fields: only this room can make one.
+#[derive(Debug, Clone)]
+pub struct Authorized<A: Permission> {
+    actor: Actor,
+    standing: Standing,
+    on: A::On,
+}
+
+/// An act as a type, and what it is done on.
+pub trait Permission {
+    const ACT: Act;
+    type On: std::fmt::Debug + Clone;
+}
+
+#[derive(Debug, Clone)]
+pub struct OnProject {
+    pub project: Project,
+}
+
+#[derive(Debug, Clone)]
+pub struct OnEnvironment {
+    pub project: Project,
+    pub environment: Environment,
+}
+
+macro_rules! permissions {
+    ($($name:ident on $on:ty),+ $(,)?) => {$(
+        #[derive(Debug, Clone)]
+        pub struct $name;
+        impl Permission for $name {
+            const ACT: Act = Act::$name;
+            type On = $on;
+        }
+    )+};
+}
+
+permissions!(
+    ViewProject on OnProject,
+    ViewHistory on OnEnvironment,
+    CreateSnapshot on OnEnvironment,
+    RestoreSnapshot on OnEnvironment,
+    CancelActivity on OnEnvironment,
+);
+
+impl<A: Permission> Authorized<A> {
+    pub(super) fn mint(actor: &Actor, standing: Standing, on: A::On) -> Self {
+        Self { actor: actor.clone(), standing, on }
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What the actor is in this project, for offering further acts.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub fn on(&self) -> &A::On {
+        &self.on
+    }
+}

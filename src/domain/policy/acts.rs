@@ -1,0 +1,311 @@
+//! Acts and roles (R1-R4): default deny.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, Verdict};
+use crate::domain::environment::{EnvironmentKind, words};
+use crate::domain::ids::{EnvironmentId, ProjectId};
+
+/// What a person or token wants to do in a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// See that the project exists: its title, and the environments that one may see.
+    ViewProject,
+    /// Feed, snapshots, logs, sizes, schedules (R2).
+    ViewHistory,
+    CreateSnapshot,
+    RestoreSnapshot,
+    CancelActivity,
+}
+
+impl Act {
+    pub const ALL: [Self; 5] =
+        [Self::ViewProject, Self::ViewHistory, Self::CreateSnapshot, Self::RestoreSnapshot, Self::CancelActivity];
+
+    /// Whether the act changes nothing: what a read-only token may do (R4).
+    pub fn reads_only(self) -> bool {
+        matches!(self, Self::ViewProject | Self::ViewHistory)
+    }
+
+    /// As in "… needs the admin role".
+    pub fn gerund(self) -> &'static str {
+        match self {
+            Self::ViewProject => "seeing this project",
+            Self::ViewHistory => "seeing this environment's history",
+            Self::CreateSnapshot => "creating a snapshot",
+            Self::RestoreSnapshot => "restoring a snapshot",
+            Self::CancelActivity => "cancelling an activity",
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.gerund())
+    }
+}
+
+/// A role in the whole project. `admin` is admin on every type; `viewer` alone gives no type (R2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProjectRole {
+    Admin,
+    Viewer,
+}
+
+impl ProjectRole {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// A role on one type of environment, written `production:viewer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TypeRole {
+    Viewer,
+    Contributor,
+    Admin,
+}
+
+impl TypeRole {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Contributor => "contributor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+words!(ProjectRole, "a project role (admin, viewer)", [Self::Admin, Self::Viewer]);
+words!(
+    TypeRole,
+    "a role on an environment type (admin, contributor, viewer)",
+    [Self::Viewer, Self::Contributor, Self::Admin]
+);
+
+/// What a token is narrowed to (R4); empty lists narrow nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Grants {
+    #[serde(default)]
+    pub projects: Vec<ProjectId>,
+    #[serde(default)]
+    pub types: Vec<EnvironmentKind>,
+    #[serde(default)]
+    pub environments: Vec<EnvironmentId>,
+    #[serde(default)]
+    pub acts: Vec<Act>,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What somebody is, with respect to one project, at the moment of asking.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Works restore tickets: sees every project's history (R3).
+    pub support: bool,
+    /// Runs the installation: sees every project. Acts in it only with a role of it (R1: default deny).
+    pub operator: bool,
+    pub role: Option<ProjectRole>,
+    pub types: BTreeMap<EnvironmentKind, TypeRole>,
+    /// Set when a token acts: never more than its owner's present role (R4).
+    pub grants: Option<Grants>,
+}
+
+/// What an act is about.
+#[derive(Debug, Clone)]
+pub struct Subject<'a> {
+    pub project: &'a ProjectId,
+    /// `None` for acts on the project as a whole.
+    pub environment: Option<(&'a EnvironmentId, EnvironmentKind)>,
+}
+
+/// The answer to "may I": invisible things are answered as if they did not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    Granted,
+    Forbidden(Refusal),
+    Invisible,
+}
+
+impl Standing {
+    /// The role on a type: the project's admin is admin everywhere.
+    pub fn on(&self, kind: EnvironmentKind) -> Option<TypeRole> {
+        match self.role {
+            Some(ProjectRole::Admin) => Some(TypeRole::Admin),
+            _ => self.types.get(&kind).copied(),
+        }
+    }
+
+    /// R1-R4: decides one act on one subject.
+    pub fn decide(&self, act: Act, subject: &Subject<'_>) -> Access {
+        if !self.sees(subject) {
+            return Access::Invisible;
+        }
+        match self.role_allows(act, subject).and_then(|()| self.token_allows(act)) {
+            Ok(()) => Access::Granted,
+            Err(refusal) => Access::Forbidden(refusal),
+        }
+    }
+
+    fn sees(&self, subject: &Subject<'_>) -> bool {
+        let by_role = match subject.environment {
+            None => self.role.is_some() || !self.types.is_empty(),
+            Some((_, kind)) => self.on(kind).is_some(),
+        };
+        let by_token = self.grants.as_ref().is_none_or(|grants| grants.cover(subject));
+        (by_role || self.support || self.operator) && by_token
+    }
+
+    fn role_allows(&self, act: Act, subject: &Subject<'_>) -> Verdict {
+        if act.reads_only() {
+            return Ok(());
+        }
+        let Some((_, kind)) = subject.environment else {
+            return Err(Refusal::new(format!("Sorry, {act} is done on an environment.")));
+        };
+        match self.on(kind) {
+            Some(TypeRole::Admin) => Ok(()),
+            Some(role) => Err(needs_admin(act, kind, &format!("your role is {kind}:{role}"))),
+            None if self.support => Err(needs_admin(act, kind, "support staff restore through a ticket only")),
+            None => Err(needs_admin(act, kind, "you have no role in this project")),
+        }
+    }
+
+    fn token_allows(&self, act: Act) -> Verdict {
+        let Some(grants) = &self.grants else { return Ok(()) };
+        if grants.read_only && !act.reads_only() {
+            return Err(Refusal::new(format!("This token may only read; {act} is more than that."))
+                .instead("Make a token without \u{201c}read only\u{201d} on the tokens page."));
+        }
+        if !act.reads_only() && !grants.acts.is_empty() && !grants.acts.contains(&act) {
+            return Err(Refusal::new(format!("This token was not made for {act}."))
+                .instead("Make one that allows it on the tokens page."));
+        }
+        Ok(())
+    }
+}
+
+impl Grants {
+    fn cover(&self, subject: &Subject<'_>) -> bool {
+        let project = self.projects.is_empty() || self.projects.contains(subject.project);
+        let environment = subject.environment.is_none_or(|(id, kind)| {
+            (self.types.is_empty() || self.types.contains(&kind))
+                && (self.environments.is_empty() || self.environments.contains(id))
+        });
+        project && environment
+    }
+}
+
+fn needs_admin(act: Act, kind: EnvironmentKind, but: &str) -> Refusal {
+    let sentence = format!("{act} needs the admin role on {kind} environments; {but}.");
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    Refusal::new(format!("{first}{}", letters.as_str())).instead("A project admin can do it, or give you the role.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project() -> ProjectId {
+        ProjectId::parse("demo").expect("a valid id")
+    }
+
+    fn environment(digit: char) -> EnvironmentId {
+        EnvironmentId::parse(digit.to_string().repeat(20)).expect("a valid id")
+    }
+
+    fn decide(standing: &Standing, act: Act, kind: EnvironmentKind) -> Access {
+        let (project, id) = (project(), environment('a'));
+        standing.decide(act, &Subject { project: &project, environment: Some((&id, kind)) })
+    }
+
+    fn production_viewer() -> Standing {
+        Standing { types: [(EnvironmentKind::Production, TypeRole::Viewer)].into(), ..Standing::default() }
+    }
+
+    #[test]
+    fn nobody_without_a_role_sees_anything() {
+        for act in Act::ALL {
+            assert_eq!(decide(&Standing::default(), act, EnvironmentKind::Production), Access::Invisible);
+        }
+    }
+
+    #[test]
+    fn a_viewer_sees_and_starts_nothing() {
+        let viewer = production_viewer();
+        assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
+        for act in [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CancelActivity] {
+            assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
+        }
+    }
+
+    #[test]
+    fn a_type_without_a_role_is_invisible() {
+        assert_eq!(decide(&production_viewer(), Act::ViewHistory, EnvironmentKind::Staging), Access::Invisible);
+    }
+
+    #[test]
+    fn a_project_admin_may_do_everything_on_every_type() {
+        let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
+        for act in Act::ALL {
+            for kind in EnvironmentKind::ALL {
+                assert_eq!(decide(&admin, act, kind), Access::Granted, "{act} on {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn support_and_operators_see_but_do_not_act_without_a_role() {
+        for standing in
+            [Standing { support: true, ..Standing::default() }, Standing { operator: true, ..Standing::default() }]
+        {
+            assert_eq!(decide(&standing, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
+            let restore = decide(&standing, Act::RestoreSnapshot, EnvironmentKind::Production);
+            assert!(matches!(restore, Access::Forbidden(_)));
+        }
+    }
+
+    #[test]
+    fn a_token_never_exceeds_its_owner_and_can_be_narrowed() {
+        let admin = |grants| Standing { role: Some(ProjectRole::Admin), grants: Some(grants), ..Standing::default() };
+        let read_only = admin(Grants { read_only: true, ..Grants::default() });
+        assert!(matches!(decide(&read_only, Act::CreateSnapshot, EnvironmentKind::Staging), Access::Forbidden(_)));
+        assert_eq!(decide(&read_only, Act::ViewHistory, EnvironmentKind::Staging), Access::Granted);
+
+        let elsewhere = admin(Grants { environments: vec![environment('b')], ..Grants::default() });
+        assert_eq!(decide(&elsewhere, Act::ViewHistory, EnvironmentKind::Staging), Access::Invisible);
+
+        let only_snapshots = admin(Grants { acts: vec![Act::CreateSnapshot], ..Grants::default() });
+        assert_eq!(decide(&only_snapshots, Act::CreateSnapshot, EnvironmentKind::Staging), Access::Granted);
+        assert!(matches!(
+            decide(&only_snapshots, Act::RestoreSnapshot, EnvironmentKind::Staging),
+            Access::Forbidden(_)
+        ));
+
+        let viewers = Standing { grants: Some(Grants::default()), ..production_viewer() };
+        assert!(matches!(decide(&viewers, Act::CreateSnapshot, EnvironmentKind::Production), Access::Forbidden(_)));
+    }
+
+    #[test]
+    fn a_refusal_says_which_role_is_missing_and_what_to_do() {
+        let Access::Forbidden(refusal) = decide(&production_viewer(), Act::CreateSnapshot, EnvironmentKind::Production)
+        else {
+            panic!("a viewer was not refused")
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "Creating a snapshot needs the admin role on production environments; your role is production:viewer. \
+             A project admin can do it, or give you the role."
+        );
+    }
+}

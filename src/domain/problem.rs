@@ -1,0 +1,16 @@
+//! What every door answers when something did not work.
+
+use serde::{Deserialize, Serialize};
+
+/// An error as people and scripts get it: what failed and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}{}", hint.as_ref().map(|text| format!(" {text}")).unwrap_or_default())]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// A word for scripts: `not_found`, `forbidden`, `conflict`, …
+    pub code: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,213 @@
+//! Read models: what a page or a reply is made from, with every verdict already in it, so that no door decides.
+
+use serde::{Deserialize, Serialize};
+
+use super::activity::Activity;
+use super::bytes::Bytes;
+use super::environment::{Environment, Project};
+use super::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName, TokenId};
+use super::manifest::Manifest;
+use super::policy::{Grants, Refusal, Verdict};
+use super::snapshot::Snapshot;
+use super::time::Timestamp;
+
+/// Whether a button works, and if not, why (R7: shown, disabled, with the reason).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    pub refusal: Option<Refusal>,
+}
+
+impl From<Verdict> for Offer {
+    fn from(verdict: Verdict) -> Self {
+        Self { refusal: verdict.err() }
+    }
+}
+
+impl Offer {
+    pub fn is_open(&self) -> bool {
+        self.refusal.is_none()
+    }
+}
+
+/// Who is looking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    pub email: String,
+    pub operator: bool,
+    pub support: bool,
+}
+
+/// The worst state there is, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub tone: Tone,
+    pub sentence: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tone {
+    Good,
+    Busy,
+    Attention,
+    Bad,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectCard {
+    pub project: Project,
+    pub plan_title: String,
+    /// Environments that one may see.
+    pub environments: u64,
+    pub health: Health,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentCard {
+    pub environment: Environment,
+    pub snapshots: u64,
+    pub newest_snapshot: Option<Snapshot>,
+    pub health: Health,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProjectPage {
+    pub card: ProjectCard,
+    pub environments: Vec<EnvironmentCard>,
+    /// Newest activities of all environments that one may see.
+    pub activities: Vec<ActivityEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentPage {
+    pub project: Project,
+    pub plan_title: String,
+    pub card: EnvironmentCard,
+    /// The project's other environments, for the switcher.
+    pub siblings: Vec<(EnvironmentName, String)>,
+    pub parts: Vec<Part>,
+    /// Where its site answers through the gateway.
+    pub urls: Vec<String>,
+    pub create_snapshot: Offer,
+    pub restore: Offer,
+    pub activities: Feed,
+    pub snapshots: Vec<SnapshotEntry>,
+}
+
+/// A service or mount, as people see it: never a path or an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub name: String,
+    /// `sqlite`, `mount`, …
+    pub kind: String,
+}
+
+/// A page of the feed, newest first.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Feed {
+    pub entries: Vec<ActivityEntry>,
+    /// Give as `before` to get older ones; `None`: there are none.
+    pub older: Option<i64>,
+    /// Sequence number of the newest event contained: a live feed goes on after it.
+    pub event: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActivityEntry {
+    pub activity: Activity,
+    pub environment: EnvironmentName,
+    /// "created a snapshot of main", after the initiator's name.
+    pub description: String,
+    /// The finished snapshot that the entry made, for its Restore link; for a restore: the one that was restored.
+    pub snapshot: Option<SnapshotName>,
+    /// For a finished restore: the safety snapshot, for its Undo link (R24).
+    pub undo: Option<SnapshotName>,
+    /// Whether Restore (of `snapshot`) and Undo are open to the one who looks.
+    pub restore: Offer,
+    pub cancel: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotEntry {
+    pub snapshot: Snapshot,
+    pub restore: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub seq: i64,
+    pub at: Timestamp,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActivityPage {
+    pub project: Project,
+    pub entry: ActivityEntry,
+    pub log: Vec<LogLine>,
+    /// The snapshot that it made, once it is complete.
+    pub made: Option<Snapshot>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnapshotPage {
+    pub project: Project,
+    pub environment: Environment,
+    pub snapshot: Snapshot,
+    pub manifest: Manifest,
+    pub taken_by: Option<(ActivityId, String)>,
+    pub restore: Offer,
+}
+
+/// What a restore would do, in plain words, before it is asked for (R25). The hash stands for all of it: a restore that
+/// was confirmed for another state of things is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preflight {
+    pub project: Project,
+    pub environment: Environment,
+    pub snapshot: Snapshot,
+    pub changes: Vec<Change>,
+    /// What stands in the environment and not in the snapshot: stays untouched.
+    pub untouched: Vec<String>,
+    /// How long the site will wait, and how long it will take, from past runs; sentences.
+    pub expectations: Vec<String>,
+    /// Why it can't be done now.
+    pub obstacles: Vec<String>,
+    pub hash: String,
+    pub offer: Offer,
+}
+
+/// One part of the environment that a restore replaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub part: Part,
+    /// What will be there: "3,041 rows in 6 tables".
+    pub becomes: String,
+    /// What is there now and will be replaced.
+    pub replaces: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenEntry {
+    pub id: TokenId,
+    pub name: String,
+    pub grants: Grants,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A token's text: shown this once (R4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    pub entry: TokenEntry,
+    pub text: super::Secret,
+}
+
+/// Sums for a list of snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub project: ProjectId,
+    pub count: u64,
+    pub added: Bytes,
+}
