@@ -9,7 +9,7 @@ mod proof;
 
 pub use actor::{Actor, Authority};
 pub use gatekeeper::Denied;
-pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing};
-pub use proof::{
+pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing, standing_of};
+pub use proof::{Permission, 
     Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, RestoreSnapshot, ViewHistory, ViewProject,
 };

@@ -1,8 +1,5 @@
 //! Activities: one thing that somebody or a schedule asked for. Queue entry, history line and audit record at once.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::environment::words;

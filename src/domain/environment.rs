@@ -1,8 +1,5 @@
 //! Projects, environments, and what an environment consists of.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
@@ -82,7 +79,7 @@ pub struct UnknownWord {
 macro_rules! words {
     ($type:ty, $expected:literal, [$($value:expr),+ $(,)?]) => {
         impl ::std::fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
@@ -158,4 +155,20 @@ pub struct Composition {
     pub mounts: Vec<MountSpec>,
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+}
+
+impl ServiceConnection {
+    /// The file that holds the data, when it is one: no mount may contain it.
+    pub fn file(&self) -> Option<std::path::PathBuf> {
+        match self {
+            Self::Sqlite { path } => Some(path.into()),
+        }
+    }
+}
+
+impl Composition {
+    /// Files of databases.
+    pub fn databases(&self) -> Vec<std::path::PathBuf> {
+        self.services.iter().filter_map(|service| service.connection.file()).collect()
+    }
 }

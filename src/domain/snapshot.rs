@@ -1,7 +1,5 @@
 //! A snapshot as the catalogue knows it.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -1,1 +1,60 @@
-//! (room)
+//! Jobs: what the worker does with an activity. A file per job: its story, its steps and what undoes each.
+//!
+//! **Invariant:** a job is safe to run twice and safe to die at any line; it holds a lease, never a database transaction;
+//! whatever it ends with, no site is left on hold.
+
+mod context;
+mod error;
+mod instant;
+mod journal;
+mod parts;
+mod progress;
+mod restore;
+mod safety;
+mod snapshot;
+mod stream;
+mod swap;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use context::{Context, Gateways};
+pub use error::Error;
+pub use parts::Parts;
+
+use crate::domain::activity::Payload;
+use crate::queue::{Failure, Handler, Work};
+
+/// How often an activity is tried when its workers die on it.
+const ATTEMPTS: i64 = 3;
+
+/// Dispatches activities to their jobs.
+#[derive(Debug)]
+pub struct Jobs(pub Context);
+
+impl Handler for Jobs {
+    fn run(&self, work: Work) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
+        Box::pin(async move {
+            let lease = work.lease.clone();
+            let done = match work.activity.payload.clone() {
+                Payload::TakeSnapshot(take) => snapshot::run(&self.0, &work, take).await,
+                Payload::RestoreSnapshot(request) => restore::run(&self.0, &work, request).await,
+            };
+            let failure = match done {
+                Ok(()) => return Ok(()),
+                Err(Error::Queue(error)) => return Err(Failure::Queue(error)),
+                Err(_) if lease.is_cancelled() => return Err(Failure::Cancelled),
+                Err(error) => error.for_people(),
+            };
+            lease.log(&failure).await?;
+            Err(Failure::Failed(failure))
+        })
+    }
+}
+
+/// Ends the process at a step that a test names, as `kill -9` would. Not in release builds.
+fn crash_point(step: &str) {
+    if cfg!(debug_assertions) && std::env::var("STILLPOINT_CRASH_AT").is_ok_and(|wanted| wanted == step) {
+        std::process::abort();
+    }
+}

@@ -1,1 +1,116 @@
-//! (room)
+//! Operations: every read and write that a person can ask for passes here. A file per noun.
+//!
+//! **Invariant:** an operation on a project or an environment takes an [`Authorized`] proof and works on what the proof
+//! names; verdicts on further acts are put into the read models here, so that doors decide nothing.
+
+pub mod accounts;
+pub mod activities;
+pub mod environments;
+mod error;
+pub mod installation;
+pub mod projects;
+pub mod restores;
+pub mod snapshots;
+pub mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use error::Error;
+pub(crate) use error::{chain, sentence};
+
+use crate::authz::{self, Actor, Authorized, OnEnvironment, OnProject, Permission};
+use crate::domain::Timestamp;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::store::{Store, clock};
+
+/// What operations work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    settings: Settings,
+    throttle: accounts::Throttle,
+}
+
+/// What the operator configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Everything of ours lies here.
+    pub data: PathBuf,
+    /// Mounts and database files must lie within these (R6); empty: anywhere outside `data`.
+    pub roots: Vec<PathBuf>,
+    /// Port of the gateway, for showing sites' addresses; `None`: as the ingress in front of it has it.
+    pub gateway_port: Option<u16>,
+}
+
+impl App {
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self(Arc::new(Inner { store, settings, throttle: accounts::Throttle::default() }))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.0.settings.data
+    }
+
+    /// The proof that the actor may do `A` on the project.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what does not exist or must not be seen, [`Error::Forbidden`] with the reason.
+    pub async fn authorize_project<A: Permission<On = OnProject>>(
+        &self,
+        actor: &Actor,
+        project: &ProjectId,
+    ) -> Result<Authorized<A>, Error> {
+        Ok(authz::on_project(&mut *self.store().read().await?, actor, project).await?)
+    }
+
+    /// The proof that the actor may do `A` on the environment.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what does not exist or must not be seen, [`Error::Forbidden`] with the reason.
+    pub async fn authorize_environment<A: Permission<On = OnEnvironment>>(
+        &self,
+        actor: &Actor,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+    ) -> Result<Authorized<A>, Error> {
+        Ok(authz::on_environment(&mut *self.store().read().await?, actor, project, environment).await?)
+    }
+
+    /// The proof that the actor may do `A` on the environment that the activity belongs to.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what does not exist or must not be seen, [`Error::Forbidden`] with the reason.
+    pub async fn authorize_activity<A: Permission<On = OnEnvironment>>(
+        &self,
+        actor: &Actor,
+        project: &ProjectId,
+        activity: &ActivityId,
+    ) -> Result<Authorized<A>, Error> {
+        Ok(authz::on_activity(&mut *self.store().read().await?, actor, project, activity).await?)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.now().await.map(drop)
+    }
+
+    pub(crate) async fn now(&self) -> Result<Timestamp, Error> {
+        let mut db = self.store().read().await?;
+        Ok(clock::now(&mut db, self.store().dialect()).await?)
+    }
+}

@@ -3,11 +3,15 @@
 
 pub mod acts;
 pub mod plans;
+#[cfg(feature = "ssr")]
+pub mod restore;
 
 use serde::{Deserialize, Serialize};
 
 pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
 pub use plans::Plan;
+#[cfg(feature = "ssr")]
+pub use restore::RestorePlan;
 
 /// A rule's answer.
 pub type Verdict = Result<(), Refusal>;

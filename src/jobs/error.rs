@@ -1,0 +1,82 @@
+//! Why a job did not succeed.
+
+use crate::domain::policy::Refusal;
+use crate::gateway::HoldError;
+use crate::{drivers, engine, queue, store};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{part}")]
+    Part {
+        /// `service database`, `mount uploads`.
+        part: String,
+        #[source]
+        source: drivers::Error,
+    },
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    #[error("the site could not be held: {0}")]
+    Hold(#[from] HoldError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    #[error("{doing}")]
+    Io {
+        doing: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the repository is being cleaned up by another activity; try again when it is done")]
+    RepositoryBusy,
+    #[error("its lease on the repository was lost")]
+    RepositoryLeaseLost,
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("the workers that tried it died {0} times; look into the server's log")]
+    TooManyAttempts(i64),
+    #[error("a part of the work ended unexpectedly")]
+    Panicked(#[from] tokio::task::JoinError),
+    #[error("the restore did not succeed and was taken back; the site serves what it served before")]
+    TakenBack(#[source] Box<Error>),
+    #[error(
+        "the restore did not succeed, and taking it back failed too; visitors are asked to come back until that is done, \
+         which is tried again at the next start"
+    )]
+    Mixed(#[source] Box<Error>),
+    #[error(
+        "the restore is done and the site serves it, but what it replaced could not be stored as a snapshot; it is kept \
+         beside the live data"
+    )]
+    NoSafety(#[source] Box<Error>),
+}
+
+impl Error {
+    pub(super) fn part(part: impl Into<String>) -> impl FnOnce(drivers::Error) -> Self {
+        move |source| Self::Part { part: part.into(), source }
+    }
+
+    pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { doing: doing.into(), source }
+    }
+
+    /// The whole chain as a sentence for the feed.
+    pub fn for_people(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let more = error.to_string();
+            // Transparent errors repeat themselves.
+            if !text.ends_with(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        let mut letters = text.chars();
+        let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+        let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+        format!("{first}{}{stop}", letters.as_str())
+    }
+}

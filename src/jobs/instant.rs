@@ -1,0 +1,189 @@
+//! One instant: the views of all services and the changed files of all mounts, opened inside one snapshot hold (R16).
+//!
+//! **Invariant:** the hold is released before anything is read at length, and on every failure at once (R17).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::context::Context;
+use super::parts::{MountPart, Parts, ServicePart};
+use super::{Error, crash_point};
+use crate::domain::activity::SnapshotMode;
+use crate::domain::ids::{MountName, ServiceName};
+use crate::domain::snapshot::{Consistency, Phase, Point, Proof};
+use crate::domain::{EnvironmentId, Timestamp};
+use crate::drivers::mount::{Index, Scan, StagingLimits};
+use crate::drivers::{Position, View};
+use crate::gateway::{self, HoldKind};
+
+/// Everything as it stood at one instant; reading it takes as long as it takes.
+pub(super) struct Captured {
+    pub views: Vec<(ServiceName, Box<dyn View>)>,
+    pub scans: Vec<(MountName, Scan)>,
+    pub consistency: Consistency,
+    pub proof: Proof,
+    pub taken_at: Timestamp,
+}
+
+/// A mount and what pass 1 was told of it.
+#[derive(Debug)]
+pub(super) struct Indexed {
+    pub part: Arc<MountPart>,
+    pub index: Index,
+}
+
+/// How long one view may take to open.
+const VIEW: Duration = Duration::from_secs(1);
+
+/// Opens everything at one instant. `staging` receives copies of the files that changed since their index was taken.
+pub(super) async fn capture(
+    context: &Context,
+    environment: &EnvironmentId,
+    mode: SnapshotMode,
+    parts: &Parts,
+    mounts: Arc<Vec<Indexed>>,
+    staging: &Path,
+) -> Result<Captured, Error> {
+    let services = parts.services.clone();
+    let opening = {
+        let (staging, limits) = (staging.to_owned(), context.staging_limits());
+        move || open_all(&services, &mounts, &staging, limits)
+    };
+    if mode == SnapshotMode::Live {
+        let opened = tokio::task::spawn_blocking(opening).await??;
+        return Ok(opened.captured(Consistency::Live, Proof::default()));
+    }
+    // A position opens what it needs at its first call: not inside the hold.
+    warm_up(parts).await?;
+    let gates = context.gates().await?;
+    let held = gateway::hold(&gates, environment, HoldKind::Snapshot, context.limits()).await?;
+    crash_point("snapshot: held");
+    let opened = tokio::task::spawn_blocking(opening).await??;
+    held.confirm().await?;
+    let report = held.release().await?;
+    crash_point("snapshot: released");
+    let consistency = if opened.moved.is_empty() { Consistency::Consistent } else { Consistency::EachService };
+    Ok(opened.captured(consistency, report.proof()))
+}
+
+async fn warm_up(parts: &Parts) -> Result<(), Error> {
+    let services = parts.services.clone();
+    tokio::task::spawn_blocking(move || {
+        for service in services {
+            service.driver.position().map_err(Error::part(service.label()))?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
+struct Opened {
+    views: Vec<(ServiceName, Box<dyn View>)>,
+    scans: Vec<(MountName, Scan)>,
+    points: Vec<Point>,
+    phases: Vec<Phase>,
+    /// Parts that somebody wrote to meanwhile, round the gate.
+    moved: Vec<String>,
+    taken_at: Timestamp,
+}
+
+impl Opened {
+    fn captured(self, consistency: Consistency, proof: Proof) -> Captured {
+        let proof = Proof { points: self.points, phases: self.phases, ..proof };
+        Captured { views: self.views, scans: self.scans, consistency, proof, taken_at: self.taken_at }
+    }
+}
+
+/// Positions, then all views and scans side by side, then positions again. Blocks.
+fn open_all(
+    services: &[Arc<ServicePart>],
+    mounts: &[Indexed],
+    staging: &Path,
+    limits: StagingLimits,
+) -> Result<Opened, Error> {
+    let started = Instant::now();
+    let before = positions(services)?;
+    let mut phases = vec![phase("positions", started)];
+    let taken_at = Timestamp::now();
+    let (views, scans) = std::thread::scope(|scope| {
+        let views: Vec<_> = services
+            .iter()
+            .map(|service| {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    let view = service.driver.open_view(VIEW).map_err(Error::part(service.label()))?;
+                    Ok((service.name().clone(), view, phase(&service.label(), started)))
+                })
+            })
+            .collect();
+        let scans: Vec<_> = mounts
+            .iter()
+            .map(|mount| {
+                scope.spawn(move || {
+                    let started = Instant::now();
+                    let staging = staging.join(mount.part.name().as_str());
+                    std::fs::create_dir(&staging).map_err(Error::io(format!("{} could not be made", staging.display())))?;
+                    let scan = mount.index.changes(&staging, limits).map_err(Error::part(mount.part.label()))?;
+                    Ok((mount.part.name().clone(), scan, phase(&mount.part.label(), started)))
+                })
+            })
+            .collect();
+        let views: Vec<_> = views.into_iter().map(join).collect();
+        let scans: Vec<_> = scans.into_iter().map(join).collect();
+        (views, scans)
+    });
+    let views = split(views, &mut phases)?;
+    let scans = split(scans, &mut phases)?;
+
+    let checked = Instant::now();
+    let after = positions(services)?;
+    let mut points = Vec::new();
+    let mut moved = Vec::new();
+    for (((service, before), after), (_, view)) in services.iter().zip(before).zip(after).zip(&views) {
+        if before != after {
+            moved.push(service.label());
+        }
+        let before = before.to_string();
+        let after_views = if before == after.to_string() { view.position().to_string() } else { after.to_string() };
+        points.push(Point { of: service.label(), after_drain: before, after_views });
+    }
+    for (mount, (_, scan)) in mounts.iter().zip(&scans) {
+        let paths = mount.index.moved_since(scan).map_err(Error::part(mount.part.label()))?;
+        if let Some(first) = paths.first() {
+            moved.push(mount.part.label());
+            let after_views = format!("{} written to, {} among them", count(paths.len()), first.display());
+            points.push(Point { of: mount.part.label(), after_drain: "scanned".to_owned(), after_views });
+        }
+    }
+    phases.push(phase("positions again", checked));
+    Ok(Opened { views, scans, points, phases, moved, taken_at })
+}
+
+fn count(paths: usize) -> String {
+    if paths == 1 { "1 path was".to_owned() } else { format!("{paths} paths were") }
+}
+
+fn positions(services: &[Arc<ServicePart>]) -> Result<Vec<Position>, Error> {
+    services.iter().map(|service| service.driver.position().map_err(Error::part(service.label()))).collect()
+}
+
+fn phase(name: &str, since: Instant) -> Phase {
+    Phase { name: name.to_owned(), micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX) }
+}
+
+type Timed<N, T> = Result<(N, T, Phase), Error>;
+
+fn split<N, T>(results: Vec<Timed<N, T>>, phases: &mut Vec<Phase>) -> Result<Vec<(N, T)>, Error> {
+    let mut parts = Vec::new();
+    for result in results {
+        let (name, value, phase) = result?;
+        phases.push(phase);
+        parts.push((name, value));
+    }
+    Ok(parts)
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,61 @@
+//! The durable journal of one restore (R23): what was loaded beside, what was set aside, how far the swap got.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Error};
+use crate::domain::ids::{MountName, ServiceName};
+use crate::domain::{ActivityId, EnvironmentId};
+use crate::drivers::mount::{MountAside, MountBeside};
+use crate::drivers::{Aside, Beside};
+use crate::store::swaps::{self, Entry, Stage};
+use crate::store::clock;
+
+/// Everything that is needed to finish or to take back a swap, whatever else was lost.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Body {
+    pub services: Vec<ServiceSwap>,
+    pub mounts: Vec<MountSwap>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ServiceSwap {
+    pub name: ServiceName,
+    pub beside: Beside,
+    /// Set in the hold, before anything is exchanged.
+    pub aside: Option<Aside>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct MountSwap {
+    pub name: MountName,
+    pub beside: MountBeside,
+    pub aside: Option<MountAside>,
+}
+
+/// The journal of one restore.
+#[derive(Debug)]
+pub(super) struct Journal<'a> {
+    pub context: &'a Context,
+    pub activity: ActivityId,
+    pub environment: EnvironmentId,
+}
+
+impl Journal<'_> {
+    /// What an earlier try left.
+    pub(super) async fn read(&self) -> Result<Option<(Stage, Body)>, Error> {
+        let store = self.context.store();
+        let entry = swaps::by_activity(&mut *store.read().await?, store.sealer(), &self.activity).await?;
+        Ok(entry.map(|entry: Entry<Body>| (entry.stage, entry.body)))
+    }
+
+    /// Durable when it returns.
+    pub(super) async fn write(&self, stage: Stage, body: &Body) -> Result<(), Error> {
+        let store = self.context.store();
+        let mut tx = store.write().await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        let entry =
+            Entry { activity: self.activity.clone(), environment: self.environment.clone(), stage, body: body.clone() };
+        swaps::put(&mut tx, store.sealer(), &entry, now).await?;
+        Ok(store.commit(tx).await?)
+    }
+}

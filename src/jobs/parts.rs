@@ -1,0 +1,100 @@
+//! An environment's services and mounts, connected and tested.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Context, Error};
+use crate::domain::EnvironmentId;
+use crate::domain::environment::{Composition, ServiceSpec};
+use crate::domain::ids::{MountName, ServiceName};
+use crate::drivers::mount::Rules;
+use crate::drivers::{self, Mount, Service};
+use crate::store::environments;
+
+/// All parts of an environment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub services: Vec<Arc<ServicePart>>,
+    pub mounts: Vec<Arc<MountPart>>,
+}
+
+#[derive(Debug)]
+pub struct ServicePart {
+    pub spec: ServiceSpec,
+    pub driver: Box<dyn Service>,
+}
+
+#[derive(Debug)]
+pub struct MountPart {
+    pub driver: Mount,
+}
+
+impl ServicePart {
+    pub fn name(&self) -> &ServiceName {
+        &self.spec.name
+    }
+
+    pub(super) fn label(&self) -> String {
+        format!("service {}", self.spec.name)
+    }
+}
+
+impl MountPart {
+    pub fn name(&self) -> &MountName {
+        &self.driver.spec().name
+    }
+
+    pub(super) fn label(&self) -> String {
+        format!("mount {}", self.name())
+    }
+}
+
+impl Parts {
+    /// # Errors
+    /// When a declaration can't be used at all.
+    pub fn connect(composition: &Composition) -> Result<Self, Error> {
+        let services = composition.services.iter().map(|spec| {
+            let driver = drivers::connect(&spec.connection).map_err(Error::part(format!("service {}", spec.name)))?;
+            Ok(Arc::new(ServicePart { spec: spec.clone(), driver }))
+        });
+        let mounts = composition.mounts.iter().map(|spec| {
+            let driver = Mount::connect(spec).map_err(Error::part(format!("mount {}", spec.name)))?;
+            Ok(Arc::new(MountPart { driver }))
+        });
+        Ok(Self { services: services.collect::<Result<_, Error>>()?, mounts: mounts.collect::<Result<_, Error>>()? })
+    }
+
+    /// Really tries each part. Blocks.
+    ///
+    /// # Errors
+    /// The first part that does not work, with what to do.
+    pub fn test(&self, rules: &Rules) -> Result<(), Error> {
+        for service in &self.services {
+            service.driver.test().map_err(Error::part(service.label()))?;
+        }
+        for mount in &self.mounts {
+            let mut rules = rules.clone();
+            let others = self.mounts.iter().filter(|other| other.name() != mount.name());
+            rules.mounts.extend(others.map(|other| PathBuf::from(&other.driver.spec().path)));
+            rules.databases.extend(self.services.iter().flat_map(|service| service.spec.connection.file()));
+            mount.driver.test(&rules).map_err(Error::part(mount.label()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Context {
+    /// The environment's parts as they are declared now, tested.
+    pub(super) async fn parts(&self, environment: &EnvironmentId) -> Result<Parts, Error> {
+        let mut db = self.store().read().await?;
+        let composition = environments::composition(&mut db, self.store().sealer(), environment).await?;
+        drop(db);
+        let rules = self.rules(environment).await?;
+        tokio::task::spawn_blocking(move || {
+            let parts = Parts::connect(&composition)?;
+            parts.test(&rules)?;
+            Ok(parts)
+        })
+        .await?
+    }
+}

@@ -1,0 +1,198 @@
+//! Restoring: all of a snapshot or nothing of it, and what it replaced is kept as a snapshot of its own (R22-R25).
+//!
+//! 0. Deal with what an earlier try left: take a half-done swap back, finish a whole one.
+//! 1. Ask again whether the initiator may, and whether the confirmed plan still fits (R1, R25).
+//! 2. Share the repository (R14).                        Given back when dropped; expires.
+//! 3. Load everything beside the live data; check it.    What was loaded is removed.
+//! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then.
+//! 5. Open the gate. The site serves what was restored.
+//! 6. Store what was replaced as the safety snapshot.    It stays beside until that is complete.
+//! 7. Catalogue it and end the activity, in one transaction; remove what stood beside.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::context::Context;
+use super::journal::{Body, Journal, MountSwap, ServiceSwap};
+use super::parts::Parts;
+use super::progress::watched;
+use super::snapshot::{may_still, subject};
+use super::{ATTEMPTS, Error, crash_point, safety, stream, swap};
+use crate::domain::activity::RestoreSnapshot;
+use crate::domain::environment::{Environment, EnvironmentStatus};
+use crate::domain::policy::acts::Act;
+use crate::domain::policy::{Refusal, RestorePlan};
+use crate::domain::snapshot::{Proof, Snapshot};
+use crate::drivers::mount::Contents;
+use crate::engine::{self, Repository};
+use crate::queue::{Lease, Work};
+use crate::store::swaps::Stage;
+use crate::store::{environments, snapshots};
+
+pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot) -> Result<(), Error> {
+    let (project, environment) = subject(context, &work.activity).await?;
+    let activity = work.activity.id.clone();
+    let journal = Journal { context, activity: activity.clone(), environment: environment.id.clone() };
+    let lease = &work.lease;
+    let repository_lease = Arc::new(context.share_repository(&project.id, activity.as_str()).await?);
+    let job = {
+        let (lease, repository_lease, runtime) = (lease.clone(), Arc::clone(&repository_lease), Handle::current());
+        engine::Job::new(move || {
+            runtime.block_on(async { lease.confirm().await.is_ok() && repository_lease.confirm().await.is_ok() })
+        })
+    };
+    let keeping = safety::Keeping { context, work, job: &job, project: &project, environment: &environment };
+
+    if let Some((stage, body)) = journal.read().await? {
+        let parts = connected(context, &environment).await?;
+        match stage {
+            Stage::Swapped => {
+                lease.log("Going on after an interruption: the swap was complete").await?;
+                for gate in context.gates().await? {
+                    gate.open(&environment.id).await?;
+                }
+                return keeping.keep(&journal, &parts, &body, &request.safety, Proof::default()).await;
+            }
+            Stage::Swapping | Stage::RollingBack => {
+                lease.log("An earlier try was interrupted in the middle of the swap: taking it back").await?;
+                swap::recover(context, &journal, &parts, &body).await?;
+                swap::discard(&parts, &body).await?;
+            }
+            Stage::Loading => swap::discard(&parts, &body).await?,
+            Stage::Done => {}
+        }
+    }
+    if work.attempt > ATTEMPTS {
+        return Err(Error::TooManyAttempts(ATTEMPTS));
+    }
+
+    may_still(context, &work.activity, &project, &environment, Act::RestoreSnapshot).await?;
+    let (snapshot, plan) = planned(context, &environment, &request).await?;
+    let parts = context.parts(&environment.id).await?;
+    let repository = context.repository(&project.id).await?;
+    let loading = Loading { context, lease, job: &job, journal: &journal, repository, snapshot, plan };
+    let mut body = Body::default();
+    let loaded = watched(lease, &job, loading.load(&parts, &mut body)).await;
+    let swapped = match loaded {
+        Ok(()) if lease.is_cancelled() => Err(Error::Cancelled),
+        Ok(()) => swap::swap(context, &journal, lease, &parts, &mut body).await,
+        Err(error) => Err(error),
+    };
+    let report = match swapped {
+        Ok(report) => report,
+        Err(error @ (Error::Mixed(_) | Error::Queue(_))) => return Err(error),
+        Err(error) => {
+            swap::discard(&parts, &body).await?;
+            journal.write(Stage::Done, &body).await?;
+            return Err(error);
+        }
+    };
+    let proof = report.proof();
+    lease.log(&format!("Restored. {}", proof.sentence())).await?;
+    keeping.keep(&journal, &parts, &body, &request.safety, proof).await
+}
+
+/// The parts as declared, not tested: in the middle of a swap a test may fail.
+async fn connected(context: &Context, environment: &Environment) -> Result<Parts, Error> {
+    let mut db = context.store().read().await?;
+    Parts::connect(&environments::composition(&mut db, context.store().sealer(), &environment.id).await?)
+}
+
+async fn planned(
+    context: &Context,
+    environment: &Environment,
+    request: &RestoreSnapshot,
+) -> Result<(Snapshot, RestorePlan), Error> {
+    if environment.status != EnvironmentStatus::Active {
+        return Err(Refusal::new("The environment is not active.").instead("Activate it, then restore.").into());
+    }
+    let mut db = context.store().read().await?;
+    let snapshot = snapshots::by_name(&mut db, &request.snapshot).await?;
+    let snapshot = snapshot.filter(|snapshot| snapshot.environment == environment.id);
+    let gone = || Refusal::new(format!("The snapshot {} does not exist any more.", request.snapshot));
+    let snapshot = snapshot.ok_or_else(gone)?;
+    let manifest = snapshots::manifest(&mut db, &request.snapshot).await?.ok_or_else(gone)?;
+    let composition = environments::composition(&mut db, context.store().sealer(), &environment.id).await?;
+    let plan = RestorePlan::new(&environment.id, &manifest, &composition)?;
+    if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
+        return Err(Refusal::new("The environment has changed since the restore was confirmed.")
+            .instead("Look at what would be replaced now, and confirm again.")
+            .into());
+    }
+    Ok((snapshot, plan))
+}
+
+struct Loading<'a> {
+    context: &'a Context,
+    lease: &'a Lease,
+    job: &'a engine::Job,
+    journal: &'a Journal<'a>,
+    repository: Repository,
+    snapshot: Snapshot,
+    plan: RestorePlan,
+}
+
+impl Loading<'_> {
+    /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded.
+    async fn load(&self, parts: &Parts, body: &mut Body) -> Result<(), Error> {
+        let name = &self.snapshot.name;
+        self.lease.log(&format!("Loading {} of {name} beside the live data", self.snapshot.size)).await?;
+        self.job.expect_bytes(self.snapshot.size.0);
+        for entry in &self.plan.mounts {
+            let mount = Arc::clone(swap::mount(parts, entry.name.as_str())?);
+            let activity = self.journal.activity.clone();
+            let beside = {
+                let mount = Arc::clone(&mount);
+                blocking(move || mount.driver.beside_dir(&activity).map_err(Error::part(mount.label()))).await?
+            };
+            body.mounts.push(MountSwap { name: entry.name.clone(), beside: beside.clone(), aside: None });
+            self.journal.write(Stage::Loading, body).await?;
+            let (repository, job, id) = (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
+            let expected = Contents::from(entry);
+            let limits = blocking(move || {
+                let restored = repository.restore_tree(&job, &id, mount.name(), &beside.tree())?;
+                mount.driver.check(&beside, expected).map_err(Error::part(mount.label()))?;
+                Ok(restored.limits)
+            })
+            .await?;
+            for limit in limits {
+                self.lease.log(&limit).await?;
+            }
+            crash_point("restore: a mount loaded");
+        }
+        for entry in &self.plan.services {
+            let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
+            let directory = self.context.swap_directory(&self.journal.activity).join(entry.name.as_str());
+            let (repository, job, id) = (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
+            let facts = entry.facts.clone();
+            let beside = blocking(move || {
+                fresh(&directory)?;
+                let name = service.name().clone();
+                let mut dump = stream::reading_from(move |out| repository.read_stream(&job, &id, &name, out).map(drop))
+                    .map_err(Error::io("a pipe could not be made"))?;
+                let beside = service.driver.load_beside(&directory, &mut dump).map_err(Error::part(service.label()))?;
+                service.driver.check(&beside, &facts).map_err(Error::part(service.label()))?;
+                Ok(beside)
+            })
+            .await?;
+            body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
+            self.journal.write(Stage::Loading, body).await?;
+            crash_point("restore: a service loaded");
+        }
+        Ok(self.lease.log("Everything is loaded and checked").await?)
+    }
+}
+
+fn fresh(directory: &Path) -> Result<(), Error> {
+    let doing = || format!("{} could not be made", directory.display());
+    if directory.exists() {
+        std::fs::remove_dir_all(directory).map_err(Error::io(doing()))?;
+    }
+    std::fs::create_dir_all(directory).map_err(Error::io(doing()))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await?
+}

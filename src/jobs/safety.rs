@@ -1,0 +1,171 @@
+//! The safety snapshot: what a restore replaced, as a snapshot like any other (R22), so that Undo is a restore like any
+//! other (R24).
+
+use super::context::Context;
+use super::journal::{Body, Journal};
+use super::parts::Parts;
+use super::progress::watched;
+use super::{Error, crash_point, stream, swap};
+use crate::domain::environment::{Environment, Project};
+use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot};
+use crate::domain::{SnapshotName, Timestamp};
+use crate::engine::{self, Archived, Entry, FinalTree, Repository, SourceTree, Stream};
+use crate::queue::Work;
+use crate::store::swaps::Stage;
+use crate::store::work::End;
+use crate::store::{projects, snapshots};
+
+pub(super) struct Keeping<'a> {
+    pub context: &'a Context,
+    pub work: &'a Work,
+    pub job: &'a engine::Job,
+    pub project: &'a Project,
+    pub environment: &'a Environment,
+}
+
+impl Keeping<'_> {
+    /// Steps 6 and 7 of a restore.
+    ///
+    /// # Errors
+    /// [`Error::NoSafety`]: the restored data is served, and what it replaced stays beside.
+    pub(super) async fn keep(
+        &self,
+        journal: &Journal<'_>,
+        parts: &Parts,
+        body: &Body,
+        name: &SnapshotName,
+        proof: Proof,
+    ) -> Result<(), Error> {
+        let lease = &self.work.lease;
+        lease.log("Storing what was replaced as a safety snapshot").await?;
+        let manifest = self.manifest(name, proof);
+        let stored = watched(lease, self.job, self.store(parts, body, manifest)).await;
+        let (manifest, archived) = match stored {
+            Ok(stored) => stored,
+            Err(error) => return Err(Error::NoSafety(Box::new(error))),
+        };
+        crash_point("restore: safety stored");
+        lease.log(&format!("What was replaced is the snapshot {name}, kept for 7 days: restore it to undo")).await?;
+        swap::discard(parts, body).await?;
+        journal.write(Stage::Done, body).await?;
+        crash_point("restore: discarded");
+
+        let mut tx = self.context.store().write().await?;
+        let now = lease.finish(&mut tx, &End::Success).await?;
+        let plan = projects::plan(&mut tx, &self.project.id).await?;
+        let snapshot = Snapshot {
+            name: name.clone(),
+            project: self.project.id.clone(),
+            environment: self.environment.id.clone(),
+            activity: Some(self.work.activity.id.clone()),
+            origin: Origin::Safety,
+            consistency: manifest.consistency,
+            note: manifest.note.clone(),
+            repository_id: archived.id,
+            taken_at: manifest.taken_at,
+            created_at: now,
+            expires_at: plan.expires_at(self.environment.kind, Origin::Safety, now),
+            size: archived.size,
+            added: archived.added,
+            proof: manifest.proof.clone(),
+        };
+        snapshots::insert(&mut tx, &snapshot, &manifest).await?;
+        Ok(self.context.store().commit(tx).await?)
+    }
+
+    async fn store(&self, parts: &Parts, body: &Body, manifest: Manifest) -> Result<(Manifest, Archived), Error> {
+        let repository = self.context.repository(&self.project.id).await?;
+        let mut db = self.context.store().read().await?;
+        let newest = snapshots::by_environment(&mut db, &self.environment.id, 1).await?.pop();
+        drop(db);
+        let parent = newest.map(|newest| newest.repository_id);
+        let host = format!("{}-{}", self.project.id, self.environment.name);
+        let storing =
+            Storing { repository, job: self.job.clone(), parts: parts.clone(), body: body.clone(), parent, host };
+        tokio::task::spawn_blocking(move || storing.run(manifest)).await?
+    }
+
+    fn manifest(&self, name: &SnapshotName, proof: Proof) -> Manifest {
+        Manifest {
+            version: Manifest::VERSION,
+            snapshot: name.clone(),
+            project: self.project.id.clone(),
+            project_title: self.project.title.clone(),
+            environment_id: self.environment.id.clone(),
+            environment: self.environment.name.clone(),
+            environment_title: self.environment.title.clone(),
+            environment_type: self.environment.kind,
+            taken_at: Timestamp::now(),
+            origin: Origin::Safety,
+            // The gate was closed, but whether somebody wrote round it is not compared in a swap.
+            consistency: Consistency::EachService,
+            note: Some("What a restore replaced".to_owned()),
+            proof: Some(proof),
+            services: Vec::new(),
+            mounts: Vec::new(),
+        }
+    }
+}
+
+struct Storing {
+    repository: Repository,
+    job: engine::Job,
+    parts: Parts,
+    body: Body,
+    parent: Option<String>,
+    host: String,
+}
+
+impl Storing {
+    /// Blocks.
+    fn run(self, mut manifest: Manifest) -> Result<(Manifest, Archived), Error> {
+        let mut trees = Vec::new();
+        let mut finals = Vec::new();
+        for swap in &self.body.mounts {
+            let root = swap.beside.tree();
+            trees.push(SourceTree { name: swap.name.clone(), root: root.clone(), exclude: Vec::new(), known: None });
+            finals.push(FinalTree { name: swap.name.clone(), root, changes: Default::default() });
+        }
+        let mut streams = Vec::new();
+        for swap in &self.body.services {
+            let service = swap::service(&self.parts, swap.name.as_str())?.clone();
+            let Some(aside) = swap.aside.clone() else { continue };
+            let failed = || Error::part(service.label());
+            // Once for what a later load is checked against, once to store it: nothing else needs the disk.
+            let facts = service.driver.dump_aside(&aside, &mut std::io::sink()).map_err(failed())?;
+            let tested = service.driver.test().map_err(failed())?;
+            manifest.services.push(ServiceEntry {
+                name: swap.name.clone(),
+                kind: service.driver.kind().to_owned(),
+                version: tested.version,
+                position: "replaced by a restore".to_owned(),
+                facts,
+                limits: tested.limits,
+            });
+            let reader = stream::reading_from(move |out| service.driver.dump_aside(&aside, out).map(drop))
+                .map_err(Error::io("a pipe could not be made"))?;
+            streams.push(Stream { name: swap.name.clone(), reader: Box::new(reader) });
+        }
+        let baseline = self.repository.pre_copy(&self.job, &trees, self.parent.as_deref())?;
+        let entry = Entry { name: manifest.snapshot.clone(), time: manifest.taken_at, host: self.host };
+        let mut whole = None;
+        let archived =
+            self.repository.archive(&self.job, &entry, Some(&baseline), finals, streams, |contents| {
+                manifest.mounts = contents
+                    .iter()
+                    .map(|(name, held)| MountEntry {
+                        name: name.clone(),
+                        files: held.files,
+                        bytes: held.bytes,
+                        exclude: Vec::new(),
+                        limits: Vec::new(),
+                    })
+                    .collect();
+                let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
+                whole = Some(manifest);
+                text
+            })?;
+        Ok((whole.expect("an entry that was stored has its manifest"), archived))
+    }
+}

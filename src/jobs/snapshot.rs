@@ -1,0 +1,370 @@
+//! Taking a snapshot: one complete entry, or none at all (R15).
+//!
+//! 1. Ask again whether the initiator may (R1).                 Nothing to undo.
+//! 2. Share the repository (R14).                                Given back when dropped; expires.
+//! 3. Connect and test every service and mount.                  Nothing to undo.
+//! 4. Index the mounts, then upload them without a hold.         Unreferenced data goes at the next prune.
+//! 5. In the snapshot hold: open every view at one instant.      The hold opens when dropped, or by its dead-man.
+//! 6. Make the views independent, count rows.                    Scratch files go when dropped.
+//! 7. Store the one entry, if the leases still stand.            Until then there is no snapshot.
+//! 8. Catalogue it and end the activity, in one transaction.     A later try finds the entry by its name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::context::{Context, Scratch};
+use super::instant::{self, Captured, Indexed};
+use super::parts::Parts;
+use super::progress::watched;
+use super::{ATTEMPTS, Error, crash_point, stream};
+use crate::authz;
+use crate::domain::activity::{Activity, TakeSnapshot};
+use crate::domain::environment::{Environment, EnvironmentKind, Project};
+use crate::domain::ids::MountName;
+use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::policy::acts::{Access, Act, Subject};
+use crate::domain::policy::Refusal;
+use crate::domain::snapshot::{Origin, Snapshot};
+use crate::domain::time::span;
+use crate::domain::Timestamp;
+use crate::engine::{self, Archived, Contents, Entry, FinalTree, Known, Repository, SourceTree, Stream};
+use crate::queue::{Lease, Work};
+use crate::store::work::End;
+use crate::store::{Db, environments, projects, snapshots, users};
+
+pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
+    if work.attempt > ATTEMPTS {
+        return Err(Error::TooManyAttempts(ATTEMPTS));
+    }
+    let (project, environment) = subject(context, &work.activity).await?;
+    may_still(context, &work.activity, &project, &environment, Act::CreateSnapshot).await?;
+    let lease = &work.lease;
+    let repository_lease = Arc::new(context.share_repository(&project.id, work.activity.id.as_str()).await?);
+    let repository = context.repository(&project.id).await?;
+    if work.attempt > 1
+        && let Some((id, manifest)) = stored_before(&repository, &take).await?
+    {
+        lease.log("An earlier try had stored the snapshot already").await?;
+        let archived = Archived { id, size: manifest_size(&manifest), added: crate::domain::Bytes(0), files: 0 };
+        return complete(context, work, &environment, &project, &take, manifest, archived).await;
+    }
+
+    let parts = context.parts(&environment.id).await?;
+    let scratch = context.scratch(&work.activity.id)?;
+    let job = {
+        let (lease, repository_lease, runtime) = (lease.clone(), Arc::clone(&repository_lease), Handle::current());
+        engine::Job::new(move || {
+            runtime.block_on(async { lease.confirm().await.is_ok() && repository_lease.confirm().await.is_ok() })
+        })
+    };
+    let taking = Taking { context, lease, job: &job, project: &project, environment: &environment, take: &take };
+    let (manifest, archived) = watched(lease, &job, taking.entry(&repository, &parts, &scratch)).await?;
+    crash_point("snapshot: stored");
+    complete(context, work, &environment, &project, &take, manifest, archived).await
+}
+
+struct Taking<'a> {
+    context: &'a Context,
+    lease: &'a Lease,
+    job: &'a engine::Job,
+    project: &'a Project,
+    environment: &'a Environment,
+    take: &'a TakeSnapshot,
+}
+
+impl Taking<'_> {
+    /// Steps 4 to 7.
+    async fn entry(
+        &self,
+        repository: &Repository,
+        parts: &Parts,
+        scratch: &Scratch,
+    ) -> Result<(Manifest, Archived), Error> {
+        let mounts = Arc::new(index(parts).await?);
+        let files: u64 = mounts.iter().map(|mount| mount.index.contents().files).sum();
+        let services = parts.services.len();
+        self.lease.log(&format!("Reading {services} services and {files} files")).await?;
+        let expected: u64 = mounts.iter().map(|mount| mount.index.contents().bytes.0).sum();
+        self.job.expect_bytes(expected + service_sizes(parts).await?);
+        crash_point("snapshot: indexed");
+
+        let parent = newest(self.context, self.environment).await?;
+        let baseline = {
+            let (repository, job, mounts) = (repository.clone(), self.job.clone(), Arc::clone(&mounts));
+            let pre_copy = move || {
+                let trees = mounts.iter().map(source_tree).collect::<Result<Vec<_>, _>>()?;
+                Ok::<_, Error>(repository.pre_copy(&job, &trees, parent.as_deref())?)
+            };
+            tokio::task::spawn_blocking(pre_copy).await??
+        };
+        crash_point("snapshot: copied");
+
+        let staging = scratch.directory("staging")?;
+        let captured =
+            instant::capture(self.context, &self.environment.id, self.take.mode, parts, Arc::clone(&mounts), &staging)
+                .await?;
+        self.tell(&captured).await?;
+        let entry = Entry {
+            name: self.take.snapshot.clone(),
+            time: captured.taken_at,
+            host: format!("{}-{}", self.project.id, self.environment.name),
+        };
+        let manifest = self.manifest(&captured);
+        let (repository, job, dumps) = (repository.clone(), self.job.clone(), scratch.directory("dumps")?);
+        let store = move || {
+            let mut manifest = manifest;
+            let (entries, streams) = dump(captured.views, &dumps, &job)?;
+            manifest.services = entries;
+            let trees = final_trees(&mounts, captured.scans, &job)?;
+            let mut whole = None;
+            let archived = repository.archive(&job, &entry, Some(&baseline), trees, streams, |contents| {
+                manifest.mounts = mount_entries(&mounts, contents);
+                let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
+                whole = Some(manifest);
+                text
+            })?;
+            Ok::<_, Error>((whole.expect("an entry that was stored has its manifest"), archived))
+        };
+        tokio::task::spawn_blocking(store).await?
+    }
+
+    async fn tell(&self, captured: &Captured) -> Result<(), Error> {
+        let label = captured.consistency.label();
+        let line = match self.take.mode {
+            crate::domain::activity::SnapshotMode::Live => "Views are open; taken live, without a hold".to_owned(),
+            crate::domain::activity::SnapshotMode::Consistent => {
+                let proof = captured.proof.sentence();
+                format!("{proof} The snapshot is {label}")
+            }
+        };
+        Ok(self.lease.log(&line).await?)
+    }
+
+    fn manifest(&self, captured: &Captured) -> Manifest {
+        let (project, environment) = (self.project, self.environment);
+        Manifest {
+            version: Manifest::VERSION,
+            snapshot: self.take.snapshot.clone(),
+            project: project.id.clone(),
+            project_title: project.title.clone(),
+            environment_id: environment.id.clone(),
+            environment: environment.name.clone(),
+            environment_title: environment.title.clone(),
+            environment_type: environment.kind,
+            taken_at: captured.taken_at,
+            origin: self.take.origin,
+            consistency: captured.consistency,
+            note: self.take.note.clone(),
+            proof: Some(captured.proof.clone()),
+            services: Vec::new(),
+            mounts: Vec::new(),
+        }
+    }
+}
+
+async fn index(parts: &Parts) -> Result<Vec<Indexed>, Error> {
+    let mounts = parts.mounts.clone();
+    tokio::task::spawn_blocking(move || {
+        let indexed = mounts.into_iter().map(|part| {
+            let index = part.driver.index().map_err(Error::part(part.label()))?;
+            Ok(Indexed { part, index })
+        });
+        indexed.collect()
+    })
+    .await?
+}
+
+async fn service_sizes(parts: &Parts) -> Result<u64, Error> {
+    let services = parts.services.clone();
+    tokio::task::spawn_blocking(move || {
+        let sizes = services.iter().map(|service| service.driver.test().map_err(Error::part(service.label())));
+        sizes.map(|tested| tested.map(|tested| tested.size.0)).sum()
+    })
+    .await?
+}
+
+fn source_tree(mount: &Indexed) -> Result<SourceTree, Error> {
+    Ok(SourceTree {
+        name: mount.part.name().clone(),
+        root: mount.part.driver.root().map_err(Error::part(mount.part.label()))?,
+        exclude: mount.part.driver.spec().exclude.clone(),
+        known: Some(Known::new(mount.index.paths())),
+    })
+}
+
+fn final_trees(
+    mounts: &[Indexed],
+    scans: Vec<(MountName, crate::drivers::mount::Scan)>,
+    job: &engine::Job,
+) -> Result<Vec<FinalTree>, Error> {
+    let trees = mounts.iter().zip(scans).map(|(mount, (name, scan))| {
+        let staged = scan.changes.overrides.values().filter(|change| change.staged.is_some());
+        job.expect_bytes(staged.map(|change| change.meta.size).sum());
+        let root = mount.part.driver.root().map_err(Error::part(mount.part.label()))?;
+        Ok(FinalTree { name, root, changes: scan.changes })
+    });
+    trees.collect()
+}
+
+fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>) -> Vec<MountEntry> {
+    let entries = mounts.iter().map(|mount| {
+        let name = mount.part.name().clone();
+        let held = contents.get(&name);
+        MountEntry {
+            files: held.map_or(0, |held| held.files),
+            bytes: held.map_or(0, |held| held.bytes),
+            exclude: mount.part.driver.spec().exclude.clone(),
+            limits: mount.index.limits(),
+            name,
+        }
+    });
+    entries.collect()
+}
+
+/// Makes every view independent of its live service, records what a load will be checked against, and gives the
+/// streams to be stored. Blocks.
+fn dump(
+    views: Vec<(crate::domain::ids::ServiceName, Box<dyn crate::drivers::View>)>,
+    scratch: &std::path::Path,
+    job: &engine::Job,
+) -> Result<(Vec<ServiceEntry>, Vec<Stream>), Error> {
+    let mut entries = Vec::new();
+    let mut streams = Vec::new();
+    for (name, mut view) in views {
+        let failed = || Error::part(format!("service {name}"));
+        let own = scratch.join(name.as_str());
+        std::fs::create_dir(&own).map_err(Error::io(format!("{} could not be made", own.display())))?;
+        let cancelled = {
+            let job = job.clone();
+            move || job.is_bad()
+        };
+        view.settle(&own, &cancelled).map_err(failed())?;
+        entries.push(ServiceEntry {
+            name: name.clone(),
+            kind: view.kind().to_owned(),
+            version: view.version().to_owned(),
+            position: view.position().to_string(),
+            facts: view.facts().map_err(failed())?,
+            limits: view.limits(),
+        });
+        let reader = stream::reading_from(move |out| view.dump(&own, out, &cancelled).map(drop))
+            .map_err(Error::io("a pipe could not be made"))?;
+        streams.push(Stream { name, reader: Box::new(reader) });
+    }
+    Ok((entries, streams))
+}
+
+/// The newest snapshot's entry in the repository: what has not changed since is not read again.
+async fn newest(context: &Context, environment: &Environment) -> Result<Option<String>, Error> {
+    let mut db = context.store().read().await?;
+    let newest = snapshots::by_environment(&mut db, &environment.id, 1).await?.pop();
+    Ok(newest.map(|snapshot| snapshot.repository_id))
+}
+
+async fn stored_before(repository: &Repository, take: &TakeSnapshot) -> Result<Option<(String, Manifest)>, Error> {
+    let (repository, name) = (repository.clone(), take.snapshot.clone());
+    tokio::task::spawn_blocking(move || {
+        let listing = repository.list()?;
+        let Some(stored) = listing.snapshots.into_iter().find(|stored| stored.name.as_ref() == Some(&name)) else {
+            return Ok(None);
+        };
+        let manifest = serde_json::from_slice(&repository.manifest(&stored.id)?);
+        Ok(manifest.ok().map(|manifest| (stored.id, manifest)))
+    })
+    .await?
+}
+
+fn manifest_size(manifest: &Manifest) -> crate::domain::Bytes {
+    crate::domain::Bytes(manifest.mounts.iter().map(|mount| mount.bytes).sum())
+}
+
+async fn complete(
+    context: &Context,
+    work: &Work,
+    environment: &Environment,
+    project: &Project,
+    take: &TakeSnapshot,
+    manifest: Manifest,
+    archived: Archived,
+) -> Result<(), Error> {
+    let line = format!("Stored {} in {} files and dumps; it added {}", archived.size, archived.files, archived.added);
+    work.lease.log(&line).await?;
+    let mut tx = context.store().write().await?;
+    let now = work.lease.finish(&mut tx, &End::Success).await?;
+    let plan = projects::plan(&mut tx, &project.id).await?;
+    let snapshot = Snapshot {
+        name: take.snapshot.clone(),
+        project: project.id.clone(),
+        environment: environment.id.clone(),
+        activity: Some(work.activity.id.clone()),
+        origin: take.origin,
+        consistency: manifest.consistency,
+        note: take.note.clone(),
+        repository_id: archived.id,
+        taken_at: manifest.taken_at,
+        created_at: now,
+        expires_at: plan.expires_at(environment.kind, take.origin, now),
+        size: archived.size,
+        added: archived.added,
+        proof: manifest.proof.clone(),
+    };
+    snapshots::insert(&mut tx, &snapshot, &manifest).await?;
+    context.store().commit(tx).await?;
+    tracing::info!(snapshot.name = %take.snapshot, duration = %span(now.since(started(work, now))), "snapshot taken");
+    Ok(())
+}
+
+fn started(work: &Work, now: Timestamp) -> Timestamp {
+    work.activity.started_at.unwrap_or(now)
+}
+
+pub(super) async fn subject(context: &Context, activity: &Activity) -> Result<(Project, Environment), Error> {
+    let mut db = context.store().read().await?;
+    let gone = || Refusal::new("The environment does not exist any more.");
+    let project = projects::by_id(&mut db, &activity.project).await?.ok_or_else(gone)?;
+    let environment = environments::by_id(&mut db, &activity.environment).await?.ok_or_else(gone)?;
+    Ok((project, environment))
+}
+
+/// Role and plan are asked again when a job starts (R1): they may have changed while it waited.
+pub(super) async fn may_still(
+    context: &Context,
+    activity: &Activity,
+    project: &Project,
+    environment: &Environment,
+    act: Act,
+) -> Result<(), Error> {
+    let Some(user) = &activity.initiator.user else { return Ok(()) };
+    let mut db = context.store().read().await?;
+    let Some(user) = users::by_id(&mut db, user).await? else {
+        return Err(Refusal::new(format!("The account of {} does not exist any more.", activity.initiator.name)).into());
+    };
+    let standing = authz::standing_of(&mut db, &user, project).await?;
+    let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
+    match standing.decide(act, &subject) {
+        Access::Granted => {}
+        Access::Forbidden(refusal) => return Err(refusal.into()),
+        Access::Invisible => return Err(Refusal::new("The initiator has no role here any more.").into()),
+    }
+    if act == Act::CreateSnapshot {
+        plan_allows(&mut db, activity, project, environment).await?;
+    }
+    Ok(())
+}
+
+async fn plan_allows(
+    db: &mut Db,
+    activity: &Activity,
+    project: &Project,
+    environment: &Environment,
+) -> Result<(), Error> {
+    let crate::domain::activity::Payload::TakeSnapshot(take) = &activity.payload else { return Ok(()) };
+    if take.origin != Origin::Manual {
+        return Ok(());
+    }
+    let all = environments::by_project(db, &project.id).await?;
+    let store_live = all.iter().any(|other| other.kind == EnvironmentKind::Production && other.live);
+    Ok(projects::plan(db, &project.id).await?.allows_manual(environment.kind, store_live)?)
+}

@@ -1,0 +1,211 @@
+//! The swap: in one hold, the loaded data takes the live data's place, everywhere or nowhere (R22, R23).
+//!
+//! **Invariant:** the gate opens only when everything is new or everything is old. The journal says which stage may have
+//! begun *before* its work begins; every driver step may be repeated.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::journal::{Body, Journal};
+use super::parts::Parts;
+use super::{Error, crash_point};
+use crate::gateway::{self, Held, HoldKind, HoldReport};
+use crate::queue::Lease;
+use crate::store::swaps::Stage;
+
+/// Exchanges all parts inside one swap hold. On success the journal stands at [`Stage::Swapped`] with the asides.
+///
+/// # Errors
+/// [`Error::TakenBack`] when the old data is back in place, [`Error::Mixed`] when it is not: then the gate stays shut.
+/// Any other error came before anything was touched.
+pub(super) async fn swap(
+    context: &Context,
+    journal: &Journal<'_>,
+    lease: &Lease,
+    parts: &Parts,
+    body: &mut Body,
+) -> Result<HoldReport, Error> {
+    let gates = context.gates().await?;
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits()).await?;
+    crash_point("restore: held");
+    *body = match prepare(&held, parts, body).await {
+        Ok(prepared) => prepared,
+        // Nothing was exchanged: the site may go on.
+        Err(error) => {
+            held.release().await?;
+            return Err(error);
+        }
+    };
+    crash_point("restore: prepared");
+    // What comes before the journal's word may be left by simply opening the gate again.
+    let ready = async {
+        lease.confirm().await?;
+        held.confirm().await?;
+        journal.write(Stage::Swapping, body).await
+    };
+    if let Err(error) = ready.await {
+        held.release().await?;
+        return Err(error);
+    }
+    crash_point("restore: swapping");
+    let exchanged = async {
+        exchange(&held, parts, body).await?;
+        journal.write(Stage::Swapped, body).await
+    };
+    if let Err(error) = exchanged.await {
+        return Err(take_back(journal, held, parts, body, error).await);
+    }
+    crash_point("restore: swapped");
+    Ok(held.release().await?)
+}
+
+/// Takes a swap back that an earlier worker left unfinished, in a hold of its own, and opens the gate.
+///
+/// # Errors
+/// [`Error::Mixed`]: the gate stays shut.
+pub(super) async fn recover(
+    context: &Context,
+    journal: &Journal<'_>,
+    parts: &Parts,
+    body: &Body,
+) -> Result<(), Error> {
+    let gates = context.gates().await?;
+    journal.write(Stage::RollingBack, body).await?;
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits()).await?;
+    if let Err(error) = roll_back(&held, parts, body).await {
+        return Err(left_shut(held, error).await);
+    }
+    journal.write(Stage::Loading, body).await?;
+    held.release().await?;
+    Ok(())
+}
+
+async fn take_back(journal: &Journal<'_>, held: Held, parts: &Parts, body: &Body, cause: Error) -> Error {
+    let taken_back = async {
+        journal.write(Stage::RollingBack, body).await?;
+        crash_point("restore: rolling back");
+        roll_back(&held, parts, body).await?;
+        journal.write(Stage::Loading, body).await
+    };
+    if let Err(error) = taken_back.await {
+        return left_shut(held, error).await;
+    }
+    match held.release().await {
+        Ok(_) => Error::TakenBack(Box::new(cause)),
+        Err(error) => error.into(),
+    }
+}
+
+async fn left_shut(held: Held, cause: Error) -> Error {
+    let shut = held.shut("a restore was interrupted").await;
+    if let Err(error) = shut {
+        tracing::error!(%error, "a gate could not be told to stay shut; its dead-man does");
+    }
+    Error::Mixed(Box::new(cause))
+}
+
+/// Fixes the present data, in the hold, so that nothing written later is lost with it. The safety snapshot is made of
+/// exactly this.
+async fn prepare(_held: &Held, parts: &Parts, body: &Body) -> Result<Body, Error> {
+    blocking(parts, body, |parts, body| {
+        for swap in &mut body.services {
+            let service = service(parts, swap.name.as_str())?;
+            swap.aside = Some(service.driver.prepare(&swap.beside).map_err(Error::part(service.label()))?);
+        }
+        for swap in &mut body.mounts {
+            let mount = mount(parts, swap.name.as_str())?;
+            swap.aside = Some(mount.driver.prepare(&swap.beside).map_err(Error::part(mount.label()))?);
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn exchange(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error> {
+    blocking(parts, body, |parts, body| {
+        for swap in &body.services {
+            let service = service(parts, swap.name.as_str())?;
+            let Some(aside) = &swap.aside else { continue };
+            service.driver.commit(&swap.beside, aside).map_err(Error::part(service.label()))?;
+            crash_point("restore: a service exchanged");
+        }
+        for swap in &body.mounts {
+            let mount = mount(parts, swap.name.as_str())?;
+            let Some(aside) = &swap.aside else { continue };
+            mount.driver.commit(&swap.beside, aside).map_err(Error::part(mount.label()))?;
+            crash_point("restore: a mount exchanged");
+        }
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+/// Every part is tried, whatever becomes of the others.
+async fn roll_back(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error> {
+    blocking(parts, body, |parts, body| {
+        let mut first = Ok(());
+        for swap in &body.services {
+            let service = service(parts, swap.name.as_str())?;
+            let Some(aside) = &swap.aside else { continue };
+            let done = service.driver.roll_back(&swap.beside, aside).map_err(Error::part(service.label()));
+            first = first.and(done);
+        }
+        for swap in &body.mounts {
+            let mount = mount(parts, swap.name.as_str())?;
+            let Some(aside) = &swap.aside else { continue };
+            let done = mount.driver.roll_back(&swap.beside, aside).map_err(Error::part(mount.label()));
+            first = first.and(done);
+        }
+        first
+    })
+    .await
+    .map(drop)
+}
+
+/// Removes everything that the restore put beside the live data.
+pub(super) async fn discard(parts: &Parts, body: &Body) -> Result<(), Error> {
+    blocking(parts, body, |parts, body| {
+        for swap in &body.services {
+            let service = service(parts, swap.name.as_str())?;
+            service.driver.discard(&swap.beside, swap.aside.as_ref()).map_err(Error::part(service.label()))?;
+        }
+        for swap in &body.mounts {
+            let mount = mount(parts, swap.name.as_str())?;
+            mount.driver.discard(&swap.beside, swap.aside.as_ref()).map_err(Error::part(mount.label()))?;
+        }
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+/// Runs `work` on a thread for blocking work and gives the body that it may have changed.
+async fn blocking(
+    parts: &Parts,
+    body: &Body,
+    work: impl FnOnce(&Parts, &mut Body) -> Result<(), Error> + Send + 'static,
+) -> Result<Body, Error> {
+    let (parts, mut body) = (parts.clone(), body.clone());
+    tokio::task::spawn_blocking(move || {
+        work(&parts, &mut body)?;
+        Ok(body)
+    })
+    .await?
+}
+
+pub(super) fn service<'a>(parts: &'a Parts, name: &str) -> Result<&'a Arc<super::parts::ServicePart>, Error> {
+    let found = parts.services.iter().find(|service| service.name().as_str() == name);
+    found.ok_or_else(|| missing("service", name))
+}
+
+pub(super) fn mount<'a>(parts: &'a Parts, name: &str) -> Result<&'a Arc<super::parts::MountPart>, Error> {
+    let found = parts.mounts.iter().find(|mount| mount.name().as_str() == name);
+    found.ok_or_else(|| missing("mount", name))
+}
+
+fn missing(kind: &str, name: &str) -> Error {
+    crate::domain::policy::Refusal::new(format!("The environment has no {kind} {name} any more."))
+        .instead("Declare it again and restore again.")
+        .into()
+}

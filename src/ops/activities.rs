@@ -1,0 +1,248 @@
+//! The feed.
+
+use std::collections::HashMap;
+
+use async_stream::try_stream;
+use futures::Stream;
+
+use super::environments::offer;
+use super::{App, Error, projects};
+use crate::authz::{Authorized, CancelActivity, ViewHistory, ViewProject};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use crate::domain::environment::{Environment, Project};
+use crate::domain::policy::acts::Act;
+use crate::domain::policy::{Refusal, Standing};
+use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
+use crate::domain::{ActivityId, EnvironmentId, SnapshotName, Timestamp};
+use crate::queue::{self, Cancelling};
+use crate::store::activities::Scope;
+use crate::store::{self, Db, events, logs, snapshots};
+
+const DEFAULT_COUNT: u32 = 20;
+const MOST: u32 = 100;
+
+/// Which activities; the default is all, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub kinds: Vec<ActivityKind>,
+    pub states: Vec<ActivityState>,
+    pub result: Option<ActivityResult>,
+    /// Older than this place in the feed.
+    pub before: Option<i64>,
+    /// Created then or earlier.
+    pub starts_at: Option<Timestamp>,
+    /// 20 if not given, at most 100.
+    pub count: Option<u32>,
+}
+
+/// # Errors
+/// When the store fails.
+pub async fn feed(app: &App, proof: &Authorized<ViewHistory>, filter: Filter) -> Result<Feed, Error> {
+    let on = proof.on();
+    let scope = Scope::Environment(on.environment.id.clone());
+    list(app, &on.project, std::slice::from_ref(&on.environment), proof.standing(), scope, filter).await
+}
+
+/// Of all environments that the actor may see.
+///
+/// # Errors
+/// When the store fails.
+pub async fn project_feed(app: &App, proof: &Authorized<ViewProject>, filter: Filter) -> Result<Feed, Error> {
+    let project = &proof.on().project;
+    let visible = projects::visible(&mut *app.store().read().await?, project, proof.standing()).await?;
+    let scope = Scope::Environments(visible.iter().map(|environment| environment.id.clone()).collect());
+    list(app, project, &visible, proof.standing(), scope, filter).await
+}
+
+async fn list(
+    app: &App,
+    project: &Project,
+    environments: &[Environment],
+    standing: &Standing,
+    scope: Scope,
+    filter: Filter,
+) -> Result<Feed, Error> {
+    let mut db = app.store().read().await?;
+    // The event first: what changes between the two readings is then seen twice, never missed.
+    let event = events::newest(&mut db).await?;
+    let count = filter.count.unwrap_or(DEFAULT_COUNT).clamp(1, MOST);
+    let wanted = store::activities::Filter {
+        kinds: filter.kinds,
+        states: filter.states,
+        result: filter.result,
+        before: filter.before,
+        starts_at: filter.starts_at,
+    };
+    let mut activities = store::activities::list(&mut db, &scope, &wanted, count + 1).await?;
+    let more = activities.len() > count as usize;
+    activities.truncate(count as usize);
+    let older = activities.last().filter(|_| more).map(|last| last.seq);
+    let viewer = Viewer { project, environments, standing };
+    Ok(Feed { entries: viewer.entries(&mut db, activities).await?, older, event })
+}
+
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such activity.
+pub async fn page(app: &App, proof: &Authorized<ViewHistory>, activity: &ActivityId) -> Result<ActivityPage, Error> {
+    let entry = entry(app, proof, activity).await?;
+    let mut db = app.store().read().await?;
+    Ok(ActivityPage {
+        project: proof.on().project.clone(),
+        log: logs::after(&mut db, activity, 0).await?,
+        made: snapshots::by_activity(&mut db, activity).await?,
+        entry,
+    })
+}
+
+/// Lines after number `after` (0: all), and whether no more will come.
+///
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such activity.
+pub async fn log(
+    app: &App,
+    proof: &Authorized<ViewHistory>,
+    activity: &ActivityId,
+    after: i64,
+) -> Result<(Vec<LogLine>, bool), Error> {
+    // The state first: a line that is written afterwards is in the lines, and a sealed log is whole.
+    let sealed = own(app, &proof.on().environment, activity).await?.state.is_over();
+    let lines = logs::after(&mut *app.store().read().await?, activity, after).await?;
+    Ok((lines, sealed))
+}
+
+/// One change in the feed.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Number to resume after.
+    pub event: i64,
+    pub entry: ActivityEntry,
+}
+
+/// Every change of the environment's activities after event `after`, as it comes. Ends only when the store fails.
+pub fn watch(
+    app: &App,
+    proof: Authorized<ViewHistory>,
+    after: i64,
+) -> impl Stream<Item = Result<Update, Error>> + Send + 'static {
+    let app = app.clone();
+    try_stream! {
+        let environment = proof.on().environment.id.clone();
+        let mut after = after;
+        loop {
+            let mut mark = app.store().mark();
+            let changed = events::after(&mut *app.store().read().await?, &environment, after).await?;
+            for (event, activity) in changed {
+                after = event;
+                yield Update { event, entry: entry(&app, &proof, &activity).await? };
+            }
+            app.store().changed(&mut mark).await;
+        }
+    }
+}
+
+/// Cancels what has not started, and asks what runs to stop where that is safe (R20).
+///
+/// # Errors
+/// [`Error::Conflict`] when it is over already.
+pub async fn cancel(
+    app: &App,
+    proof: Authorized<CancelActivity>,
+    activity: &ActivityId,
+) -> Result<ActivityEntry, Error> {
+    let on = proof.on();
+    own(app, &on.environment, activity).await?;
+    let mut tx = app.store().write().await?;
+    if queue::cancel(&mut tx, app.store(), activity).await? == Cancelling::TooLate {
+        return Err(Error::Conflict(Refusal::new("This activity is over already; there is nothing to cancel.")));
+    }
+    app.store().commit(tx).await?;
+    let viewer = Viewer {
+        project: &on.project,
+        environments: std::slice::from_ref(&on.environment),
+        standing: proof.standing(),
+    };
+    viewer.one(app, activity).await
+}
+
+async fn own(app: &App, environment: &Environment, activity: &ActivityId) -> Result<Activity, Error> {
+    let found = store::activities::by_id(&mut *app.store().read().await?, activity).await?;
+    found.filter(|found| found.environment == environment.id).ok_or(Error::NotFound("activity"))
+}
+
+async fn entry(app: &App, proof: &Authorized<ViewHistory>, activity: &ActivityId) -> Result<ActivityEntry, Error> {
+    let on = proof.on();
+    own(app, &on.environment, activity).await?;
+    let viewer = Viewer {
+        project: &on.project,
+        environments: std::slice::from_ref(&on.environment),
+        standing: proof.standing(),
+    };
+    viewer.one(app, activity).await
+}
+
+/// The one for whom entries are made: what is offered depends on them.
+pub(super) struct Viewer<'a> {
+    pub project: &'a Project,
+    pub environments: &'a [Environment],
+    pub standing: &'a Standing,
+}
+
+impl Viewer<'_> {
+    pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
+        let mut db = app.store().read().await?;
+        let activity = store::activities::by_id(&mut db, activity).await?.ok_or(Error::NotFound("activity"))?;
+        self.entries(&mut db, vec![activity]).await?.pop().ok_or(Error::NotFound("activity"))
+    }
+
+    async fn entries(&self, db: &mut Db, activities: Vec<Activity>) -> Result<Vec<ActivityEntry>, Error> {
+        let names: Vec<SnapshotName> = activities.iter().flat_map(|activity| named(&activity.payload)).collect();
+        let existing = snapshots::existing(db, &names).await?;
+        let environments: HashMap<&EnvironmentId, &Environment> =
+            self.environments.iter().map(|environment| (&environment.id, environment)).collect();
+        let entries = activities.into_iter().filter_map(|activity| {
+            let environment = environments.get(&activity.environment)?;
+            let done = activity.result == Some(ActivityResult::Success);
+            let present = |name: &SnapshotName| Some(name.clone()).filter(|name| done && existing.contains(name));
+            let (snapshot, undo) = match &activity.payload {
+                Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
+                Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
+            };
+            let cancel = if activity.state.is_over() {
+                Offer { refusal: Some(Refusal::new("It is over already.")) }
+            } else {
+                offer(self.standing, Act::CancelActivity, self.project, environment)
+            };
+            Some(ActivityEntry {
+                environment: environment.name.clone(),
+                description: describe(&activity, environment),
+                restore: offer(self.standing, Act::RestoreSnapshot, self.project, environment),
+                snapshot,
+                undo,
+                cancel,
+                activity,
+            })
+        });
+        Ok(entries.collect())
+    }
+}
+
+fn named(payload: &Payload) -> Vec<SnapshotName> {
+    match payload {
+        Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
+        Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
+    }
+}
+
+/// What follows the initiator's name: "created a snapshot of main".
+fn describe(activity: &Activity, environment: &Environment) -> String {
+    let environment = &environment.name;
+    let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
+    match (&activity.payload, over) {
+        (Payload::TakeSnapshot(_), true) => format!("created a snapshot of {environment}"),
+        (Payload::TakeSnapshot(_), false) => format!("asked for a snapshot of {environment}"),
+        (Payload::RestoreSnapshot(restore), true) => format!("restored {} into {environment}", restore.snapshot),
+        (Payload::RestoreSnapshot(restore), false) => {
+            format!("asked to restore {} into {environment}", restore.snapshot)
+        }
+    }
+}

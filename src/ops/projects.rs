@@ -1,0 +1,63 @@
+//! Projects.
+
+use super::{App, Error, activities, environments};
+use crate::authz::{self, Actor, Authorized, ViewProject};
+use crate::domain::environment::{Environment, Project};
+use crate::domain::policy::acts::{Access, Act, Subject};
+use crate::domain::policy::Standing;
+use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
+use crate::store::{Db, projects};
+
+/// Those that the actor may see, by id.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
+    let mut db = app.store().read().await?;
+    let mut cards = Vec::new();
+    for project in projects::all(&mut db).await? {
+        let standing = authz::standing(&mut db, actor, &project).await?;
+        let subject = Subject { project: &project.id, environment: None };
+        if standing.decide(Act::ViewProject, &subject) == Access::Granted {
+            cards.push(card(app, &mut db, project, &standing).await?);
+        }
+    }
+    Ok(cards)
+}
+
+/// # Errors
+/// When the store fails.
+pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPage, Error> {
+    let environments = environments::list(app, proof.clone()).await?;
+    let activities = activities::project_feed(app, &proof, activities::Filter::default()).await?.entries;
+    let mut db = app.store().read().await?;
+    let card = card(app, &mut db, proof.on().project.clone(), proof.standing()).await?;
+    Ok(ProjectPage { card, environments, activities })
+}
+
+async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> Result<ProjectCard, Error> {
+    let plan = projects::plan(db, &project.id).await?;
+    let visible = visible(db, &project, standing).await?;
+    let mut worst = Health { tone: Tone::Good, sentence: "Everything is backed up.".to_owned() };
+    for environment in &visible {
+        let health = environments::health(app, db, environment).await?;
+        if health.tone > worst.tone {
+            let sentence = format!("{}: {}", environment.name, health.sentence);
+            worst = Health { tone: health.tone, sentence };
+        }
+    }
+    if visible.is_empty() {
+        worst = Health { tone: Tone::Attention, sentence: "There is no environment yet.".to_owned() };
+    }
+    Ok(ProjectCard { plan_title: plan.title, environments: visible.len() as u64, health: worst, project })
+}
+
+/// The project's environments that one may see (R2: members without a role for a type do not see its environments).
+pub(super) async fn visible(db: &mut Db, project: &Project, standing: &Standing) -> Result<Vec<Environment>, Error> {
+    let all = crate::store::environments::by_project(db, &project.id).await?;
+    let may_see = |environment: &Environment| {
+        let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
+        standing.decide(Act::ViewHistory, &subject) == Access::Granted
+    };
+    Ok(all.into_iter().filter(may_see).collect())
+}

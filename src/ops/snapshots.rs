@@ -1,0 +1,103 @@
+//! Snapshots.
+
+use super::activities::Viewer;
+use super::environments::{may_create, offer};
+use super::{App, Error};
+use crate::authz::{Authorized, CreateSnapshot, ViewHistory};
+use crate::domain::SnapshotName;
+use crate::domain::activity::{ActivityKind, Payload, SnapshotMode, TakeSnapshot};
+use crate::domain::policy::acts::Act;
+use crate::domain::snapshot::Origin;
+use crate::domain::view::{ActivityEntry, SnapshotEntry, SnapshotPage};
+use crate::queue::{self, NewActivity};
+use crate::store::{self, activities, snapshots};
+
+const LONGEST_NOTE: usize = 500;
+/// More than a plan keeps; older ones are found by name.
+const LISTED: u32 = 200;
+
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotRequest {
+    pub mode: SnapshotMode,
+    pub note: Option<String>,
+}
+
+/// Queues a snapshot. Its name is given now and stands in the entry's payload (R19).
+///
+/// # Errors
+/// [`Error::Forbidden`] when the plan does not allow it (recorded in the feed, R5), [`Error::Invalid`] for a note that
+/// is too long.
+pub async fn create(
+    app: &App,
+    proof: Authorized<CreateSnapshot>,
+    request: SnapshotRequest,
+) -> Result<ActivityEntry, Error> {
+    let note = request.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+    if note.as_ref().is_some_and(|note| note.chars().count() > LONGEST_NOTE) {
+        return Err(Error::invalid(format!("A note has at most {LONGEST_NOTE} characters.")));
+    }
+    let on = proof.on();
+    let take = TakeSnapshot {
+        snapshot: SnapshotName::parse(store::random_id())?,
+        mode: request.mode,
+        origin: Origin::Manual,
+        note,
+    };
+    let new = NewActivity {
+        project: on.project.id.clone(),
+        environment: on.environment.id.clone(),
+        region: on.project.region.clone(),
+        kind: ActivityKind::Backup,
+        initiator: proof.actor().initiator(),
+        payload: Payload::TakeSnapshot(take),
+    };
+    let mut tx = app.store().write().await?;
+    let verdict = may_create(&mut tx, proof.standing(), &on.project, &on.environment).await?;
+    if let Err(refusal) = verdict {
+        queue::record_refused(&mut tx, app.store(), new, &refusal.to_string()).await?;
+        app.store().commit(tx).await?;
+        return Err(Error::Forbidden(refusal));
+    }
+    let activity = queue::enqueue(&mut tx, app.store(), new).await?;
+    app.store().commit(tx).await?;
+    let viewer = Viewer {
+        project: &on.project,
+        environments: std::slice::from_ref(&on.environment),
+        standing: proof.standing(),
+    };
+    viewer.one(app, &activity.id).await
+}
+
+/// Complete ones, newest first.
+///
+/// # Errors
+/// When the store fails.
+pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<SnapshotEntry>, Error> {
+    let on = proof.on();
+    let snapshots = snapshots::by_environment(&mut *app.store().read().await?, &on.environment.id, LISTED).await?;
+    let restore = offer(proof.standing(), Act::RestoreSnapshot, &on.project, &on.environment);
+    Ok(snapshots.into_iter().map(|snapshot| SnapshotEntry { snapshot, restore: restore.clone() }).collect())
+}
+
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such snapshot.
+pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotName) -> Result<SnapshotPage, Error> {
+    let on = proof.on();
+    let mut db = app.store().read().await?;
+    let snapshot = snapshots::by_name(&mut db, name).await?;
+    let snapshot = snapshot.filter(|snapshot| snapshot.environment == on.environment.id);
+    let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
+    let manifest = snapshots::manifest(&mut db, name).await?.ok_or(Error::NotFound("snapshot"))?;
+    let activity = match &snapshot.activity {
+        Some(id) => activities::by_id(&mut db, id).await?,
+        None => None,
+    };
+    Ok(SnapshotPage {
+        project: on.project.clone(),
+        environment: on.environment.clone(),
+        taken_by: activity.map(|activity| (activity.id, activity.initiator.name)),
+        restore: offer(proof.standing(), Act::RestoreSnapshot, &on.project, &on.environment),
+        snapshot,
+        manifest,
+    })
+}

@@ -1,0 +1,148 @@
+//! The right to work on one activity.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Timing};
+use crate::domain::{ActivityId, Timestamp};
+use crate::store::work::{self, End, Holder};
+use crate::store::{Db, Store, clock, logs};
+
+/// Held while an activity runs; renewed in the background. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lease(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    holder: Holder,
+    lost: AtomicBool,
+    cancel: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Lease {
+    pub(super) fn new(store: Store, holder: Holder, stop: CancellationToken) -> Self {
+        let cancel = stop.child_token();
+        Self(Arc::new(Inner { store, holder, lost: AtomicBool::new(false), cancel, stop }))
+    }
+
+    pub fn activity(&self) -> &ActivityId {
+        &self.0.holder.activity
+    }
+
+    /// Resolves when the work should end: somebody cancelled it, the worker is stopping, or the lease was lost.
+    pub async fn cancelled(&self) {
+        self.0.cancel.cancelled().await;
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancel.is_cancelled()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stop.is_cancelled()
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.lost.load(Ordering::Acquire)
+    }
+
+    /// Asks the database whether the lease still stands: before anything final is written.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails, which is no leave to go on either.
+    pub async fn confirm(&self) -> Result<(), Error> {
+        if self.renew(Timing::default()).await? { Ok(()) } else { Err(self.lost()) }
+    }
+
+    /// One line for people in the activity's log.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log(&self, message: &str) -> Result<(), Error> {
+        tracing::info!(activity.id = %self.activity(), "{message}");
+        let store = &self.0.store;
+        let mut tx = store.write().await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        logs::append(&mut tx, self.activity(), now, message).await?;
+        store.commit(tx).await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::LeaseLost`], or when the database fails.
+    pub async fn progress(&self, per_mille: u16) -> Result<(), Error> {
+        let store = &self.0.store;
+        let mut tx = store.write().await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        if !work::progress(&mut tx, &self.0.holder, per_mille.min(1000), now).await? {
+            return Err(self.lost());
+        }
+        store.commit(tx).await?;
+        Ok(())
+    }
+
+    /// Ends the activity inside the caller's transaction: what it made and that it is done become true together. The
+    /// caller commits.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]: the caller must let its transaction roll back.
+    pub async fn finish(&self, db: &mut Db, end: &End) -> Result<Timestamp, Error> {
+        let now = clock::now(db, self.0.store.dialect()).await?;
+        if !work::finish(db, &self.0.holder, end, now).await? {
+            return Err(self.lost());
+        }
+        Ok(now)
+    }
+
+    pub(super) async fn put_back(&self) -> Result<(), Error> {
+        let store = &self.0.store;
+        let mut tx = store.write().await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        work::put_back(&mut tx, &self.0.holder, now).await?;
+        store.commit(tx).await?;
+        Ok(())
+    }
+
+    async fn renew(&self, timing: Timing) -> Result<bool, Error> {
+        let store = &self.0.store;
+        let mut tx = store.write().await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        let renewed = work::renew(&mut tx, &self.0.holder, now, timing.lease).await?;
+        tx.commit().await.map_err(crate::store::Error::from)?;
+        if renewed == Some(true) {
+            self.0.cancel.cancel();
+        }
+        Ok(renewed.is_some())
+    }
+
+    /// Renews until dropped. A database that can't be reached is tried again; once the lease must have expired it
+    /// counts as lost.
+    pub(super) async fn keep(&self, timing: Timing) {
+        let mut renewed_at = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(timing.heartbeat).await;
+            match self.renew(timing).await {
+                Ok(true) => renewed_at = tokio::time::Instant::now(),
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(activity.id = %self.activity(), %error, "the lease could not be renewed");
+                    if renewed_at.elapsed() >= timing.lease {
+                        break;
+                    }
+                }
+            }
+        }
+        let _ = self.lost();
+        std::future::pending().await
+    }
+
+    fn lost(&self) -> Error {
+        self.0.lost.store(true, Ordering::Release);
+        self.0.cancel.cancel();
+        Error::LeaseLost(self.activity().clone())
+    }
+}

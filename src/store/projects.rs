@@ -1,0 +1,144 @@
+//! Projects, their regions and the very texts of their plans.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::row::{Columns as _, to_json};
+use super::{Db, Error, Sealer};
+use crate::domain::environment::Project;
+use crate::domain::ids::RegionId;
+use crate::domain::policy::Plan;
+use crate::domain::{ProjectId, Secret, Timestamp};
+
+/// Where a project's snapshots are, and the key that opens them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryAccess {
+    /// A directory.
+    pub location: String,
+    pub key: Secret,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn insert_region(db: &mut Db, id: &RegionId, title: &str, restore_elsewhere: &str) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO regions (id, title, restore_elsewhere) VALUES ($1, $2, $3)
+         ON CONFLICT (id) DO UPDATE SET title = excluded.title, restore_elsewhere = excluded.restore_elsewhere",
+    )
+    .bind(id.as_str())
+    .bind(title)
+    .bind(restore_elsewhere)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn insert(
+    db: &mut Db,
+    sealer: &Sealer,
+    project: &Project,
+    plan: &Plan,
+    repository: &RepositoryAccess,
+) -> Result<(), Error> {
+    let hash = store_plan(db, plan, project.created_at).await?;
+    sqlx::query(
+        "INSERT INTO projects
+           (id, title, region_id, plan_id, plan_hash, repository, sealed_repository_key, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(project.id.as_str())
+    .bind(&project.title)
+    .bind(project.region.as_str())
+    .bind(plan.id.as_str())
+    .bind(hash)
+    .bind(&repository.location)
+    .bind(sealer.seal(&key_context(&project.id), &repository.key))
+    .bind(project.created_at.as_micros())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Changes title and plan.
+///
+/// # Errors
+/// When the database fails.
+pub async fn update(db: &mut Db, project: &ProjectId, title: &str, plan: &Plan, now: Timestamp) -> Result<(), Error> {
+    let hash = store_plan(db, plan, now).await?;
+    sqlx::query("UPDATE projects SET title = $1, plan_id = $2, plan_hash = $3 WHERE id = $4")
+        .bind(title)
+        .bind(plan.id.as_str())
+        .bind(hash)
+        .bind(project.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn store_plan(db: &mut Db, plan: &Plan, now: Timestamp) -> Result<String, Error> {
+    let body = to_json(plan);
+    let hash = hex::encode(Sha256::digest(&body));
+    sqlx::query("INSERT INTO plans (hash, id, body, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+        .bind(&hash)
+        .bind(plan.id.as_str())
+        .bind(body)
+        .bind(now.as_micros())
+        .execute(db)
+        .await?;
+    Ok(hash)
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn by_id(db: &mut Db, id: &ProjectId) -> Result<Option<Project>, Error> {
+    let row = sqlx::query("SELECT * FROM projects WHERE id = $1").bind(id.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// All of the installation, by id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all(db: &mut Db) -> Result<Vec<Project>, Error> {
+    let rows = sqlx::query("SELECT * FROM projects ORDER BY id").fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// The plan as it was when the project was put under it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn plan(db: &mut Db, id: &ProjectId) -> Result<Plan, Error> {
+    sqlx::query("SELECT p.body FROM plans p JOIN projects j ON j.plan_hash = p.hash WHERE j.id = $1")
+        .bind(id.as_str())
+        .fetch_one(db)
+        .await?
+        .json("body")
+}
+
+/// # Errors
+/// When the database fails, or the key can't be unsealed.
+pub async fn repository(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<RepositoryAccess, Error> {
+    let row = sqlx::query("SELECT repository, sealed_repository_key FROM projects WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_one(db)
+        .await?;
+    let key = sealer.open(&key_context(id), &row.text("sealed_repository_key")?)?;
+    Ok(RepositoryAccess { location: row.text("repository")?, key })
+}
+
+fn key_context(id: &ProjectId) -> String {
+    format!("repository-key:{id}")
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Project, Error> {
+    Ok(Project {
+        id: row.word("id")?,
+        title: row.text("title")?,
+        region: row.word("region_id")?,
+        plan: row.word("plan_id")?,
+        created_at: row.time("created_at")?,
+    })
+}

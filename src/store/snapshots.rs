@@ -1,0 +1,134 @@
+//! The catalogue of complete snapshots.
+
+use std::collections::HashSet;
+
+use sqlx::{Any, QueryBuilder};
+
+use super::row::{Columns as _, to_bigint, to_json};
+use super::{Db, Error};
+use crate::domain::manifest::Manifest;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::{ActivityId, EnvironmentId, SnapshotName, Timestamp};
+
+const COLUMNS: &str = "SELECT name, project_id, environment_id, activity_id, origin, consistency, note, repository_id,
+    taken_at, created_at, expires_at, size, added, proof FROM snapshots WHERE deleted_at IS NULL";
+
+/// Adds it; a second time changes nothing, so that a job may run twice.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(db: &mut Db, snapshot: &Snapshot, manifest: &Manifest) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO snapshots
+           (name, project_id, environment_id, activity_id, origin, consistency, note, repository_id, manifest,
+            taken_at, created_at, expires_at, size, added, proof)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(snapshot.name.as_str())
+    .bind(snapshot.project.as_str())
+    .bind(snapshot.environment.as_str())
+    .bind(snapshot.activity.as_ref().map(|id| id.as_str().to_owned()))
+    .bind(snapshot.origin.as_str())
+    .bind(snapshot.consistency.as_str())
+    .bind(snapshot.note.as_deref())
+    .bind(&snapshot.repository_id)
+    .bind(to_json(manifest))
+    .bind(snapshot.taken_at.as_micros())
+    .bind(snapshot.created_at.as_micros())
+    .bind(snapshot.expires_at.map(Timestamp::as_micros))
+    .bind(to_bigint(snapshot.size))
+    .bind(to_bigint(snapshot.added))
+    .bind(snapshot.proof.as_ref().map(to_json))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn by_name(db: &mut Db, name: &SnapshotName) -> Result<Option<Snapshot>, Error> {
+    let sql = format!("{COLUMNS} AND name = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// The snapshot that an activity made.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_activity(db: &mut Db, activity: &ActivityId) -> Result<Option<Snapshot>, Error> {
+    let sql = format!("{COLUMNS} AND activity_id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(activity.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// Newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_environment(db: &mut Db, environment: &EnvironmentId, count: u32) -> Result<Vec<Snapshot>, Error> {
+    let sql = format!("{COLUMNS} AND environment_id = $1 ORDER BY taken_at DESC LIMIT $2");
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(environment.as_str()).bind(i64::from(count)).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Which of these are in the catalogue.
+///
+/// # Errors
+/// When the database fails.
+pub async fn existing(db: &mut Db, names: &[SnapshotName]) -> Result<HashSet<SnapshotName>, Error> {
+    if names.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let mut query = QueryBuilder::<Any>::new("SELECT name FROM snapshots WHERE deleted_at IS NULL AND name IN (");
+    let mut list = query.separated(", ");
+    for name in names {
+        list.push_bind(name.as_str().to_owned());
+    }
+    query.push(")");
+    let rows = query.build().fetch_all(db).await?;
+    rows.iter().map(|row| row.word("name")).collect()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn count(db: &mut Db, environment: &EnvironmentId) -> Result<u64, Error> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM snapshots WHERE deleted_at IS NULL AND environment_id = $1")
+        .bind(environment.as_str())
+        .fetch_one(db)
+        .await?;
+    Ok(row.bytes("n")?.0)
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn manifest(db: &mut Db, name: &SnapshotName) -> Result<Option<Manifest>, Error> {
+    let row = sqlx::query("SELECT manifest FROM snapshots WHERE name = $1 AND deleted_at IS NULL")
+        .bind(name.as_str())
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| row.json("manifest")).transpose()
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Snapshot, Error> {
+    Ok(Snapshot {
+        name: row.word("name")?,
+        project: row.word("project_id")?,
+        environment: row.word("environment_id")?,
+        activity: row.optional_word("activity_id")?,
+        origin: row.word("origin")?,
+        consistency: row.word("consistency")?,
+        note: row.optional_text("note")?,
+        repository_id: row.text("repository_id")?,
+        taken_at: row.time("taken_at")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.optional_time("expires_at")?,
+        size: row.bytes("size")?,
+        added: row.bytes("added")?,
+        proof: row
+            .optional_text("proof")?
+            .map(|text| serde_json::from_str(&text).map_err(Error::corrupt("proof")))
+            .transpose()?,
+    })
+}

@@ -1,0 +1,100 @@
+//! The durable journal of swaps (R23): what was intended, and how far it got.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::row::Columns as _;
+use super::{Db, Error, Sealer};
+use crate::domain::environment::words;
+use crate::domain::{ActivityId, EnvironmentId, Timestamp};
+
+/// How far a swap got. Every stage is written before its work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Data is being loaded beside; nothing live was touched.
+    Loading,
+    /// Live data is being exchanged: the site must not be served.
+    Swapping,
+    /// All exchanged; what was replaced still stands aside.
+    Swapped,
+    /// The exchange is being taken back: the site must not be served.
+    RollingBack,
+    Done,
+}
+
+impl Stage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Swapping => "swapping",
+            Self::Swapped => "swapped",
+            Self::RollingBack => "rolling_back",
+            Self::Done => "done",
+        }
+    }
+
+    /// Whether data may be half old and half new.
+    pub fn is_mixed(self) -> bool {
+        matches!(self, Self::Swapping | Self::RollingBack)
+    }
+}
+
+words!(Stage, "a swap's stage", [Self::Loading, Self::Swapping, Self::Swapped, Self::RollingBack, Self::Done]);
+
+#[derive(Debug, Clone)]
+pub struct Entry<T> {
+    pub activity: ActivityId,
+    pub environment: EnvironmentId,
+    pub stage: Stage,
+    pub body: T,
+}
+
+/// # Errors
+/// When the database fails: then the swap must not go on.
+pub async fn put<T: Serialize>(db: &mut Db, sealer: &Sealer, entry: &Entry<T>, now: Timestamp) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO swaps (activity_id, environment_id, stage, sealed_body, updated_at) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (activity_id) DO UPDATE SET
+           stage = excluded.stage, sealed_body = excluded.sealed_body, updated_at = excluded.updated_at",
+    )
+    .bind(entry.activity.as_str())
+    .bind(entry.environment.as_str())
+    .bind(entry.stage.as_str())
+    .bind(sealer.seal(&context(&entry.activity), &entry.body))
+    .bind(now.as_micros())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails, or the entry can't be unsealed.
+pub async fn by_activity<T: DeserializeOwned>(
+    db: &mut Db,
+    sealer: &Sealer,
+    activity: &ActivityId,
+) -> Result<Option<Entry<T>>, Error> {
+    let row =
+        sqlx::query("SELECT * FROM swaps WHERE activity_id = $1").bind(activity.as_str()).fetch_optional(db).await?;
+    row.map(|row| {
+        let activity: ActivityId = row.word("activity_id")?;
+        let body = sealer.open(&context(&activity), &row.text("sealed_body")?)?;
+        Ok(Entry { environment: row.word("environment_id")?, stage: row.word("stage")?, body, activity })
+    })
+    .transpose()
+}
+
+/// Environments whose data may be mixed right now: their gates must be closed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mixed(db: &mut Db) -> Result<Vec<EnvironmentId>, Error> {
+    let rows = sqlx::query("SELECT DISTINCT environment_id FROM swaps WHERE stage IN ('swapping', 'rolling_back')")
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.word("environment_id")).collect()
+}
+
+fn context(activity: &ActivityId) -> String {
+    format!("swap:{activity}")
+}

@@ -1,0 +1,65 @@
+//! People.
+
+use super::row::Columns as _;
+use super::{Db, Error};
+use crate::domain::{Timestamp, UserId};
+
+#[derive(Debug, Clone)]
+pub struct User {
+    pub id: UserId,
+    /// Lower case: the form in which it was entered doesn't matter at login.
+    pub email: String,
+    /// Argon2id, in PHC form.
+    pub password_hash: String,
+    pub operator: bool,
+    pub support: bool,
+    pub created_at: Timestamp,
+}
+
+/// # Errors
+/// [`Error::Taken`] when the address has an account.
+pub async fn insert(db: &mut Db, user: &User) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO users (id, email, password_hash, operator, support, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(user.id.as_str())
+    .bind(&user.email)
+    .bind(&user.password_hash)
+    .bind(i64::from(user.operator))
+    .bind(i64::from(user.support))
+    .bind(user.created_at.as_micros())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn by_id(db: &mut Db, id: &UserId) -> Result<Option<User>, Error> {
+    let row = sqlx::query("SELECT * FROM users WHERE id = $1").bind(id.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn by_email(db: &mut Db, email: &str) -> Result<Option<User>, Error> {
+    let row = sqlx::query("SELECT * FROM users WHERE email = $1").bind(email).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn count(db: &mut Db) -> Result<i64, Error> {
+    sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(db).await?.number("n")
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<User, Error> {
+    Ok(User {
+        id: row.word("id")?,
+        email: row.text("email")?,
+        password_hash: row.text("password_hash")?,
+        operator: row.flag("operator")?,
+        support: row.flag("support")?,
+        created_at: row.time("created_at")?,
+    })
+}
