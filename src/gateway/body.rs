@@ -146,7 +146,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Page(page) => page.size_hint(),
-            Self::Upstream(upstream) => upstream.left.clone(),
+            Self::Upstream(upstream) => upstream.left,
             Self::Events { inner, .. } => inner.size_hint(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The key travels as a bearer token, so the endpoint belongs on loopback or a private network.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -65,7 +66,10 @@ fn is_key(key: &Secret, headers: &HeaderMap) -> bool {
 
 /// A gateway in another process.
 #[derive(Debug, Clone)]
-pub struct Remote {
+pub struct Remote(Arc<Address>);
+
+#[derive(Debug)]
+struct Address {
     base: Uri,
     key: Secret,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -81,7 +85,7 @@ impl Remote {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .build(connector);
-        Self { base, key, client }
+        Self(Arc::new(Address { base, key, client }))
     }
 
     pub(super) async fn send(&self, order: &Order) -> Result<Reply, HoldError> {
@@ -101,16 +105,16 @@ impl Remote {
     /// The outer error is a broken exchange, in words; the inner one is the gate's own.
     async fn exchange(&self, order: &Order) -> Result<Result<Reply, HoldError>, String> {
         let text = serde_json::to_vec(order).map_err(|error| error.to_string())?;
-        let address = format!("{}{PATH}", self.base.to_string().trim_end_matches('/'));
+        let address = format!("{}{PATH}", self.0.base.to_string().trim_end_matches('/'));
         let request = Request::post(address)
             .header(CONTENT_TYPE, "application/json")
-            .header(AUTHORIZATION, format!("Bearer {}", self.key.reveal()))
+            .header(AUTHORIZATION, format!("Bearer {}", self.0.key.reveal()))
             .body(Full::new(Bytes::from(text)))
             .map_err(|error| error.to_string())?;
-        let response = self.client.request(request).await.map_err(|error| in_words(&error))?;
+        let response = self.0.client.request(request).await.map_err(|error| in_words(&error))?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Ok(Err(HoldError::Denied { gate: self.base.to_string() })),
+            StatusCode::UNAUTHORIZED => return Ok(Err(HoldError::Denied { gate: self.0.base.to_string() })),
             status => return Err(format!("it answered {status}")),
         }
         let body = Limited::new(response.into_body(), LIMIT).collect().await.map_err(|error| error.to_string())?;
@@ -118,7 +122,7 @@ impl Remote {
     }
 
     fn unreachable(&self, cause: String) -> HoldError {
-        HoldError::Unreachable { gate: self.base.to_string(), cause }
+        HoldError::Unreachable { gate: self.0.base.to_string(), cause }
     }
 }
 

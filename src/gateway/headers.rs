@@ -29,8 +29,20 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The host that is asked for, as the client wrote it; `None` when the request names none, or more than one.
+/// Whether the body is coded in a way that the gateway can pass on: chunked or not, nothing else.
+pub(super) fn is_readable(headers: &HeaderMap) -> bool {
+    listed(headers, &TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
+}
+
+/// The host that is asked for, as the client wrote it; `None` when the request names none, or more than one, or
+/// something that is none.
 pub(super) fn host<B>(request: &Request<B>) -> Option<String> {
+    let host = written_host(request)?;
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    host.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']') || is_port(port)).then_some(host)
+}
+
+fn written_host<B>(request: &Request<B>) -> Option<String> {
     // RFC 9112, 3.2.2: in absolute form the Host header is not looked at.
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str().to_owned());
@@ -215,5 +227,7 @@ mod tests {
         assert_eq!(host_name("[::1]"), "[::1]");
         assert_eq!(host(&request(&[("host", "a"), ("host", "b")])), None);
         assert_eq!(host(&request(&[])), None);
+        assert_eq!(host(&request(&[("host", "shop.test:80, evil.test")])), None);
+        assert_eq!(host(&request(&[("host", "[::1]")])).as_deref(), Some("[::1]"));
     }
 }

@@ -52,7 +52,9 @@ impl Default for Limits {
 /// A swap hold may be laid over a gate that is shut: so a recovery gets its [`Held`] (R23).
 ///
 /// # Errors
-/// [`HoldError::Busy`] names the request that did not end. Whatever the error, all gates are as they were before.
+/// [`HoldError::Busy`] names the request that did not end. Whatever the error, all gates are as they were before; only
+/// after [`HoldError::Unreachable`] for a swap, the gate that cannot be reached may shut itself, so that whoever clears
+/// the swap's intent should also [`Gate::open`] all gates.
 pub async fn hold(
     gates: &[Gate],
     environment: &EnvironmentId,
@@ -70,7 +72,11 @@ pub async fn hold(
         try_join_all(gates.iter().map(|gate| gate.obey(environment, calm.clone()))).await?;
         match close(gates, environment, kind, limits).await {
             Err(HoldError::Busy { .. }) if attempt < ATTEMPTS && Instant::now() < patience_ends => attempt += 1,
-            outcome => return outcome,
+            Err(error) => return Err(error),
+            Ok(mut held) => {
+                held.attempts = attempt;
+                return Ok(held);
+            }
         }
     }
 }
@@ -89,6 +95,7 @@ async fn close(
         hold: closing.hold.clone(),
         closed_at,
         limits: limits.clone(),
+        attempts: 1,
         stage: Stage::Closing,
         gates: gates.iter().map(|gate| (gate.clone(), None)).collect(),
         pulse: Arc::new(Mutex::new(Pulse { seen: closed_at, lost: None })),
@@ -131,6 +138,7 @@ pub struct Held {
     hold: HoldId,
     closed_at: Instant,
     limits: Limits,
+    attempts: u32,
     stage: Stage,
     gates: Vec<(Gate, Option<Epoch>)>,
     pulse: Arc<Mutex<Pulse>>,
@@ -165,6 +173,8 @@ pub struct HoldReport {
     pub longest_wait: Duration,
     /// Requests that were refused because of the hold.
     pub lost: u64,
+    /// How often the gate was closed for it: each attempt before the last made requests wait for at most one drain.
+    pub attempts: u32,
 }
 
 impl HoldReport {
@@ -245,7 +255,7 @@ impl Held {
             self.end(Act::Abort { hold: self.hold.clone() }).await;
         }
         self.stage = Stage::Over;
-        let mut report = HoldReport::default();
+        let mut report = HoldReport { attempts: self.attempts, ..HoldReport::default() };
         for reply in replies {
             if let Reply::Released(gate) = reply? {
                 report.closed = report.closed.max(gate.closed);

@@ -1,6 +1,6 @@
 //! The gateway: a reverse proxy that can hold one environment's requests for a moment, losing none (R16-R18, R22-R23).
 //!
-//! `proxy` is a request's way, `barrier` where it may have to wait, `hold` what a job asks for, `order` and `control`
+//! `proxy` is a request's way, `barrier` (with its `state`) where it may have to wait, `hold` what a job asks for, `order` and `control`
 //! how a hold reaches gateways in other processes.
 //!
 //! **Invariant:** this room knows hosts, environments and upstreams; it does not know what a hold is for.
@@ -15,6 +15,7 @@ mod order;
 mod pages;
 mod proxy;
 mod serve;
+mod state;
 mod upgrade;
 
 #[cfg(test)]
@@ -31,11 +32,11 @@ use self::barrier::Barrier;
 use self::order::Epoch;
 use crate::domain::EnvironmentId;
 
-pub use self::barrier::{Standing, Traffic};
 pub use self::control::Remote;
 pub use self::error::{Error, HoldError};
 pub use self::hold::{Held, HoldReport, Limits, hold};
 pub use self::order::{Gate, HoldKind};
+pub use self::state::{Standing, Traffic};
 
 /// A gateway in this process; clones are the same one.
 #[derive(Debug, Clone)]
@@ -103,7 +104,10 @@ impl Default for Settings {
 }
 
 impl Gateway {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        for address in &mut settings.trusted {
+            *address = address.to_canonical();
+        }
         Self(Arc::new(Inner {
             epoch: Epoch::random(),
             upstreams: proxy::upstreams(&settings),

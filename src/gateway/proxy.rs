@@ -17,10 +17,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::barrier::{Barrier, Refused, Ticket, What};
+use super::barrier::{Barrier, Ticket};
 use super::body::{Progress, ReplyBody, RequestBody};
 use super::control::in_words;
 use super::pages::Fault;
+use super::state::{Refused, What};
 use super::{Gateway, Settings, headers, upgrade};
 
 pub(super) type Upstreams = Client<HttpConnector, RequestBody>;
@@ -64,7 +65,7 @@ impl Gateway {
         connection: Connection,
         mut request: Request<Incoming>,
     ) -> Result<Response<ReplyBody>, Fault> {
-        if *request.method() == Method::CONNECT {
+        if *request.method() == Method::CONNECT || !headers::is_readable(request.headers()) {
             return Err(Fault::Malformed);
         }
         let host = headers::host(&request).ok_or(Fault::Malformed)?;

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -14,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::barrier::Barrier;
 
 const CHUNK: usize = 16 * 1024;
+/// How long a client may go on talking to a site that has hung up.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Joins both sides once they have switched, until one ends or the gateway stops.
 pub(super) fn join(client: OnUpgrade, site: OnUpgrade, barrier: Arc<Barrier>, stop: CancellationToken) {
@@ -34,15 +37,25 @@ pub(super) fn join(client: OnUpgrade, site: OnUpgrade, barrier: Arc<Barrier>, st
 async fn relay(client: Upgraded, site: Upgraded, barrier: &Barrier) -> io::Result<()> {
     let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
     let (mut from_site, mut to_site) = tokio::io::split(TokioIo::new(site));
-    let down = async {
-        tokio::io::copy(&mut from_site, &mut to_client).await?;
-        to_client.shutdown().await
-    };
     let up = async {
         copy_while_open(&mut from_client, &mut to_site, barrier).await?;
         to_site.shutdown().await
     };
-    tokio::try_join!(down, up).map(drop)
+    let down = async {
+        tokio::io::copy(&mut from_site, &mut to_client).await?;
+        to_client.shutdown().await
+    };
+    tokio::pin!(up, down);
+    tokio::select! {
+        outcome = &mut up => {
+            outcome?;
+            down.await
+        }
+        outcome = &mut down => {
+            outcome?;
+            tokio::time::timeout(FAREWELL, up).await.unwrap_or(Ok(()))
+        }
+    }
 }
 
 async fn copy_while_open<R, W>(from: &mut R, to: &mut W, barrier: &Barrier) -> io::Result<()>
