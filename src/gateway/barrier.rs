@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use super::error::HoldError;
 use super::order::{Closing, GateReport, HoldId};
 use super::state::{Entry, Refused, State, Status, Traffic, What};
+use crate::domain::EnvironmentId;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Barrier {
+    pub environment: EnvironmentId,
     state: Mutex<State>,
     /// A request in flight has ended.
     ended: Notify,
@@ -55,6 +57,10 @@ impl Drop for Ticket {
 }
 
 impl Barrier {
+    pub fn new(environment: EnvironmentId) -> Self {
+        Self { environment, state: Mutex::default(), ended: Notify::new(), opened: Notify::new() }
+    }
+
     /// Waits while the barrier is held; `queue` is the gateway's own bound on how many may.
     pub async fn enter(self: &Arc<Self>, what: What, queue: usize) -> Result<Ticket, Refused> {
         let entry = self.lock().enter(self, what, queue)?;
@@ -184,7 +190,7 @@ impl Barrier {
     pub fn forsake(self: &Arc<Self>, id: &HoldId, reason: &str) -> Result<(), HoldError> {
         let mut state = self.lock();
         match &state.status {
-            Status::Held(hold) if hold.id == *id => state.shut(reason.to_owned()),
+            Status::Held(hold) if hold.id == *id => state.shut(self, reason.to_owned()),
             Status::Shut { .. } => {}
             Status::Open | Status::Held(_) => return Err(HoldError::Lapsed),
         }
@@ -192,7 +198,7 @@ impl Barrier {
     }
 
     pub fn shut(&self, reason: &str) {
-        self.lock().shut(reason.to_owned());
+        self.lock().shut(self, reason.to_owned());
     }
 
     /// Ends the state without an owner. A hold that stands keeps standing, and opens when it is released.

@@ -89,12 +89,12 @@ impl Remote {
     }
 
     pub(super) async fn send(&self, order: &Order) -> Result<Reply, HoldError> {
-        let patience = ANSWER
-            + match &order.act {
-                Act::Calm { patience, .. } => *patience,
-                Act::Close(closing) => closing.limits.drain,
-                _ => Duration::ZERO,
-            };
+        let waits = match &order.act {
+            Act::Calm { patience, .. } => *patience,
+            Act::Close(closing) => closing.limits.drain,
+            _ => Duration::ZERO,
+        };
+        let patience = ANSWER.saturating_add(waits);
         match tokio::time::timeout(patience, self.exchange(order)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(cause)) => Err(self.unreachable(cause)),

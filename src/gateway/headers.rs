@@ -26,7 +26,6 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Whether the body is coded in a way that the gateway can pass on: chunked or not, nothing else.
@@ -139,12 +138,21 @@ fn forward(headers: &mut HeaderMap, host: &str, peer: IpAddr, trusted: &[IpAddr]
         }
         return;
     }
-    headers.remove(X_FORWARDED_PORT);
+    let said: Vec<HeaderName> = headers.keys().filter(|name| is_about_origin(name)).cloned().collect();
+    for name in said {
+        headers.remove(name);
+    }
     set(headers, X_FORWARDED_FOR, &peer.to_string());
     set(headers, X_REAL_IP, &peer.to_string());
     set(headers, X_FORWARDED_HOST, host);
     set(headers, X_FORWARDED_PROTO, "http");
     set(headers, FORWARDED, &here);
+}
+
+/// Many interfaces to applications take `_` in a name for `-`.
+fn is_about_origin(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-forwarded-") || name == X_REAL_IP.as_str() || name == FORWARDED.as_str()
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -189,6 +197,8 @@ mod tests {
         assert_eq!(headers["x-real-ip"], "192.0.2.7");
         assert_eq!(headers["forwarded"], "for=192.0.2.7;host=\"shop.test\";proto=http");
         assert_eq!(headers["x-forwarded-host"], "shop.test");
+        let headers = prepared(&[("x_forwarded_for", "10.0.0.1"), ("x-forwarded-prefix", "/admin")], &[]);
+        assert!(!headers.contains_key("x_forwarded_for") && !headers.contains_key("x-forwarded-prefix"));
     }
 
     #[test]

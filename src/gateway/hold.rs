@@ -3,18 +3,18 @@
 //! **Invariant:** a [`Held`] that stands means: every gate given is closed, and no request is in flight on any of them.
 //! Whatever becomes of it, each gate ends the hold by itself when it is no longer renewed.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::error::HoldError;
+use super::heartbeat::Heartbeat;
 use super::order::{Act, Closing, Epoch, Gate, HoldId, HoldKind, Order, Reference, Reply};
 use crate::domain::EnvironmentId;
 use crate::domain::snapshot::Proof;
+use crate::domain::time::DAY;
 
 /// Attempts within `calm_wait`: each that fails made visitors wait for the length of a drain.
 const ATTEMPTS: u32 = 3;
@@ -64,7 +64,7 @@ pub async fn hold(
     if gates.is_empty() {
         return Err(HoldError::NoGate);
     }
-    let patience_ends = Instant::now() + limits.calm_wait;
+    let patience_ends = Instant::now() + limits.calm_wait.min(DAY);
     let mut attempt = 1;
     loop {
         let patience = patience_ends.saturating_duration_since(Instant::now());
@@ -98,8 +98,7 @@ async fn close(
         attempts: 1,
         stage: Stage::Closing,
         gates: gates.iter().map(|gate| (gate.clone(), None)).collect(),
-        pulse: Arc::new(Mutex::new(Pulse { seen: closed_at, lost: None })),
-        heartbeat: None,
+        heartbeat: Heartbeat::new(closed_at),
     };
     let replies = try_join_all(gates.iter().map(|gate| gate.obey(environment, Act::Close(closing.clone())))).await;
     let closed = match replies {
@@ -117,7 +116,7 @@ async fn close(
     match closed {
         Ok(()) => {
             held.stage = Stage::Standing;
-            held.heartbeat = Some(held.beat());
+            held.beat();
             Ok(held)
         }
         Err(error) => {
@@ -141,8 +140,7 @@ pub struct Held {
     attempts: u32,
     stage: Stage,
     gates: Vec<(Gate, Option<Epoch>)>,
-    pulse: Arc<Mutex<Pulse>>,
-    heartbeat: Option<AbortHandle>,
+    heartbeat: Heartbeat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,14 +149,6 @@ enum Stage {
     Closing,
     Standing,
     Over,
-}
-
-/// What the heartbeat last learned.
-#[derive(Debug)]
-struct Pulse {
-    /// When the last round began in which every gate answered.
-    seen: Instant,
-    lost: Option<HoldError>,
 }
 
 /// How a hold went (R18), over all gates.
@@ -208,9 +198,7 @@ impl Held {
             Gate::Local(gateway) => gateway.barrier(&self.environment).is_held_by(&self.hold),
             Gate::Remote(_) => true,
         });
-        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = pulse.seen.elapsed() < self.limits.lease && self.closed_at.elapsed() < self.limits.ceiling;
-        here && fresh && pulse.lost.is_none()
+        here && self.heartbeat.is_fresh(self.limits.lease) && self.closed_at.elapsed() < self.limits.ceiling
     }
 
     /// Asks every gate: still closed, in the same life, and nothing passed.
@@ -225,7 +213,7 @@ impl Held {
             async move { gate.obey(&self.environment, act?).await }
         };
         try_join_all(self.gates.iter().map(confirm)).await?;
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner).seen = asked_at;
+        self.heartbeat.seen(asked_at);
         Ok(())
     }
 
@@ -288,49 +276,20 @@ impl Held {
         Ok(Reference { hold: self.hold.clone(), epoch })
     }
 
-    fn order(&self, act: Act) -> Order {
-        Order { environment: self.environment.clone(), act }
+    fn beat(&mut self) {
+        let renewal =
+            |(gate, epoch): &(Gate, Option<Epoch>)| Some((gate.clone(), Act::Renew(self.reference(epoch).ok()?)));
+        let renewals = self.gates.iter().filter_map(renewal).collect();
+        self.heartbeat.begin(self.environment.clone(), renewals, self.limits.lease);
     }
 
-    /// Renews the lease on every gate, four times in its length, for as long as this process lives and is responsive.
-    fn beat(&self) -> AbortHandle {
-        let every = (self.limits.lease / 4).max(Duration::from_millis(1));
-        let pulse = Arc::clone(&self.pulse);
-        let environment = self.environment.clone();
-        let renewals: Vec<_> = self
-            .gates
-            .iter()
-            .filter_map(|(gate, epoch)| Some((gate.clone(), Act::Renew(self.reference(epoch).ok()?))))
-            .collect();
-        let beating = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(every);
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                ticks.tick().await;
-                let asked_at = Instant::now();
-                let round = renewals.iter().map(|(gate, renewal)| gate.obey(&environment, renewal.clone()));
-                let outcome = try_join_all(round).await;
-                let mut pulse = pulse.lock().unwrap_or_else(PoisonError::into_inner);
-                match outcome {
-                    Ok(_) => pulse.seen = asked_at,
-                    // May be back before the lease ends; `is_standing` knows when it has.
-                    Err(HoldError::Unreachable { .. }) => {}
-                    Err(error) => {
-                        pulse.lost = Some(error);
-                        return;
-                    }
-                }
-            }
-        });
-        beating.abort_handle()
+    fn order(&self, act: Act) -> Order {
+        Order { environment: self.environment.clone(), act }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(heartbeat) = &self.heartbeat {
-            heartbeat.abort();
-        }
         let act = match (self.stage, self.kind) {
             (Stage::Over, _) => return,
             (Stage::Standing, HoldKind::Swap) => {

@@ -10,6 +10,7 @@ mod body;
 mod control;
 mod error;
 mod headers;
+mod heartbeat;
 mod hold;
 mod order;
 mod pages;
@@ -152,7 +153,8 @@ impl Gateway {
 
     fn barrier(&self, environment: &EnvironmentId) -> Arc<Barrier> {
         let mut barriers = self.0.barriers.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(barriers.entry(environment.clone()).or_default())
+        let barrier = barriers.entry(environment.clone());
+        Arc::clone(barrier.or_insert_with_key(|environment| Arc::new(Barrier::new(environment.clone()))))
     }
 
     fn settings(&self) -> &Settings {

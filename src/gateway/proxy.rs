@@ -157,6 +157,7 @@ impl Gateway {
     async fn send(&self, request: Request<Incoming>, progress: Arc<Progress>) -> Result<Response<Incoming>, Fault> {
         let (head, body) = request.into_parts();
         let again = (headers::is_repeatable(&head.method) && body.is_end_stream()).then(|| head.clone());
+        let upstream = head.uri.authority().cloned();
         let first = build(head, Some(body).filter(|body| !body.is_end_stream()), &progress);
         let error = match self.upstreams().request(first).await {
             Ok(response) => return Ok(response),
@@ -169,7 +170,8 @@ impl Gateway {
             _ => Err(error),
         };
         outcome.map_err(|error| {
-            tracing::warn!("upstream failed: {}", in_words(&error));
+            let upstream = upstream.as_ref().map_or("", |authority| authority.as_str());
+            tracing::warn!(upstream.address = upstream, "a site did not answer: {}", in_words(&error));
             Fault::Unreachable
         })
     }

@@ -15,6 +15,9 @@ use super::barrier::{Barrier, Ticket};
 use super::error::HoldError;
 use super::order::{Closing, GateReport, HoldId, HoldKind};
 
+/// More than any hold takes; keeps what a controller sends from overflowing the clock.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub status: Status,
@@ -141,6 +144,7 @@ impl State {
             (Status::Open, _) => None,
         };
         let now = Instant::now();
+        let limits = &order.limits;
         self.status = Status::Held(Hold {
             id: order.hold.clone(),
             kind: order.kind,
@@ -148,11 +152,11 @@ impl State {
             beneath,
             closed_at: now,
             drain: Duration::ZERO,
-            lease: order.limits.lease,
-            lease_ends: now + order.limits.drain + order.limits.lease,
-            ceiling: now + order.limits.ceiling,
+            lease: limits.lease.min(LONGEST),
+            lease_ends: now + limits.drain.min(LONGEST) + limits.lease.min(LONGEST),
+            ceiling: now + limits.ceiling.min(LONGEST),
             granted: self.granted,
-            queue: order.limits.queue,
+            queue: limits.queue,
             waited: 0,
             lost: 0,
         });
@@ -163,7 +167,7 @@ impl State {
     pub fn abort(&mut self, barrier: &Arc<Barrier>, id: &HoldId) {
         if let Ok(hold) = self.held(id) {
             match hold.beneath.take() {
-                Some(reason) => self.shut(reason),
+                Some(reason) => self.shut(barrier, reason),
                 None => drop(self.open(barrier)),
             }
         }
@@ -221,10 +225,11 @@ impl State {
             return;
         }
         let why = if now < hold.ceiling { "its owner no longer answers" } else { "it reached its ceiling" };
-        tracing::warn!(hold.id = %hold.id, hold.kind = ?hold.kind, "hold ended by the gate: {why}");
+        let environment = &barrier.environment;
+        tracing::warn!(environment.id = %environment, hold.id = %hold.id, "hold ended by the gate: {why}");
         match (hold.kind, hold.armed, hold.beneath.take()) {
-            (HoldKind::Swap, true, _) => self.shut(format!("a swap was left unfinished: {why}")),
-            (_, _, Some(reason)) => self.shut(reason),
+            (HoldKind::Swap, true, _) => self.shut(barrier, format!("a swap was left unfinished: {why}")),
+            (_, _, Some(reason)) => self.shut(barrier, reason),
             _ => drop(self.open(barrier)),
         }
     }
@@ -256,8 +261,8 @@ impl State {
         report
     }
 
-    pub fn shut(&mut self, reason: String) {
-        tracing::warn!("gate shut: {reason}");
+    pub fn shut(&mut self, barrier: &Barrier, reason: String) {
+        tracing::warn!(environment.id = %barrier.environment, "gate shut: {reason}");
         self.status = Status::Shut { reason };
         for waiter in std::mem::take(&mut self.waiting) {
             // A client that has left needs no answer.
