@@ -13,6 +13,7 @@ pub mod problem;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
+pub mod tree;
 pub mod view;
 
 pub use bytes::Bytes;

@@ -1,1 +1,14 @@
-//! (room)
+//! Drivers: a file per kind of service, and mounts. How each is looked at, read at one point, loaded and swapped.
+//!
+//! **Invariant:** this room knows no job, no repository and no hold: it is told when, and says what it found. It never
+//! follows a symbolic link below a mount's root, and never opens a live SQLite file except through SQLite: closing any
+//! other descriptor of it would drop every lock that this process holds on it.
+
+pub mod error;
+pub mod mount;
+pub mod service;
+pub mod sqlite;
+
+pub use error::{Error, StagingLimit};
+pub use mount::Mount;
+pub use service::{Aside, Beside, Position, Service, Tested, View, connect};

@@ -1,0 +1,172 @@
+//! What can go wrong with a service or a mount, each cause by its own name and with what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::Bytes;
+use crate::domain::time::span;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // what is declared
+    #[error("`{}` is not an absolute path: declare it from the root, beginning with `/`", path.display())]
+    NotAbsolute { path: PathBuf },
+    #[error("`{}` does not exist: create it, or correct the declared path", path.display())]
+    Missing { path: PathBuf },
+    #[error("`{}` exists already: nothing was provisioned over it; choose another path or remove it", path.display())]
+    Exists { path: PathBuf },
+    #[error("`{}` is not a regular file: declare the database file itself", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("`{}` is not a directory: a mount is a directory that holds files", path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("`{}` can't be read: give the user that runs the worker read access", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}` can't be written: give the user that runs the worker write access, or a restore will fail", path.display())]
+    NotWritable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+
+    // databases
+    #[error("`{}` is not a SQLite database (or it is encrypted): correct the declared path", path.display())]
+    NotADatabase { path: PathBuf },
+    #[error("the database `{}` is damaged ({detail}): repair it, or restore a snapshot taken before", path.display())]
+    Corrupt { path: PathBuf, detail: String },
+    #[error(
+        "the database `{}` stayed locked for {}: end the transaction (or the exclusive locking mode) that holds it, then \
+         try again",
+        path.display(), span(*waited)
+    )]
+    Locked { path: PathBuf, waited: Duration },
+    #[error(
+        "the database `{}` has pages of {live} bytes in WAL mode and what was loaded has {loaded}: its page size changed \
+         since the load; start the restore again",
+        path.display()
+    )]
+    PageSize { path: PathBuf, live: u32, loaded: u32 },
+    #[error("SQLite could not work on `{}`", path.display())]
+    Sqlite {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+
+    // mounts
+    #[error("the mount `{}` is outside the directories that the operator allows: ask for its root to be allowed", path.display())]
+    OutsideRoots { path: PathBuf },
+    #[error("the mount `{}` and the data directory `{}` overlap: move one of them", path.display(), data.display())]
+    DataDirectory { path: PathBuf, data: PathBuf },
+    #[error("the mount `{}` overlaps the mount `{}`: declare directories that don't contain each other", path.display(), other.display())]
+    Overlap { path: PathBuf, other: PathBuf },
+    #[error(
+        "the database `{}` lies inside the mount `{}`: exclude it there (its `-wal`, `-shm` and `-journal` go with it), since it \
+         is a service of its own",
+        database.display(), path.display()
+    )]
+    DatabaseInside { path: PathBuf, database: PathBuf },
+    #[error(
+        "`{}` is itself a mount point, which the kernel refuses to exchange: declare a directory inside that file system",
+        path.display()
+    )]
+    MountPoint { path: PathBuf },
+    #[error(
+        "another file system is mounted at `{}`, inside the mount: it can't be restored together with it; declare it as a \
+         mount of its own, outside",
+        path.display()
+    )]
+    NestedMountPoint { path: PathBuf },
+    #[error("the file system of `{}` can't exchange directories, which a restore needs: use ext4, XFS, btrfs or tmpfs", path.display())]
+    NoExchange {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{exclude}` can't be excluded: {why}")]
+    InvalidExclude { exclude: String, why: &'static str },
+    #[error(
+        "too much changed in `{}` to be copied inside the hold: {files} files with {bytes}, {limit}; take the snapshot at \
+         a quieter time, exclude files that change all the time, or raise the limit",
+        path.display()
+    )]
+    TooMuchChanged { path: PathBuf, files: u64, bytes: Bytes, limit: StagingLimit },
+    #[error(
+        "`{}` could not be looked through within {} inside the hold: exclude directories with many files, or raise the limit",
+        path.display(), span(*within)
+    )]
+    ScanTooSlow { path: PathBuf, within: Duration },
+    #[error("`{}` can't be exchanged: {why}", path.display())]
+    CannotSwap { path: PathBuf, why: String },
+
+    // loads and swaps
+    #[error(
+        "what was loaded is not what the snapshot recorded: {what} is {found}, recorded is {expected}; nothing was swapped"
+    )]
+    Mismatch { what: String, expected: String, found: String },
+    #[error("nothing is prepared under `{}`: prepare the swap first", path.display())]
+    NotPrepared { path: PathBuf },
+    #[error("this belongs to a service of another kind than {kind}: the journal and the declaration disagree")]
+    Foreign { kind: &'static str },
+    #[error("the worker was asked to stop")]
+    Cancelled,
+    #[error("no space is left for `{}`: free some and try again", path.display())]
+    Full { path: PathBuf },
+    #[error("the dump could not be handed on")]
+    Output(#[source] io::Error),
+    #[error("the dump could not be read from the snapshot")]
+    Input(#[source] io::Error),
+    #[error("could not {doing} `{}`", path.display())]
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Which bound was passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StagingLimit {
+    Bytes(Bytes),
+    Time(Duration),
+}
+
+impl std::fmt::Display for StagingLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "more than the {bytes} that may be copied"),
+            Self::Time(time) => write!(f, "not finished within {}", span(*time)),
+        }
+    }
+}
+
+impl Error {
+    /// For `map_err`: what was being done, on what. A full disk has its own name whatever was being done.
+    pub(super) fn io<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| {
+            let source = source.into();
+            let path = path.to_owned();
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
+                _ => Self::Io { doing, path, source },
+            }
+        }
+    }
+
+    /// For `map_err` of a read: missing and forbidden by their own names.
+    pub(super) fn reading<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| {
+            let source = source.into();
+            match source.kind() {
+                io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
+                io::ErrorKind::PermissionDenied => Self::Unreadable { path: path.to_owned(), source },
+                _ => Self::io(doing, path)(source),
+            }
+        }
+    }
+}

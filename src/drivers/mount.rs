@@ -1,0 +1,262 @@
+//! Mounts: directories that hold files. Tested here; indexed, scanned in the hold and swapped in the files below.
+//!
+//! **Invariant:** a mount is worked on at its canonical path, so that a declared symbolic link stays one; below its root
+//! no link is followed. What a restore needs beside it lies in `.stillpoint/` in the mount's parent: on the same file
+//! system, closed to everybody else.
+
+mod index;
+mod scan;
+mod stage;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, RenameFlags, StatxFlags};
+
+use super::Error;
+use crate::domain::Bytes;
+use crate::domain::environment::MountSpec;
+
+pub use index::{Contents, Index};
+pub use scan::{Scan, StagingLimits};
+pub use swap::{MountAside, MountBeside};
+
+/// Where everything lies that a restore keeps beside a mount, in the mount's parent.
+pub const BESIDE: &str = ".stillpoint";
+
+#[derive(Debug, Clone)]
+pub struct Mount {
+    spec: MountSpec,
+    /// Relative, plain, none below another.
+    exclude: Vec<PathBuf>,
+}
+
+/// What a mount must keep clear of (R6). Paths that don't exist are compared as they are written.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Directories that the operator allowed; a mount must lie in one of them, so none means no mount at all.
+    pub roots: Vec<PathBuf>,
+    /// Our own; restoring over it would be the end.
+    pub data: Option<PathBuf>,
+    /// Every other declared mount, of other environments and projects too.
+    pub mounts: Vec<PathBuf>,
+    /// Files of declared databases: they are services of their own.
+    pub databases: Vec<PathBuf>,
+}
+
+/// What the connection test found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountTested {
+    /// Where the declared path really leads.
+    pub root: PathBuf,
+    /// Space that a restore beside it may use.
+    pub free: Bytes,
+}
+
+impl Mount {
+    /// # Errors
+    /// [`Error::NotAbsolute`]; [`Error::InvalidExclude`] for one that is not a plain path below the mount.
+    pub fn connect(spec: &MountSpec) -> Result<Self, Error> {
+        let path = PathBuf::from(&spec.path);
+        if !path.is_absolute() {
+            return Err(Error::NotAbsolute { path });
+        }
+        let mut exclude = spec.exclude.iter().map(|text| plain(text)).collect::<Result<Vec<_>, _>>()?;
+        exclude.sort();
+        // One below another goes with it.
+        exclude.dedup_by(|later, earlier| later.starts_with(earlier));
+        Ok(Self { spec: spec.clone(), exclude })
+    }
+
+    pub fn spec(&self) -> &MountSpec {
+        &self.spec
+    }
+
+    /// Paths below the root that are left out, in order, none below another.
+    pub fn excluded(&self) -> &[PathBuf] {
+        &self.exclude
+    }
+
+    /// The directory itself, links resolved.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::NotADirectory`].
+    pub fn root(&self) -> Result<PathBuf, Error> {
+        let declared = Path::new(&self.spec.path);
+        let root = declared.canonicalize().map_err(Error::reading("look at", declared))?;
+        if !root.is_dir() {
+            return Err(Error::NotADirectory { path: root });
+        }
+        Ok(root)
+    }
+
+    /// Really tries what a snapshot and a restore need. Leaves nothing behind.
+    ///
+    /// # Errors
+    /// Each cause by its own name, with what to do.
+    pub fn test(&self, rules: &Rules) -> Result<MountTested, Error> {
+        let root = self.root()?;
+        self.check_rules(&root, rules)?;
+        let denied = |access: Access| rustix::fs::access(&root, access).map_err(io::Error::from);
+        denied(Access::READ_OK | Access::EXEC_OK).map_err(|source| Error::Unreadable { path: root.clone(), source })?;
+        fs::read_dir(&root).map_err(Error::reading("list", &root))?;
+        denied(Access::WRITE_OK).map_err(|source| Error::NotWritable { path: root.clone(), source })?;
+        check_mount_points(&root)?;
+        try_exchange(&root)?;
+        Ok(MountTested { free: free(&root)?, root })
+    }
+
+    /// Bytes that a restore beside the mount may use.
+    ///
+    /// # Errors
+    /// As [`Mount::root`].
+    pub fn free(&self) -> Result<Bytes, Error> {
+        free(&self.root()?)
+    }
+
+    /// Every entry's metadata: taken before pass 1, so that [`Index::changes`] can say in the hold what pass 1 may have
+    /// missed.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
+    pub fn index(&self) -> Result<Index, Error> {
+        Index::take(&self.root()?, &self.exclude)
+    }
+
+    fn check_rules(&self, root: &Path, rules: &Rules) -> Result<(), Error> {
+        let path = || root.to_owned();
+        if !rules.roots.iter().any(|allowed| root.starts_with(real(allowed))) {
+            return Err(Error::OutsideRoots { path: path() });
+        }
+        if let Some(data) = rules.data.as_deref().map(real).filter(|data| overlap(root, data)) {
+            return Err(Error::DataDirectory { path: path(), data });
+        }
+        if let Some(other) = rules.mounts.iter().map(|other| real(other)).find(|other| overlap(root, other)) {
+            return Err(Error::Overlap { path: path(), other });
+        }
+        let inside = |database: &PathBuf| {
+            database.strip_prefix(root).is_ok_and(|below| !self.exclude.iter().any(|out| below.starts_with(out)))
+        };
+        match rules.databases.iter().map(|database| real(database)).find(inside) {
+            Some(database) => Err(Error::DatabaseInside { path: path(), database }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Parses one exclude: relative, of plain names only.
+fn plain(text: &str) -> Result<PathBuf, Error> {
+    let refuse = |why| Err(Error::InvalidExclude { exclude: text.to_owned(), why });
+    let path = Path::new(text);
+    if text.is_empty() || path.as_os_str().as_bytes().contains(&0) {
+        return refuse("it is empty; name a path below the mount, e.g. `cache`");
+    }
+    if text.contains(['*', '?']) {
+        return refuse("patterns are not understood; name the directory or file itself, e.g. `cache`");
+    }
+    match path.components().all(|part| matches!(part, Component::Normal(_))) {
+        true => Ok(path.components().collect()),
+        false => refuse("it must be relative to the mount, without `.` and `..`, e.g. `cache`"),
+    }
+}
+
+/// Links resolved as far as the path exists.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+fn free(root: &Path) -> Result<Bytes, Error> {
+    let stat = rustix::fs::statvfs(root).map_err(Error::io("ask for the free space of", root))?;
+    Ok(Bytes(stat.f_bavail.saturating_mul(stat.f_frsize)))
+}
+
+/// The directory that holds `root`, and in which everything beside it goes.
+fn parent_of(root: &Path) -> Result<&Path, Error> {
+    root.parent().ok_or_else(|| Error::MountPoint { path: root.to_owned() })
+}
+
+/// A bind mount has its parent's device: only the mount's id tells.
+fn check_mount_points(root: &Path) -> Result<(), Error> {
+    let id = |path: &Path| {
+        let wanted = StatxFlags::MNT_ID | StatxFlags::BASIC_STATS;
+        let found = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted);
+        found
+            .map(|found| (found.stx_mnt_id, found.stx_dev_major, found.stx_dev_minor))
+            .map_err(Error::reading("look at", path))
+    };
+    if id(root)? != id(parent_of(root)?)? {
+        return Err(Error::MountPoint { path: root.to_owned() });
+    }
+    // Absent in some containers: then only the walk finds what another device gives away.
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let inside = table.split(|byte| *byte == b'\n').find_map(|line| {
+        let point = line.split(|byte| *byte == b' ').nth(4).map(unescape)?;
+        (point != root && point.starts_with(root)).then_some(point)
+    });
+    match inside {
+        Some(inside) => Err(Error::NestedMountPoint { path: inside }),
+        None => Ok(()),
+    }
+}
+
+/// Spaces and the like stand as `\040` in the kernel's table.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
+                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
+}
+
+/// Exchanges two empty directories just where a restore would work.
+fn try_exchange(root: &Path) -> Result<(), Error> {
+    let parent = parent_of(root)?;
+    let hidden =
+        swap::hidden_directory(parent).map_err(|source| Error::NotWritable { path: parent.to_owned(), source })?;
+    let probe = tempfile::Builder::new().prefix("probe-").tempdir_in(&hidden).map_err(Error::io("try", &hidden))?;
+    let (one, other) = (probe.path().join("one"), probe.path().join("other"));
+    let tried = (|| {
+        fs::create_dir(&one)?;
+        fs::create_dir(&other)?;
+        rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)?;
+        Ok(())
+    })();
+    drop(probe);
+    // Stays when a restore is using it.
+    fs::remove_dir(&hidden).ok();
+    tried.map_err(|source: io::Error| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: hidden },
+        _ => Error::NoExchange { path: root.to_owned(), source },
+    })
+}
+
+/// For directories and files that only their owner may touch.
+fn private() -> Mode {
+    Mode::RWXU
+}

@@ -1,0 +1,181 @@
+//! A mount's metadata before pass 1: compact, so that a hundred thousand files stay below 20 MB.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::walk::{Listing, Stamp, Tree, in_parallel, join};
+use crate::domain::Bytes;
+use crate::domain::manifest::MountEntry;
+use crate::drivers::Error;
+
+/// How close to the index's start a change may lie and still be missed by comparing times. A file's times are taken from
+/// the kernel's tick, 1 to 10 ms long: written twice within one, it looks as if written once. Twice the longest.
+const TICK: i64 = 20_000_000;
+
+/// The same for file systems that keep whole seconds (ext3, HFS+) or even ones (FAT).
+const SECONDS: i64 = 2_000_000_000;
+
+/// Every entry of a mount at one time: relative path, size, times, inode, mode and owner. Sockets are left out.
+#[derive(Debug)]
+pub struct Index {
+    pub(super) path: PathBuf,
+    pub(super) exclude: Vec<PathBuf>,
+    /// Nanoseconds since 1970, before the first entry was looked at.
+    pub(super) started: i64,
+    pub(super) root: Stamp,
+    pub(super) directories: Vec<Directory>,
+    entries: Vec<Entry>,
+    names: Vec<u8>,
+    sockets: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(super) struct Directory {
+    /// Relative; empty for the root.
+    pub path: Box<[u8]>,
+    start: u32,
+    len: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stamp: Stamp,
+    name_start: u32,
+    name_len: u16,
+}
+
+/// Regular files and the sum of their sizes; a file with two names counts twice, as in the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    pub files: u64,
+    pub bytes: Bytes,
+}
+
+impl From<&MountEntry> for Contents {
+    fn from(entry: &MountEntry) -> Self {
+        Self { files: entry.files, bytes: Bytes(entry.bytes) }
+    }
+}
+
+impl Index {
+    pub(super) fn take(path: &Path, exclude: &[PathBuf]) -> Result<Self, Error> {
+        let started = now();
+        let tree = Tree::open(path, exclude)?;
+        let mut index = Self {
+            path: path.to_owned(),
+            exclude: exclude.to_vec(),
+            started,
+            root: tree.stamp,
+            directories: Vec::new(),
+            entries: Vec::new(),
+            names: Vec::new(),
+            sockets: Vec::new(),
+        };
+        let mut level = vec![Vec::new()];
+        while !level.is_empty() {
+            let listings = in_parallel(&level, |directory| tree.list(directory))?;
+            let mut below = Vec::new();
+            for (directory, listing) in level.into_iter().zip(listings) {
+                index.add(directory, listing.unwrap_or_default(), &mut below);
+            }
+            level = below;
+        }
+        index.entries.shrink_to_fit();
+        index.names.shrink_to_fit();
+        Ok(index)
+    }
+
+    fn add(&mut self, directory: Vec<u8>, listing: Listing, below: &mut Vec<Vec<u8>>) {
+        // 4 billion entries or bytes of names would not fit into memory either.
+        let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let start = position(self.entries.len());
+        for (name, stamp) in listing.iter() {
+            if stamp.is_directory() {
+                below.push(join(&directory, name));
+            }
+            let name_start = position(self.names.len());
+            let name_len = u16::try_from(name.len()).unwrap_or(u16::MAX);
+            self.names.extend_from_slice(name);
+            self.entries.push(Entry { stamp: *stamp, name_start, name_len });
+        }
+        self.sockets.extend(listing.sockets);
+        let len = position(self.entries.len()) - start;
+        self.directories.push(Directory { path: directory.into_boxed_slice(), start, len });
+    }
+
+    /// Entries of one directory, in the order in which the file system gave them.
+    pub(super) fn entries_of(&self, directory: &Directory) -> impl ExactSizeIterator<Item = (&[u8], &Stamp)> + Clone {
+        let start = directory.start as usize;
+        self.entries[start..start + directory.len as usize].iter().map(|entry| {
+            let start = entry.name_start as usize;
+            (&self.names[start..start + entry.name_len as usize], &entry.stamp)
+        })
+    }
+
+    /// May this entry have changed after it was looked at without showing it in its times?
+    pub(super) fn is_ambiguous(&self, stamp: &Stamp) -> bool {
+        is_recent(stamp, self.started)
+    }
+
+    /// What pass 1 will read.
+    pub fn contents(&self) -> Contents {
+        let files = self.entries.iter().filter(|entry| entry.stamp.is_file());
+        files.fold(Contents::default(), |sum, entry| Contents {
+            files: sum.files + 1,
+            bytes: sum.bytes + Bytes(entry.stamp.size),
+        })
+    }
+
+    /// Entries of any kind, the root not counted.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Relative paths of everything but the root, in no particular order.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.directories.iter().flat_map(move |directory| {
+            self.entries_of(directory)
+                .map(move |(name, _)| PathBuf::from(OsStr::from_bytes(&join(&directory.path, name))))
+        })
+    }
+
+    /// Memory that the index takes.
+    pub fn memory(&self) -> Bytes {
+        let directories: usize = self.directories.iter().map(|directory| directory.path.len()).sum();
+        let fixed = size_of::<Directory>() * self.directories.capacity() + size_of::<Entry>() * self.entries.capacity();
+        Bytes((directories + fixed + self.names.capacity()) as u64)
+    }
+
+    /// What is not in the snapshot, in sentences (R15).
+    pub fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if let Some(first) = self.sockets.first() {
+            let (count, first) = (self.sockets.len(), first.display());
+            limits.push(match count {
+                1 => format!("The socket `{first}` is left out: the program that made it makes it again."),
+                _ => format!("{count} sockets, `{first}` among them, are left out: their programs make them again."),
+            });
+        }
+        for path in &self.exclude {
+            limits.push(format!("`{}` is excluded.", path.display()));
+        }
+        limits
+    }
+}
+
+/// Is the change time so close to `start`, or after it, that another change after `start` might not show in it?
+pub(super) fn is_recent(stamp: &Stamp, start: i64) -> bool {
+    let margin = if stamp.ctime % 1_000_000_000 == 0 { SECONDS } else { TICK };
+    stamp.ctime >= start.saturating_sub(margin)
+}
+
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,402 @@
+//! Replacing a mount: load into a directory beside it, check, exchange the two by one rename.
+//!
+//! **Invariant:** what stands at the mount's path is told by its inode alone, so that every step can be taken again after
+//! dying anywhere. Excluded paths are nobody's to restore: they are carried from the old tree into the new one, and back,
+//! each told by its own inode.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::index::{Contents, Index};
+use super::walk::{Stamp, Tree};
+use super::{BESIDE, Mount, parent_of};
+use crate::domain::ActivityId;
+use crate::drivers::Error;
+
+/// A directory beside the mount, for the engine to fill. Stands in the durable journal (R23).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountBeside {
+    /// The mount itself, links resolved.
+    root: PathBuf,
+    /// Its own place: `<parent>/.stillpoint/<activity>-<mount>`.
+    place: PathBuf,
+    /// Inode of the loaded tree, whichever path it stands at.
+    inode: u64,
+}
+
+/// The old tree. Stands in the durable journal (R23).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountAside {
+    /// Inode of the old tree, whichever path it stands at.
+    inode: u64,
+    carried: Vec<Carried>,
+}
+
+/// One excluded path that existed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Carried {
+    path: String,
+    inode: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Old,
+    New,
+}
+
+impl MountBeside {
+    /// Where the loaded tree is filled in; after the commit the old tree stands here, for the safety snapshot to read.
+    pub fn tree(&self) -> PathBuf {
+        self.place.join("tree")
+    }
+
+    /// What [`Mount::prepare`] found, so that it says the same after a commit.
+    fn record(&self) -> PathBuf {
+        self.place.join("aside.json")
+    }
+}
+
+impl Mount {
+    /// An empty directory on the mount's file system, with its owner, permissions and attributes, for one restore to
+    /// fill. Asked for again it is emptied.
+    ///
+    /// # Errors
+    /// [`Error::CannotSwap`] once a swap was prepared: what stands there may be the old tree.
+    pub fn beside_dir(&self, activity: &ActivityId) -> Result<MountBeside, Error> {
+        let root = self.root()?;
+        let parent = parent_of(&root)?;
+        let hidden = hidden_directory(parent).map_err(Error::io("create a directory in", parent))?;
+        let mut beside = MountBeside { place: hidden.join(format!("{activity}-{}", self.spec().name)), root, inode: 0 };
+        if beside.record().exists() {
+            let why = "its swap was prepared already: finish or roll it back first".to_owned();
+            return Err(Error::CannotSwap { path: beside.root, why });
+        }
+        remove_tree(&beside.place)?;
+        let tree = beside.tree();
+        for directory in [&beside.place, &tree] {
+            make_private(directory).map_err(Error::io("create", directory))?;
+        }
+        copy_attributes(&beside.root, &tree)?;
+        beside.inode = inode_of(&tree)?.unwrap_or_default();
+        sync_directory(&beside.place)?;
+        sync_directory(&hidden)?;
+        Ok(beside)
+    }
+
+    /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it
+    /// may take long.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`]; [`Error::CannotSwap`] when something else stands in the loaded tree's place.
+    pub fn check(&self, beside: &MountBeside, expected: Contents) -> Result<(), Error> {
+        let tree = beside.tree();
+        if inode_of(&tree)? != Some(beside.inode) {
+            return Err(Error::CannotSwap { path: tree, why: "what was loaded is no longer there".to_owned() });
+        }
+        let found = Index::take(&tree, &[])?.contents();
+        let words = |contents: Contents| format!("{} files with {} bytes", contents.files, contents.bytes.0);
+        if found != expected {
+            let what = format!("the mount `{}`", self.spec().name);
+            return Err(Error::Mismatch { what, expected: words(expected), found: words(found) });
+        }
+        let opened = File::open(&tree).map_err(Error::io("open", &tree))?;
+        rustix::fs::syncfs(&opened).map_err(Error::io("sync", &tree))
+    }
+
+    /// In the swap hold: notes what is to be carried over, durably. Changes nothing at the mount's path.
+    ///
+    /// # Errors
+    /// [`Error::CannotSwap`] when an excluded path could not be carried.
+    pub fn prepare(&self, beside: &MountBeside) -> Result<MountAside, Error> {
+        if standing(beside)? == Standing::New {
+            return read_record(beside)?.ok_or_else(|| Error::NotPrepared { path: beside.place.clone() });
+        }
+        let old = Tree::open(&beside.root, &[])?;
+        let new = Tree::open(&beside.tree(), &[])?;
+        let mut carried = Vec::new();
+        for path in self.excluded() {
+            let Some(inode) = inode_below(&old, path)? else { continue };
+            check_way(&new, path)?;
+            // Excludes are declared as text.
+            carried.push(Carried { path: path.to_string_lossy().into_owned(), inode });
+        }
+        let aside = MountAside { inode: old.stamp.inode, carried };
+        let json =
+            serde_json::to_vec(&aside).map_err(|error| Error::io("note", &beside.place)(io::Error::from(error)))?;
+        write_durably(&beside.record(), &json)?;
+        Ok(aside)
+    }
+
+    /// Exchanges the loaded tree with the live one, then carries the excluded paths over.
+    ///
+    /// # Errors
+    /// [`Error::NotPrepared`]; [`Error::CannotSwap`] when neither tree stands at the mount's path.
+    pub fn commit(&self, beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
+        if standing(beside)? == Standing::Old {
+            if !beside.record().exists() {
+                return Err(Error::NotPrepared { path: beside.place.clone() });
+            }
+            exchange(beside)?;
+        }
+        carry(&beside.tree(), &beside.root, aside)
+    }
+
+    /// Carries the excluded paths back and exchanges the trees back, if they were exchanged.
+    ///
+    /// # Errors
+    /// As [`Mount::commit`].
+    pub fn roll_back(&self, beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
+        if !beside.place.exists() || standing(beside)? == Standing::Old {
+            return Ok(());
+        }
+        if inode_of(&beside.tree())? != Some(aside.inode) {
+            let why = format!("the old tree is no longer at {}", beside.tree().display());
+            return Err(Error::CannotSwap { path: beside.root.clone(), why });
+        }
+        carry(&beside.root, &beside.tree(), aside)?;
+        exchange(beside)
+    }
+
+    /// Removes what stands beside the mount: what was loaded, or after a commit the old tree. What was to be carried
+    /// over is first, in case that was interrupted.
+    ///
+    /// # Errors
+    /// Only when something that is there can't be removed.
+    pub fn discard(&self, beside: &MountBeside, aside: Option<&MountAside>) -> Result<(), Error> {
+        if !beside.place.exists() {
+            return Ok(());
+        }
+        if let Some(aside) = aside
+            && inode_of(&beside.root)? == Some(beside.inode)
+            && beside.tree().exists()
+        {
+            carry(&beside.tree(), &beside.root, aside)?;
+        }
+        remove_tree(&beside.place)?;
+        // Stays while another restore uses it.
+        beside.place.parent().map(fs::remove_dir);
+        Ok(())
+    }
+}
+
+/// `.stillpoint` in `parent`, made when it is missing.
+pub(super) fn hidden_directory(parent: &Path) -> io::Result<PathBuf> {
+    let hidden = parent.join(BESIDE);
+    match make_private(&hidden) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    // A link or somebody else's directory here would lead the restored files elsewhere.
+    let metadata = fs::symlink_metadata(&hidden)?;
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+    if !metadata.is_dir() || !ours {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is not ours", hidden.display())));
+    }
+    Ok(hidden)
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::io("copy the owner and permissions to", to)(error);
+    let metadata = fs::metadata(from).map_err(failed)?;
+    let mine = fs::metadata(to).map_err(failed)?;
+    if (metadata.uid(), metadata.gid()) != (mine.uid(), mine.gid()) {
+        std::os::unix::fs::chown(to, Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
+    }
+    for name in xattr::list(from).into_iter().flatten() {
+        // Those that only a security module may write are its own business.
+        if let Ok(Some(value)) = xattr::get(from, &name)
+            && let Err(error) = xattr::set(to, &name, &value)
+            && !name.as_bytes().starts_with(b"security.")
+        {
+            return Err(failed(error));
+        }
+    }
+    // Last: changing the owner clears setgid, and an ACL sets the group's bits.
+    fs::set_permissions(to, metadata.permissions()).map_err(failed)
+}
+
+fn standing(beside: &MountBeside) -> Result<Standing, Error> {
+    let live = inode_of(&beside.root)?;
+    if live == Some(beside.inode) {
+        return Ok(Standing::New);
+    }
+    if live.is_some() && inode_of(&beside.tree())? == Some(beside.inode) {
+        return Ok(Standing::Old);
+    }
+    let why = format!("what was loaded is neither there nor at {}; look at both by hand", beside.tree().display());
+    Err(Error::CannotSwap { path: beside.root.clone(), why })
+}
+
+/// One atomic step: whoever looks sees the one tree or the other.
+fn exchange(beside: &MountBeside) -> Result<(), Error> {
+    let tree = beside.tree();
+    rustix::fs::renameat_with(CWD, &beside.root, CWD, &tree, RenameFlags::EXCHANGE)
+        .map_err(Error::io("exchange", &beside.root))?;
+    sync_directory(parent_of(&beside.root)?)?;
+    sync_directory(&beside.place)
+}
+
+/// Moves every excluded path that does not stand in `to` yet from `from` there; what stands there goes the other way.
+fn carry(from: &Path, to: &Path, aside: &MountAside) -> Result<(), Error> {
+    if aside.carried.is_empty() {
+        return Ok(());
+    }
+    let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
+    for carried in &aside.carried {
+        let path = Path::new(&carried.path);
+        // Carried before, or removed by its owner meanwhile.
+        if inode_below(&target, path)? == Some(carried.inode) || inode_below(&source, path)? != Some(carried.inode) {
+            continue;
+        }
+        let Some(name) = path.file_name() else { continue };
+        let failed = |errno: Errno| Error::io("carry over", &from.join(path))(errno);
+        let source = parent_below(&source, path).map_err(failed)?;
+        let target = make_way(&source_parents(from, path), &target, path).map_err(failed)?;
+        match rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::EXCHANGE),
+            moved => moved,
+        }
+        .and_then(|()| rustix::fs::fsync(&target))
+        .and_then(|()| rustix::fs::fsync(&source))
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Directories above `path`, outermost first, each relative and as it stands below `root`.
+fn source_parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mut parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
+    parents.reverse();
+    parents.into_iter().map(|parent| (parent.to_owned(), root.join(parent))).collect()
+}
+
+/// The directory above `path` in `tree`; those that are missing are made like the ones they come from.
+fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+    for (parent, like) in parents {
+        let above = parent_below(tree, parent)?;
+        let Some(name) = parent.file_name() else { continue };
+        match rustix::fs::mkdirat(&above, name, super::private()) {
+            Ok(()) => {
+                let made = tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+                let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
+                let owner = Some(rustix::fs::Uid::from_raw(metadata.uid()));
+                let group = Some(rustix::fs::Gid::from_raw(metadata.gid()));
+                rustix::fs::fchown(&made, owner, group)?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
+                rustix::fs::fsync(&above)?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    parent_below(tree, path)
+}
+
+/// Could `path` be carried into this tree? What stands above it there must be directories, or nothing.
+fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
+    for (parent, there) in source_parents(&tree.path, path) {
+        match tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let why = format!(
+                    "the excluded `{}` can't be kept, since `{}` is no directory in the snapshot: move it away first",
+                    path.display(),
+                    parent.display()
+                );
+                return Err(Error::CannotSwap { path: tree.path.clone(), why });
+            }
+            Err(errno) => return Err(Error::reading("open", &there)(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
+    let failed = |errno: Errno| Error::reading("look at", &tree.path.join(path))(errno);
+    let parent = match parent_below(tree, path) {
+        Ok(parent) => parent,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let Some(name) = path.file_name() else { return Ok(None) };
+    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+fn inode_of(path: &Path) -> Result<Option<u64>, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("look at", path)(error)),
+    }
+}
+
+fn read_record(beside: &MountBeside) -> Result<Option<MountAside>, Error> {
+    let path = beside.record();
+    match fs::read(&path) {
+        Ok(json) => match serde_json::from_slice(&json) {
+            Ok(aside) => Ok(Some(aside)),
+            Err(error) => Err(Error::io("read", &path)(io::Error::from(error))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path)(error)),
+    }
+}
+
+/// Whole or not there at all.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let part = path.with_extension("part");
+    fs::write(&part, bytes)
+        .and_then(|()| File::open(&part)?.sync_all())
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(Error::io("write", path))?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))
+}
+
+/// Removes a tree whatever the permissions of its directories are. Follows no link.
+fn remove_tree(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        removed => return removed.map_err(Error::io("remove", path)),
+    }
+    open_up(path).map_err(Error::io("remove", path))?;
+    fs::remove_dir_all(path).map_err(Error::io("remove", path))
+}
+
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

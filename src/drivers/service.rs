@@ -1,0 +1,179 @@
+//! The form that every kind of service takes: look at it, read it at one point, load beside it, swap.
+//!
+//! **Invariant:** nothing here touches live data but [`Service::commit`], [`Service::roll_back`] and
+//! [`Service::provision`]. The three steps of a swap may be called twice, in any order and after dying at any line: what
+//! has to be done is read from what stands on disk, never from what was called before.
+//!
+//! Every call blocks; callers run them on threads.
+
+use std::fmt::{self, Debug, Display};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, sqlite};
+use crate::domain::Bytes;
+use crate::domain::environment::ServiceConnection;
+use crate::domain::manifest::Facts;
+
+/// One service of an environment, reached by its connection.
+pub trait Service: Send + Sync + Debug {
+    /// As in the manifest: `sqlite`, …
+    fn kind(&self) -> &'static str;
+
+    /// Really tries what a snapshot and a restore need, without changing anything.
+    ///
+    /// # Errors
+    /// Missing, no database, damaged, locked, unreadable, not writable: each by its own name.
+    fn test(&self) -> Result<Tested, Error>;
+
+    /// The point at which the service stands: moves with every commit by anybody (R16). Takes well under a
+    /// millisecond; the first call opens what it needs, so call it once before the hold. Positions compare only when
+    /// they come from the same value.
+    ///
+    /// # Errors
+    /// As [`Service::test`].
+    fn position(&self) -> Result<Position, Error>;
+
+    /// Opens a view that stays as it is while others go on writing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when it could not be opened `within` that time.
+    fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error>;
+
+    /// Loads a dump beside the live data, into `scratch`, an own directory. Loading again replaces what an interrupted
+    /// load left there. The result goes to the durable journal.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the dump breaks off, [`Error::Full`], and whatever the dump turns out not to be.
+    fn load_beside(&self, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error>;
+
+    /// Compares what was loaded with what the snapshot recorded, and has the service check it (R22).
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`], [`Error::Corrupt`].
+    fn check(&self, beside: &Beside, expected: &Facts) -> Result<(), Error>;
+
+    /// In the swap hold: fixes the present data as what [`Service::roll_back`] returns to, durably. Called again before
+    /// [`Service::commit`] it fixes it anew; after it, it gives what was fixed.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::Full`]; the live data is as it was.
+    fn prepare(&self, beside: &Beside) -> Result<Aside, Error>;
+
+    /// Puts what was loaded in the place of the live data, durably.
+    ///
+    /// # Errors
+    /// [`Error::NotPrepared`], [`Error::Locked`]; the live data is then either the old or the new, never a mixture.
+    fn commit(&self, beside: &Beside, aside: &Aside) -> Result<(), Error>;
+
+    /// Returns to what [`Service::prepare`] fixed; nothing to do when [`Service::commit`] never began.
+    ///
+    /// # Errors
+    /// As [`Service::commit`].
+    fn roll_back(&self, beside: &Beside, aside: &Aside) -> Result<(), Error>;
+
+    /// Removes what was loaded, and what was set aside when it is given.
+    ///
+    /// # Errors
+    /// Only when something that is there can't be removed.
+    fn discard(&self, beside: &Beside, aside: Option<&Aside>) -> Result<(), Error>;
+
+    /// Writes what was swapped out, in the form of [`View::dump`], for the safety snapshot (R22).
+    ///
+    /// # Errors
+    /// [`Error::Output`] when it can't be handed on.
+    fn dump_aside(&self, aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error>;
+
+    /// Makes a new, empty one.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when something stands there already.
+    fn provision(&self) -> Result<(), Error>;
+}
+
+/// A service as it stood at one point.
+pub trait View: Send {
+    /// Where the service stood when the view was opened.
+    fn position(&self) -> &Position;
+
+    /// Version of the server that is read, as it says of itself.
+    fn version(&self) -> &str;
+
+    /// About how much there is to read.
+    fn size(&self) -> Bytes;
+
+    /// What is not in the dump or not promised of it, in sentences for the snapshot's page (R15).
+    fn limits(&self) -> Vec<String>;
+
+    /// Makes the view independent of the live service, so that it burdens nobody while it waits to be dumped: to be
+    /// called soon after the hold was released. [`View::dump`] does it when nobody did.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Cancelled`].
+    fn settle(&mut self, scratch: &Path, cancelled: &dyn Fn() -> bool) -> Result<(), Error>;
+
+    /// What a load of this dump will be checked against (R22). Best asked for after [`View::settle`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    fn facts(&mut self) -> Result<Facts, Error>;
+
+    /// Writes exactly the view's state and gives the number of bytes written. `scratch` may hold a copy meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Output`], [`Error::Full`], [`Error::Cancelled`].
+    fn dump(&mut self, scratch: &Path, out: &mut dyn Write, cancelled: &dyn Fn() -> bool) -> Result<u64, Error>;
+}
+
+/// What the connection test found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    pub version: String,
+    pub size: Bytes,
+    /// What can't be promised, in sentences.
+    pub limits: Vec<String>,
+}
+
+/// A point in a service's own terms (R18). Only equality means something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(String);
+
+impl Position {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What was loaded beside the live data. Stands in the durable journal (R23).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Beside {
+    Sqlite(sqlite::Beside),
+}
+
+/// What a swap set aside. Stands in the durable journal (R23).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Aside {
+    Sqlite(sqlite::Aside),
+}
+
+/// The driver for a service.
+///
+/// # Errors
+/// [`Error::NotAbsolute`] for a path that depends on where the worker was started. Nothing is opened yet.
+pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error> {
+    match connection {
+        ServiceConnection::Sqlite { path } => Ok(Box::new(sqlite::Sqlite::connect(path)?)),
+    }
+}

@@ -1,0 +1,212 @@
+//! SQLite databases: one file, read by a pinned connection, replaced through SQLite's own backup API.
+//!
+//! **Invariant:** the live file is opened by SQLite alone. POSIX locks belong to the process and fall when *any*
+//! descriptor of the file is closed: one plain `open`, `read`, `close` of the file or its `-shm` would take the locks away
+//! under a view that is being read, or under an application in the same process. So the position comes from a connection,
+//! not from the file's header. And a file is never renamed over a live database: the stale `-wal` would be applied to it.
+
+mod file;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::Error;
+use super::service::{self, Position, Service, Tested, View};
+use crate::domain::Bytes;
+use crate::domain::manifest::Facts;
+
+pub use swap::{Aside, Beside};
+
+/// For others' locks while testing; a site that commits all the time lets go within milliseconds.
+const TEST_WAIT: Duration = Duration::from_secs(2);
+
+/// For a commit that is just being written while the position is asked for, inside a hold.
+const POSITION_WAIT: Duration = Duration::from_millis(500);
+
+/// How long the connection test reads a large database for damage before it lets that be.
+const QUICK_CHECK: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    watch: Mutex<Watch>,
+}
+
+/// The connection that sees others' commits. SQLite's data version counts only from the view of one connection.
+#[derive(Debug, Default)]
+struct Watch {
+    /// How often it had to be opened: part of the position, since counting begins anew each time.
+    opened: u64,
+    open: Option<(Identity, Connection)>,
+}
+
+/// Device and inode: another file under the same name is another database.
+type Identity = (u64, u64);
+
+impl Sqlite {
+    /// # Errors
+    /// [`Error::NotAbsolute`].
+    pub fn connect(path: &str) -> Result<Self, Error> {
+        let path = PathBuf::from(path);
+        if !path.is_absolute() {
+            return Err(Error::NotAbsolute { path });
+        }
+        Ok(Self { path, watch: Mutex::default() })
+    }
+
+    /// What stands at the path, by `stat` alone.
+    fn identity(&self) -> Result<Identity, Error> {
+        let metadata = fs::metadata(&self.path).map_err(Error::reading("look at", &self.path))?;
+        if !metadata.is_file() {
+            return Err(Error::NotAFile { path: self.path.clone() });
+        }
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    fn check_access(&self) -> Result<(), Error> {
+        use rustix::fs::{Access, access};
+        let path = &self.path;
+        access(path, Access::READ_OK)
+            .map_err(|errno| Error::Unreadable { path: path.clone(), source: errno.into() })?;
+        // SQLite writes its journal beside the file.
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        for place in [path.as_path(), parent] {
+            access(place, Access::WRITE_OK)
+                .map_err(|errno| Error::NotWritable { path: place.to_owned(), source: errno.into() })?;
+        }
+        Ok(())
+    }
+}
+
+impl Service for Sqlite {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn test(&self) -> Result<Tested, Error> {
+        self.identity()?;
+        self.check_access()?;
+        let explain = || file::explain(&self.path, TEST_WAIT);
+        let connection = file::open(&self.path, TEST_WAIT)?;
+        file::pin(&connection).map_err(explain())?;
+        let size = file::size(&connection).map_err(explain())?;
+        let limits = view::limits(file::is_wal(&connection).map_err(explain())?);
+        if let Some(detail) = quick_check(&connection).map_err(explain())? {
+            return Err(Error::Corrupt { path: self.path.clone(), detail });
+        }
+        connection.execute_batch("COMMIT; BEGIN IMMEDIATE; ROLLBACK").map_err(explain())?;
+        Ok(Tested { version: rusqlite::version().to_owned(), size: Bytes(size), limits })
+    }
+
+    fn position(&self) -> Result<Position, Error> {
+        let identity = self.identity()?;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        // While it is open the old inode can't be given to another file.
+        if watch.open.as_ref().is_none_or(|(known, _)| *known != identity) {
+            watch.open = Some((identity, file::open(&self.path, POSITION_WAIT)?));
+            watch.opened += 1;
+        }
+        let opened = watch.opened;
+        let Some((_, connection)) = &watch.open else { return Err(Error::Missing { path: self.path.clone() }) };
+        let read = |pragma: &str| -> rusqlite::Result<i64> { connection.query_row(pragma, [], |row| row.get(0)) };
+        let position = (|| {
+            let version = read("PRAGMA data_version")?;
+            let pages = read("PRAGMA page_count")?;
+            Ok(Position::new(format!("data version {opened}.{version}, {pages} pages, inode {}", identity.1)))
+        })();
+        if position.is_err() {
+            watch.open = None;
+        }
+        position.map_err(file::explain(&self.path, POSITION_WAIT))
+    }
+
+    fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            let before = self.position()?;
+            let view = view::SqliteView::open(&self.path, within, before.clone())?;
+            // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
+            // somebody writes all the time it may never, and the second look after the last view says so (R16).
+            if self.position()? == before || Instant::now() >= deadline {
+                return Ok(Box::new(view));
+            }
+        }
+    }
+
+    fn load_beside(&self, scratch: &Path, dump: &mut dyn Read) -> Result<service::Beside, Error> {
+        swap::load(&self.path, scratch, dump).map(service::Beside::Sqlite)
+    }
+
+    fn check(&self, beside: &service::Beside, expected: &Facts) -> Result<(), Error> {
+        let service::Beside::Sqlite(beside) = beside;
+        swap::check(beside, expected)
+    }
+
+    fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
+        let service::Beside::Sqlite(beside) = beside;
+        self.identity()?;
+        swap::prepare(&self.path, beside).map(service::Aside::Sqlite)
+    }
+
+    fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        let (service::Beside::Sqlite(beside), service::Aside::Sqlite(aside)) = (beside, aside);
+        swap::commit(&self.path, beside, aside)
+    }
+
+    fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        let (service::Beside::Sqlite(beside), service::Aside::Sqlite(aside)) = (beside, aside);
+        swap::roll_back(&self.path, beside, aside)
+    }
+
+    fn discard(&self, beside: &service::Beside, aside: Option<&service::Aside>) -> Result<(), Error> {
+        let service::Beside::Sqlite(beside) = beside;
+        let aside = aside.map(|service::Aside::Sqlite(aside)| aside);
+        swap::discard(&self.path, beside, aside)
+    }
+
+    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<Facts, Error> {
+        let service::Aside::Sqlite(aside) = aside;
+        swap::dump_aside(aside, out)
+    }
+
+    /// In WAL mode, in which a snapshot's view hinders no writer.
+    fn provision(&self) -> Result<(), Error> {
+        let path = &self.path;
+        // Atomic: of two at once only one makes it. Empty, no SQLite has it open yet.
+        match fs::OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(created) => drop(created),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists { path: path.clone() });
+            }
+            Err(error) => return Err(Error::io("create", path)(error)),
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(path, flags)
+            .and_then(|connection| connection.execute_batch("PRAGMA journal_mode=WAL"))
+            .map_err(file::explain(path, Duration::ZERO))
+    }
+}
+
+/// The first damage found, within [`QUICK_CHECK`].
+fn quick_check(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let until = Instant::now() + QUICK_CHECK;
+    connection.progress_handler(10_000, Some(move || Instant::now() > until))?;
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    match found {
+        Ok(text) if text == "ok" => Ok(None),
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,252 @@
+//! Replacing a live SQLite database: load beside, check, copy the old one aside, copy the new one in.
+//!
+//! **Invariant:** the live file is changed by one SQLite transaction each time, so that it is the old or the new one
+//! whenever the worker dies. Whether a commit began is a mark in the scratch directory, written durably before it begins
+//! and removed after it was rolled back; only while there is none does `prepare` write what is set aside.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::file;
+use crate::domain::manifest::Facts;
+use crate::drivers::Error;
+
+/// In the swap hold, for programs that don't go through the gate.
+const WAIT: Duration = Duration::from_secs(5);
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// A loaded database in its scratch directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    scratch: PathBuf,
+}
+
+/// The old database in the same directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// A commit began: the live database is the old or the new one.
+    Begun,
+    /// It is the new one.
+    Committed,
+}
+
+impl Mark {
+    const ALL: [Self; 2] = [Self::Begun, Self::Committed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "commit.begun",
+            Self::Committed => "commit.done",
+        }
+    }
+}
+
+impl Beside {
+    fn file(&self) -> PathBuf {
+        self.scratch.join("beside.db")
+    }
+
+    fn has(&self, mark: Mark) -> bool {
+        self.scratch.join(mark.name()).exists()
+    }
+
+    fn set(&self, mark: Mark) -> Result<(), Error> {
+        let path = self.scratch.join(mark.name());
+        File::create(&path).and_then(|file| file.sync_all()).map_err(Error::io("write", &path))?;
+        sync_directory(&self.scratch)
+    }
+
+    fn clear(&self, mark: Mark) -> Result<(), Error> {
+        file::remove(&self.scratch.join(mark.name()))?;
+        sync_directory(&self.scratch)
+    }
+}
+
+pub(super) fn load(live: &Path, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error> {
+    let beside = Beside { scratch: scratch.to_owned() };
+    let path = beside.file();
+    if beside.has(Mark::Begun) {
+        let why = "a swap with what was loaded before has begun: finish or roll it back first".to_owned();
+        return Err(Error::CannotSwap { path: live.to_owned(), why });
+    }
+    file::remove(&path)?;
+    receive(&path, dump)?;
+
+    let explain = || file::explain(&path, WAIT);
+    let connection = file::open(&path, WAIT)?;
+    // Alone in one file, and without a mode of its own: the live database keeps its.
+    connection.query_row("PRAGMA journal_mode=DELETE", [], |_| Ok(())).map_err(explain())?;
+    let there = file::open(live, WAIT)?;
+    let (size, wal) =
+        (|| Ok((file::page_size(&there)?, file::is_wal(&there)?)))().map_err(file::explain(live, WAIT))?;
+    if wal && file::page_size(&connection).map_err(explain())? != size {
+        // The backup API can't change the page size of a database in WAL mode.
+        connection.execute_batch(&format!("PRAGMA page_size={size}; VACUUM")).map_err(explain())?;
+    }
+    drop(connection);
+    sync_directory(scratch)?;
+    Ok(beside)
+}
+
+/// Writes the dump to a file, durably, and looks whether it can be a database.
+fn receive(path: &Path, dump: &mut dyn Read) -> Result<(), Error> {
+    let mut file = File::create(path).map_err(Error::io("create", path))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut head = Vec::new();
+    loop {
+        let read = match dump.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::Input(error)),
+        };
+        if head.len() < MAGIC.len() {
+            head.extend_from_slice(&buffer[..read.min(MAGIC.len())]);
+        }
+        file.write_all(&buffer[..read]).map_err(Error::io("write", path))?;
+    }
+    // Nothing at all is the empty database.
+    if !head.is_empty() && !head.starts_with(MAGIC) {
+        return Err(Error::NotADatabase { path: path.to_owned() });
+    }
+    file.sync_all().map_err(Error::io("write", path))
+}
+
+pub(super) fn check(beside: &Beside, expected: &Facts) -> Result<(), Error> {
+    let path = beside.file();
+    let connection = file::open(&path, WAIT)?;
+    let (first, found) = (|| {
+        let first: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        Ok((first, file::facts(&connection)?))
+    })()
+    .map_err(file::explain(&path, WAIT))?;
+    if first != "ok" {
+        return Err(Error::Corrupt { path, detail: first });
+    }
+    compare(&found, expected)
+}
+
+fn compare(found: &Facts, expected: &Facts) -> Result<(), Error> {
+    let rows = |rows: Option<&u64>| rows.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows"));
+    let tables = found.rows.keys().chain(expected.rows.keys());
+    if let Some(table) = tables.into_iter().find(|table| found.rows.get(*table) != expected.rows.get(*table)) {
+        return Err(Error::Mismatch {
+            what: format!("the table `{table}`"),
+            expected: rows(expected.rows.get(table)),
+            found: rows(found.rows.get(table)),
+        });
+    }
+    if found.schema != expected.schema {
+        return Err(Error::Mismatch {
+            what: "the schema's checksum".to_owned(),
+            expected: expected.schema.clone(),
+            found: found.schema.clone(),
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn prepare(live: &Path, beside: &Beside) -> Result<Aside, Error> {
+    let aside = Aside { file: beside.scratch.join("aside.db") };
+    if beside.has(Mark::Begun) {
+        return if aside.file.exists() { Ok(aside) } else { Err(Error::NotPrepared { path: aside.file }) };
+    }
+    let explain = || file::explain(live, WAIT);
+    let from = file::open(live, WAIT)?;
+    file::pin(&from).map_err(explain())?;
+    let loaded = file::open(&beside.file(), WAIT)?;
+    let loaded = file::page_size(&loaded).map_err(file::explain(&beside.file(), WAIT))?;
+    let size = file::page_size(&from).map_err(explain())?;
+    if size != loaded && file::is_wal(&from).map_err(explain())? {
+        return Err(Error::PageSize { path: live.to_owned(), live: size, loaded });
+    }
+
+    let part = beside.scratch.join("aside.part");
+    let mut to = file::create_scratch(&part)?;
+    file::copy((&from, live), (&mut to, &part), WAIT, &|| false)?;
+    drop(to);
+    File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io("write", &part))?;
+    fs::rename(&part, &aside.file).map_err(Error::io("rename", &part))?;
+    sync_directory(&beside.scratch)?;
+    Ok(aside)
+}
+
+pub(super) fn commit(live: &Path, beside: &Beside, aside: &Aside) -> Result<(), Error> {
+    if beside.has(Mark::Committed) {
+        return Ok(());
+    }
+    if !aside.file.exists() {
+        return Err(Error::NotPrepared { path: aside.file.clone() });
+    }
+    beside.set(Mark::Begun)?;
+    replace(live, &beside.file())?;
+    beside.set(Mark::Committed)
+}
+
+pub(super) fn roll_back(live: &Path, beside: &Beside, aside: &Aside) -> Result<(), Error> {
+    if !beside.has(Mark::Begun) {
+        return Ok(());
+    }
+    if !aside.file.exists() {
+        return Err(Error::NotPrepared { path: aside.file.clone() });
+    }
+    beside.clear(Mark::Committed)?;
+    replace(live, &aside.file)?;
+    beside.clear(Mark::Begun)
+}
+
+/// One durable transaction on the live database that makes it equal to `with`. Its journal mode stays, and so do the
+/// connections that others have open.
+fn replace(live: &Path, with: &Path) -> Result<(), Error> {
+    let from = file::open(with, WAIT)?;
+    file::pin(&from).map_err(file::explain(with, WAIT))?;
+    let mut to = file::open(live, WAIT)?;
+    to.execute_batch("PRAGMA synchronous=FULL").map_err(file::explain(live, WAIT))?;
+    file::copy((&from, with), (&mut to, live), WAIT, &|| false)
+}
+
+pub(super) fn discard(live: &Path, beside: &Beside, aside: Option<&Aside>) -> Result<(), Error> {
+    // The swap left the whole database in the log; others would have to read it there. It may be busy: then later.
+    if beside.has(Mark::Committed)
+        && let Ok(connection) = file::open(live, Duration::ZERO)
+        && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")
+    {
+        tracing::debug!(path = %live.display(), %error, "the log is written back later");
+    }
+    file::remove(&beside.file())?;
+    file::remove(&beside.scratch.join("aside.part"))?;
+    if let Some(aside) = aside {
+        file::remove(&aside.file)?;
+        for mark in Mark::ALL {
+            file::remove(&beside.scratch.join(mark.name()))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn dump_aside(aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error> {
+    if !aside.file.exists() {
+        return Err(Error::NotPrepared { path: aside.file.clone() });
+    }
+    let facts = {
+        let connection = file::open(&aside.file, WAIT)?;
+        file::facts(&connection).map_err(file::explain(&aside.file, WAIT))?
+    };
+    file::stream(&aside.file, out, &|| false)?;
+    Ok(facts)
+}
+
+/// So that names made or removed in it are there after a power cut.
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))
+}
