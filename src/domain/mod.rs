@@ -12,6 +12,7 @@ pub mod policy;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
+pub mod tree;
 
 pub use bytes::Bytes;
 pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserId};
