@@ -1,1 +1,280 @@
-//! (room)
+//! The repository: writes, reads and forgets snapshots in restic's format, so that stock restic can list, check and
+//! restore them without us.
+//!
+//! A snapshot is one entry with `manifest.json`, `mounts/<name>/…` and `services/<name>/000000…` in it. Taking one has
+//! two steps: [`Repository::pre_copy`] reads the live trees without a hold, and [`Repository::archive`] stores what the
+//! hold saw, from pass 1's nodes, the copies that were made in the hold, and the services' streams. All calls block.
+//!
+//! **Invariant:** an entry is complete or not there (R15), and what is read is what was stored, or an error. The room
+//! knows no service, no hold and no lease: a [`Job`] carries the question whether the lease still stands.
+
+mod archive;
+mod error;
+mod guard;
+mod job;
+mod live;
+mod merge;
+mod node;
+mod read;
+mod restore;
+mod segments;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rustic_backend::LocalBackend;
+use rustic_core::repofile::{MasterKey, SnapshotFile};
+use rustic_core::{
+    ConfigOptions, Credentials, FileType, Id, IndexedIdsStatus, KeyOptions, OpenStatus, ReadBackend,
+    RepositoryBackends, RepositoryOptions, RusticError, WriteBackend,
+};
+
+pub use self::archive::{Archived, Baseline, Entry, FinalTree, SourceTree, Stream};
+pub use self::error::{Cause, Error};
+pub use self::job::Job;
+pub use self::live::{Contents, Known};
+pub use self::restore::Restored;
+
+use self::archive::MountBase;
+use self::guard::{Entries, Guard, Tally};
+use self::job::Counting;
+use crate::domain::{Secret, SnapshotName, Timestamp};
+
+/// Names of the layout, top level.
+const MANIFEST: &str = "manifest.json";
+const MOUNTS: &str = "mounts";
+const SERVICES: &str = "services";
+
+type Opened = rustic_core::Repository<OpenStatus>;
+type Ids = rustic_core::Repository<IndexedIdsStatus>;
+
+/// Where a repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A directory; its path must be UTF-8.
+    Local(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Location {
+    fn backend(&self) -> Result<Arc<dyn WriteBackend>, Error> {
+        match self {
+            Self::Local(path) => {
+                let text = path.to_str().ok_or_else(|| Error::BadLocation { path: path.clone() })?;
+                Ok(Arc::new(LocalBackend::new(text, []).map_err(|error| self.storage("used", error))?))
+            }
+        }
+    }
+
+    fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Local(path) => Some(path.clone()),
+        }
+    }
+
+    fn storage(&self, action: &'static str, error: Box<RusticError>) -> Error {
+        Error::Storage { location: self.to_string(), action, source: error.into() }
+    }
+}
+
+/// A repository that was opened with one of its keys. Cheap to clone. Keeps the key, not the password: deriving it takes
+/// 133 MB for a moment, and is done once.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    location: Location,
+    key: MasterKey,
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("location", &self.0.location).finish_non_exhaustive()
+    }
+}
+
+/// An entry as the repository lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    pub time: Timestamp,
+    pub host: String,
+    /// `None`: another restic program made it.
+    pub name: Option<SnapshotName>,
+}
+
+/// All entries, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    pub snapshots: Vec<Stored>,
+    /// Ids of entries that are there and cannot be read, for people to look into.
+    pub unreadable: Vec<String>,
+}
+
+impl Repository {
+    /// Makes a repository that opens with `key` and, when given, with `recovery` as well (R34).
+    ///
+    /// # Errors
+    /// [`Error::Exists`]: then [`open`](Self::open) it, and [`ensure_key`](Self::ensure_key) the recovery key.
+    pub fn create(location: &Location, key: &Secret, recovery: Option<&Secret>) -> Result<Self, Error> {
+        let job = Job::reading();
+        let fresh = fresh(location, location.backend()?)?;
+        if fresh.config_id().map_err(|error| location.storage("looked at", error))?.is_some() {
+            return Err(Error::Exists { location: location.to_string() });
+        }
+        let credentials = Credentials::password(key.reveal());
+        let opened = job
+            .pool()?
+            .install(|| fresh.init(&credentials, &KeyOptions::default(), &ConfigOptions::default()))
+            .map_err(|error| location.storage("created", error))?;
+        let repository = Self(Arc::new(Inner { location: location.clone(), key: opened.key() }));
+        if let Some(recovery) = recovery {
+            opened
+                .add_key(recovery.reveal(), &KeyOptions::default())
+                .map_err(|error| location.storage("given its recovery key", error))?;
+        }
+        Ok(repository)
+    }
+
+    /// # Errors
+    /// [`Error::WrongKey`], [`Error::Missing`], or what keeps its storage from being read.
+    pub fn open(location: &Location, key: &Secret) -> Result<Self, Error> {
+        let fresh = fresh(location, location.backend()?)?;
+        if fresh.config_id().map_err(|error| location.storage("looked at", error))?.is_none() {
+            return Err(Error::Missing { location: location.to_string() });
+        }
+        let credentials = Credentials::password(key.reveal());
+        let opened = Job::reading().pool()?.install(|| fresh.open(&credentials)).map_err(|error| {
+            if error.is_incorrect_password() {
+                Error::WrongKey { location: location.to_string() }
+            } else {
+                location.storage("opened", error)
+            }
+        })?;
+        Ok(Self(Arc::new(Inner { location: location.clone(), key: opened.key() })))
+    }
+
+    /// Lets the repository be opened with `key` too, unless it can be already.
+    pub fn ensure_key(&self, key: &Secret) -> Result<(), Error> {
+        let location = self.location();
+        match Self::open(location, key) {
+            Err(Error::WrongKey { .. }) => {}
+            other => return other.map(|_| ()),
+        }
+        let opened = Job::reading()
+            .pool()?
+            .install(|| fresh(location, location.backend()?).map(|fresh| fresh.open(&self.credentials())))?
+            .map_err(|error| location.storage("opened", error))?;
+        opened
+            .add_key(key.reveal(), &KeyOptions::default())
+            .map_err(|error| location.storage("given another key", error))?;
+        Ok(())
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    /// All entries, for rebuilding the catalogue (R34).
+    pub fn list(&self) -> Result<Listing, Error> {
+        let job = Job::reading();
+        let (repository, _) = self.session(&job, Entries::Refuse, Job::reading())?;
+        let mut listing = Listing::default();
+        for id in self.entry_ids()? {
+            let hex = id.to_hex().to_string();
+            let Ok(snapshot) = repository.get_file::<SnapshotFile>(&id.into()) else {
+                listing.unreadable.push(hex);
+                continue;
+            };
+            listing.snapshots.push(Stored {
+                id: hex,
+                time: Timestamp::from_micros(snapshot.time.timestamp().as_microsecond()),
+                host: snapshot.hostname,
+                name: snapshot.tags.iter().find_map(|tag| SnapshotName::parse(tag).ok()),
+            });
+        }
+        listing.snapshots.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        Ok(listing)
+    }
+
+    /// Removes the entry; its data goes at the next prune. Not an error when it is gone already: a job may run twice.
+    pub fn forget(&self, id: &str) -> Result<(), Error> {
+        let id = parse(id)?;
+        if !self.entry_ids()?.contains(&id) {
+            return Ok(());
+        }
+        let backend = self.location().backend()?;
+        backend.remove(FileType::Snapshot, &id, false).map_err(|error| self.location().storage("written", error))
+    }
+
+    /// The library's own listing takes a directory that cannot be read for an empty one.
+    fn entry_ids(&self) -> Result<Vec<Id>, Error> {
+        let location = self.location();
+        if let Some(directory) = location.directory() {
+            let entries = directory.join(FileType::Snapshot.dirname());
+            std::fs::read_dir(&entries).map_err(|source| Error::Storage {
+                location: location.to_string(),
+                action: "listed",
+                source: source.into(),
+            })?;
+        }
+        location.backend()?.list(FileType::Snapshot).map_err(|error| location.storage("listed", error))
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials::Masterkey(self.0.key.clone())
+    }
+
+    /// The repository as `job` may use it. What the library says it worked through is counted for `counted`.
+    fn session(&self, job: &Job, entries: Entries, counted: Job) -> Result<(Opened, Arc<Tally>), Error> {
+        let location = self.location();
+        let tally = Arc::new(Tally::default());
+        let guard = Guard {
+            inner: location.backend()?,
+            job: job.clone(),
+            entries,
+            tally: tally.clone(),
+            directory: location.directory(),
+            touched: Mutex::new(BTreeSet::new()),
+        };
+        let backends = RepositoryBackends::new(Arc::new(guard), None);
+        let fresh = rustic_core::Repository::new_with_progress(&options(), &backends, Counting(counted))
+            .map_err(|error| location.storage("opened", error))?;
+        if fresh.config_id().map_err(|error| location.storage("looked at", error))?.is_none() {
+            return Err(Error::Missing { location: location.to_string() });
+        }
+        let opened = job.pool()?.install(|| fresh.open(&self.credentials()));
+        Ok((opened.map_err(|error| location.storage("opened", error))?, tally))
+    }
+
+    fn indexed_ids(&self, repository: Opened) -> Result<Ids, Error> {
+        repository.to_indexed_ids().map_err(|error| Error::damaged("its index", error))
+    }
+}
+
+fn options() -> RepositoryOptions {
+    RepositoryOptions::default().no_cache(true)
+}
+
+fn fresh(location: &Location, backend: Arc<dyn WriteBackend>) -> Result<rustic_core::Repository<()>, Error> {
+    rustic_core::Repository::new(&options(), &RepositoryBackends::new(backend, None))
+        .map_err(|error| location.storage("opened", error))
+}
+
+/// Ids of entries are told in full only: the library would take eight digits for a search.
+fn parse(id: &str) -> Result<Id, Error> {
+    id.parse().map_err(|_| Error::UnknownSnapshot { id: id.to_owned() })
+}

@@ -1,0 +1,180 @@
+//! The backend that every job works through: it decides what may be written, and when.
+//!
+//! **Invariant:** a snapshot's file is written only while the job is good, everything that was opened was read to its
+//! end, what the file points to is on disk, and the lease still stands (R14).
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+
+use super::error::{Cause, Error};
+use super::job::Job;
+
+/// What becomes of a snapshot's file.
+#[derive(Debug, Clone)]
+pub(super) enum Entries {
+    /// Nothing may be written at all.
+    Refuse,
+    /// Kept in memory, for pass 1, whose entry is only ever needed as the parent of the final one.
+    Keep(Arc<Mutex<Option<Kept>>>),
+    /// Written. `parent` is read from memory.
+    Commit { parent: Option<Kept> },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub id: Id,
+    pub content: Bytes,
+}
+
+/// Sources opened and sources read to their end: the library drops a file that it could not process.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    opened: AtomicU64,
+    drained: AtomicU64,
+}
+
+impl Tally {
+    pub fn opened(&self) {
+        self.opened.fetch_add(1, Ordering::AcqRel);
+    }
+    pub fn drained(&self) {
+        self.drained.fetch_add(1, Ordering::AcqRel);
+    }
+    fn is_even(&self) -> bool {
+        self.opened.load(Ordering::Acquire) == self.drained.load(Ordering::Acquire)
+    }
+}
+
+pub(super) struct Guard {
+    pub inner: Arc<dyn WriteBackend>,
+    pub job: Job,
+    pub entries: Entries,
+    pub tally: Arc<Tally>,
+    /// Directory of a local repository: the library syncs its files, but not the directories they are named in.
+    pub directory: Option<PathBuf>,
+    pub touched: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Guard {
+    fn kept(&self, tpe: FileType, id: &Id) -> Option<Bytes> {
+        match &self.entries {
+            Entries::Commit { parent: Some(kept) } if tpe == FileType::Snapshot && kept.id == *id => {
+                Some(kept.content.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn storage(&self, action: &'static str, source: Cause) -> Error {
+        Error::Storage { location: self.inner.location(), action, source }
+    }
+
+    fn refuse<T>(&self, reason: Error) -> RusticResult<T> {
+        self.job.fail_with(reason);
+        Err(RusticError::new(ErrorKind::Backend, "The job has ended; nothing more is written."))
+    }
+
+    fn sync_touched(&self) -> io::Result<()> {
+        let touched = std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        touched.iter().try_for_each(|directory| File::open(directory)?.sync_all())
+    }
+
+    fn touch(&self, tpe: FileType, id: &Id) {
+        if let Some(directory) = &self.directory {
+            let directory = named_in(directory, tpe, id);
+            self.touched.lock().unwrap_or_else(PoisonError::into_inner).insert(directory);
+        }
+    }
+
+    fn commit(&self, id: &Id, content: BytesList) -> RusticResult<()> {
+        if !self.tally.is_even() {
+            return self
+                .refuse(Error::Internal { what: "a file was left out of the snapshot".to_owned(), source: None });
+        }
+        if let Err(error) = self.sync_touched() {
+            return self.refuse(self.storage("written", error.into()));
+        }
+        if !self.job.may_commit() {
+            return self.refuse(Error::LeaseLost);
+        }
+        self.write(FileType::Snapshot, id, false, content)?;
+        if let Err(error) = self.sync_touched() {
+            // Not surely on disk: then it must not be there at all.
+            self.inner.remove(FileType::Snapshot, id, false)?;
+            return self.refuse(self.storage("written", error.into()));
+        }
+        Ok(())
+    }
+
+    fn write(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
+        self.inner.write_bytes(tpe, id, cacheable, content).inspect_err(|error| {
+            self.job.fail_with(self.storage("written", Cause::from(&**error)));
+        })?;
+        self.touch(tpe, id);
+        Ok(())
+    }
+}
+
+fn named_in(root: &Path, tpe: FileType, id: &Id) -> PathBuf {
+    match tpe {
+        FileType::Config => root.to_owned(),
+        FileType::Pack => root.join(tpe.dirname()).join(&id.to_hex()[0..2]),
+        FileType::Index | FileType::Key | FileType::Snapshot => root.join(tpe.dirname()),
+    }
+}
+
+impl ReadBackend for Guard {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+    fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        self.inner.list_with_size(tpe)
+    }
+    fn list(&self, tpe: FileType) -> RusticResult<Vec<Id>> {
+        self.inner.list(tpe)
+    }
+    fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
+        self.kept(tpe, id).map_or_else(|| self.inner.read_full(tpe, id), Ok)
+    }
+    fn read_partial(&self, tpe: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
+        self.inner.read_partial(tpe, id, cacheable, offset, length)
+    }
+    fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
+        self.inner.warmup_path(tpe, id)
+    }
+}
+
+impl WriteBackend for Guard {
+    fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
+        if self.job.is_bad() {
+            return self.refuse(Error::Cancelled);
+        }
+        match (&self.entries, tpe) {
+            (Entries::Refuse, _) => {
+                self.refuse(Error::Internal { what: "a reading job wanted to write".to_owned(), source: None })
+            }
+            (Entries::Keep(kept), FileType::Snapshot) => {
+                if !self.tally.is_even() {
+                    return self
+                        .refuse(Error::Internal { what: "a file was left out of pass 1".to_owned(), source: None });
+                }
+                let content: Vec<u8> = content.slice().concat();
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { id: *id, content: content.into() });
+                Ok(())
+            }
+            (Entries::Commit { .. }, FileType::Snapshot) => self.commit(id, content),
+            (Entries::Keep(_) | Entries::Commit { .. }, _) => self.write(tpe, id, cacheable, content),
+        }
+    }
+
+    fn remove(&self, _tpe: FileType, _id: &Id, _cacheable: bool) -> RusticResult<()> {
+        self.refuse(Error::Internal { what: "a job wanted to delete".to_owned(), source: None })
+    }
+}

@@ -1,0 +1,150 @@
+//! What is stored is the tree as it stood in the hold: nothing from before, nothing from after.
+
+use super::*;
+
+#[test]
+fn the_snapshot_shows_the_hold_whatever_happens_around_it() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let sandbox = Sandbox::new();
+    let live = sandbox.live();
+    odd_tree(&live, Strange::Yes);
+    for name in ["d/keep/1", "d/keep/2", "d/gone/1", "file becomes directory", "directory becomes file/1", "same size"]
+    {
+        sandbox.write(name, b"before");
+    }
+    fs::create_dir(live.join("touched")).expect("a directory");
+    let before = index(&live);
+    let baseline = sandbox
+        .repository
+        .pre_copy(&job(), &[sandbox.source(Some(known(before.keys().cloned())))], None)
+        .expect("pass 1");
+
+    // Between pass 1 and the hold.
+    let remove = |name: &str| fs::remove_file(live.join(name)).expect("there");
+    sandbox.write("d/keep/2", b"changed and longer");
+    sandbox.write("new/directory/with/a file", b"new");
+    fs::create_dir(live.join("new/empty")).expect("a directory");
+    fs::remove_dir_all(live.join("d/gone")).expect("there");
+    remove("file becomes directory");
+    sandbox.write("file becomes directory/1", b"below");
+    fs::remove_dir_all(live.join("directory becomes file")).expect("there");
+    sandbox.write("directory becomes file", b"now");
+    remove("link");
+    symlink("elsewhere", live.join("link")).expect("a link");
+    fs::set_permissions(live.join("touched"), fs::Permissions::from_mode(0o700)).expect("own directory");
+    fs::hard_link(live.join("d/keep/1"), live.join("d/another name")).expect("a link");
+    // Same size, same time: only the change time tells.
+    let modified = fs::metadata(live.join("same size")).expect("there").modified().expect("a time");
+    sandbox.write("same size", b"BEFORE");
+    let file = fs::File::options().write(true).open(live.join("same size")).expect("there");
+    file.set_modified(modified).expect("own file");
+
+    let changes = changes(&before, &live, &sandbox.path("staging"));
+    let in_the_hold = describe(&live);
+
+    // After the hold.
+    sandbox.write("d/keep/1", b"later");
+    sandbox.write("plain.txt", b"later");
+    sandbox.write("later", b"later");
+    remove("big");
+    fs::remove_dir_all(live.join("a")).expect("there");
+    sandbox.write("new/directory/with/a file", b"later");
+
+    let archived = sandbox.archive(&job(), Some(&baseline), changes, vec![stream(*b"dump")]).expect("a snapshot");
+    assert_same(&in_the_hold, &describe(&sandbox.restore(&archived.id).expect("a restore")));
+    sandbox.restic(&["check", "--read-data"]);
+    let files = in_the_hold.values().filter(|described| described.kind != FileKind::Directory).count() as u64;
+    let bytes: u64 = in_the_hold.values().map(|described| described.size).sum();
+    assert_eq!((archived.files, archived.size.0), (files, bytes + 4 + MANIFEST_TEXT.len() as u64));
+}
+
+#[test]
+fn a_file_that_was_there_during_pass_1_only_is_not_stored() {
+    let sandbox = Sandbox::new();
+    sandbox.write("d/a", b"1");
+    let before = index(&sandbox.live());
+    sandbox.write("d/passing", b"2");
+    let source = sandbox.source(Some(known(before.keys().cloned())));
+    let baseline = sandbox.repository.pre_copy(&job(), &[source], None).expect("pass 1");
+    fs::remove_file(sandbox.live().join("d/passing")).expect("there");
+    let changes = changes(&before, &sandbox.live(), &sandbox.path("staging"));
+    let archived = sandbox.archive(&job(), Some(&baseline), changes, Vec::new()).expect("a snapshot");
+    assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&archived.id).expect("a restore")));
+}
+
+#[test]
+fn an_unchanged_tree_is_stored_without_reading_it_and_adds_next_to_nothing() {
+    let sandbox = Sandbox::new();
+    for n in 0..50 {
+        sandbox.write(&format!("{}/{n}", n % 7), &noise(50_000, n + 1));
+    }
+    let first = sandbox.snapshot(None, Vec::new());
+    assert!(first.added.0 > 2_000_000, "{first:?}");
+    let job = job();
+    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source(None)], Some(&first.id)).expect("pass 1");
+    assert_eq!(job.bytes_done(), 50 * 50_000);
+    // Nobody can read it any more.
+    fs::rename(sandbox.live(), sandbox.path("away")).expect("own directory");
+    let second = sandbox.archive(&job, Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
+    fs::rename(sandbox.path("away"), sandbox.live()).expect("own directory");
+    assert!(second.added.0 < 20_000, "{second:?}");
+    assert_eq!((second.files, second.size), (first.files, first.size));
+    assert_eq!(sandbox.entries().len(), 2);
+    assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&second.id).expect("a restore")));
+}
+
+#[test]
+fn a_second_snapshot_stores_what_changed_since_the_first() {
+    let sandbox = Sandbox::new();
+    sandbox.write("large", &noise(5 << 20, 1));
+    sandbox.write("small", b"1");
+    let first = sandbox.snapshot(None, Vec::new());
+    sandbox.write("small", b"2");
+    let second = sandbox.snapshot(Some(&first.id), Vec::new());
+    assert!(second.added.0 < 20_000, "{second:?}");
+    let small = |id: &str| fs::read(sandbox.restore(id).expect("a restore").join("small")).expect("a file");
+    assert_eq!((small(&first.id), small(&second.id)), (b"1".to_vec(), b"2".to_vec()));
+}
+
+#[test]
+fn what_is_left_out_is_not_in_the_snapshot() {
+    let sandbox = Sandbox::new();
+    for name in ["keep/cache/1", "cache/1", "cached"] {
+        sandbox.write(name, b"1");
+    }
+    let source = SourceTree { exclude: vec!["cache/".to_owned()], ..sandbox.source(None) };
+    let baseline = sandbox.repository.pre_copy(&job(), &[source], None).expect("pass 1");
+    let archived = sandbox.archive(&job(), Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
+    let restored = describe(&sandbox.restore(&archived.id).expect("a restore"));
+    let paths: Vec<_> = restored.keys().map(|path| path.to_str().expect("UTF-8")).collect();
+    assert_eq!(paths, ["", "cached", "keep", "keep/cache", "keep/cache/1"]);
+}
+
+#[test]
+fn the_manifest_is_made_from_what_the_mounts_contain() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a/1", b"12345");
+    sandbox.write("2", b"123");
+    let baseline = sandbox.pre_copy(None);
+    let trees = sandbox.tree(TreeChanges { removed: [PathBuf::from("2")].into(), ..TreeChanges::default() });
+    let manifest = |contents: &BTreeMap<MountName, Contents>| format!("{:?}", contents[&uploads()]).into_bytes();
+    let archived =
+        sandbox.repository.archive(&job(), &entry(), Some(&baseline), trees, Vec::new(), manifest).expect("a snapshot");
+    let stored = sandbox.repository.manifest(&archived.id).expect("a manifest");
+    assert_eq!(stored, format!("{:?}", Contents { files: 1, bytes: 5 }).into_bytes());
+}
+
+#[test]
+fn an_empty_mount_and_an_environment_without_mounts_can_be_stored() {
+    let sandbox = Sandbox::new();
+    let empty = sandbox.snapshot(None, Vec::new());
+    assert_eq!(fs::read_dir(sandbox.restore(&empty.id).expect("a restore")).expect("a directory").count(), 0);
+    sandbox.archive(&job(), None, TreeChanges::default(), vec![stream(*b"dump")]).expect("a snapshot");
+    let nothing = sandbox.repository.pre_copy(&job(), &[], None).expect("nothing to read");
+    let archived =
+        sandbox
+            .repository
+            .archive(&job(), &entry(), Some(&nothing), Vec::new(), vec![stream(*b"d")], |_| MANIFEST_TEXT.to_vec());
+    archived.expect("a snapshot");
+    sandbox.restic(&["check", "--read-data"]);
+}
