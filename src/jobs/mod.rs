@@ -9,6 +9,7 @@ mod instant;
 mod journal;
 mod parts;
 mod progress;
+mod recovery;
 mod restore;
 mod safety;
 mod snapshot;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 pub use context::{Context, Gateways};
 pub use error::Error;
 pub use parts::Parts;
+pub use recovery::recover;
 
 use crate::domain::activity::Payload;
 use crate::queue::{Failure, Handler, Work};

@@ -9,26 +9,29 @@
 //! 7. Store the one entry, if the leases still stand.            Until then there is no snapshot.
 //! 8. Catalogue it and end the activity, in one transaction.     A later try finds the entry by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
 use super::context::{Context, Scratch};
 use super::instant::{self, Captured, Indexed};
-use super::parts::Parts;
+use super::parts::{Parts, ServicePart};
 use super::progress::watched;
 use super::{ATTEMPTS, Error, crash_point, stream};
 use crate::authz;
-use crate::domain::activity::{Activity, TakeSnapshot};
+use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::environment::{Environment, EnvironmentKind, Project};
-use crate::domain::ids::MountName;
+use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::policy::Refusal;
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
-use crate::domain::Timestamp;
+use crate::domain::{Bytes, Timestamp};
+use crate::drivers::View;
+use crate::drivers::mount::Scan;
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Known, Repository, SourceTree, Stream};
 use crate::queue::{Lease, Work};
 use crate::store::work::End;
@@ -47,7 +50,7 @@ pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> R
         && let Some((id, manifest)) = stored_before(&repository, &take).await?
     {
         lease.log("An earlier try had stored the snapshot already").await?;
-        let archived = Archived { id, size: manifest_size(&manifest), added: crate::domain::Bytes(0), files: 0 };
+        let archived = Archived { id, size: manifest_size(&manifest), added: Bytes(0), files: 0 };
         return complete(context, work, &environment, &project, &take, manifest, archived).await;
     }
 
@@ -105,7 +108,8 @@ impl Taking<'_> {
         let captured =
             instant::capture(self.context, &self.environment.id, self.take.mode, parts, Arc::clone(&mounts), &staging)
                 .await?;
-        self.tell(&captured).await?;
+        let line = self.line(&captured);
+        self.lease.log(&line).await?;
         let entry = Entry {
             name: self.take.snapshot.clone(),
             time: captured.taken_at,
@@ -113,9 +117,10 @@ impl Taking<'_> {
         };
         let manifest = self.manifest(&captured);
         let (repository, job, dumps) = (repository.clone(), self.job.clone(), scratch.directory("dumps")?);
+        let services = parts.services.clone();
         let store = move || {
             let mut manifest = manifest;
-            let (entries, streams) = dump(captured.views, &dumps, &job)?;
+            let (entries, streams) = dump(&services, captured.views, &dumps, &job)?;
             manifest.services = entries;
             let trees = final_trees(&mounts, captured.scans, &job)?;
             let mut whole = None;
@@ -130,16 +135,13 @@ impl Taking<'_> {
         tokio::task::spawn_blocking(store).await?
     }
 
-    async fn tell(&self, captured: &Captured) -> Result<(), Error> {
-        let label = captured.consistency.label();
-        let line = match self.take.mode {
-            crate::domain::activity::SnapshotMode::Live => "Views are open; taken live, without a hold".to_owned(),
-            crate::domain::activity::SnapshotMode::Consistent => {
-                let proof = captured.proof.sentence();
-                format!("{proof} The snapshot is {label}")
+    fn line(&self, captured: &Captured) -> String {
+        match self.take.mode {
+            SnapshotMode::Live => "Views are open; taken live, without a hold".to_owned(),
+            SnapshotMode::Consistent => {
+                format!("{} The snapshot is {}", captured.proof.sentence(), captured.consistency.label())
             }
-        };
-        Ok(self.lease.log(&line).await?)
+        }
     }
 
     fn manifest(&self, captured: &Captured) -> Manifest {
@@ -186,17 +188,19 @@ async fn service_sizes(parts: &Parts) -> Result<u64, Error> {
 }
 
 fn source_tree(mount: &Indexed) -> Result<SourceTree, Error> {
+    let known: HashSet<PathBuf> = mount.index.paths().collect();
+    let known: Known = Arc::new(move |path| known.contains(path));
     Ok(SourceTree {
         name: mount.part.name().clone(),
         root: mount.part.driver.root().map_err(Error::part(mount.part.label()))?,
         exclude: mount.part.driver.spec().exclude.clone(),
-        known: Some(Known::new(mount.index.paths())),
+        known: Some(known),
     })
 }
 
 fn final_trees(
     mounts: &[Indexed],
-    scans: Vec<(MountName, crate::drivers::mount::Scan)>,
+    scans: Vec<(MountName, Scan)>,
     job: &engine::Job,
 ) -> Result<Vec<FinalTree>, Error> {
     let trees = mounts.iter().zip(scans).map(|(mount, (name, scan))| {
@@ -226,14 +230,15 @@ fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>) -
 /// Makes every view independent of its live service, records what a load will be checked against, and gives the
 /// streams to be stored. Blocks.
 fn dump(
-    views: Vec<(crate::domain::ids::ServiceName, Box<dyn crate::drivers::View>)>,
-    scratch: &std::path::Path,
+    services: &[Arc<ServicePart>],
+    views: Vec<(ServiceName, Box<dyn View>)>,
+    scratch: &Path,
     job: &engine::Job,
 ) -> Result<(Vec<ServiceEntry>, Vec<Stream>), Error> {
     let mut entries = Vec::new();
     let mut streams = Vec::new();
-    for (name, mut view) in views {
-        let failed = || Error::part(format!("service {name}"));
+    for (service, (name, mut view)) in services.iter().zip(views) {
+        let failed = || Error::part(service.label());
         let own = scratch.join(name.as_str());
         std::fs::create_dir(&own).map_err(Error::io(format!("{} could not be made", own.display())))?;
         let cancelled = {
@@ -243,7 +248,7 @@ fn dump(
         view.settle(&own, &cancelled).map_err(failed())?;
         entries.push(ServiceEntry {
             name: name.clone(),
-            kind: view.kind().to_owned(),
+            kind: service.driver.kind().to_owned(),
             version: view.version().to_owned(),
             position: view.position().to_string(),
             facts: view.facts().map_err(failed())?,
@@ -276,8 +281,8 @@ async fn stored_before(repository: &Repository, take: &TakeSnapshot) -> Result<O
     .await?
 }
 
-fn manifest_size(manifest: &Manifest) -> crate::domain::Bytes {
-    crate::domain::Bytes(manifest.mounts.iter().map(|mount| mount.bytes).sum())
+fn manifest_size(manifest: &Manifest) -> Bytes {
+    Bytes(manifest.mounts.iter().map(|mount| mount.bytes).sum())
 }
 
 async fn complete(
@@ -360,7 +365,7 @@ async fn plan_allows(
     project: &Project,
     environment: &Environment,
 ) -> Result<(), Error> {
-    let crate::domain::activity::Payload::TakeSnapshot(take) = &activity.payload else { return Ok(()) };
+    let Payload::TakeSnapshot(take) = &activity.payload else { return Ok(()) };
     if take.origin != Origin::Manual {
         return Ok(());
     }

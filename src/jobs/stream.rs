@@ -15,9 +15,9 @@ where
     let thread = std::thread::Builder::new().name("stream".to_owned()).spawn(move || {
         write(&mut writer)?;
         writer.flush().ok();
-        Ok(())
+        Ok::<(), E>(())
     })?;
-    Ok(Piped { reader, thread: Some(thread) })
+    Ok(Piped::<E> { reader, thread: Some(thread) })
 }
 
 struct Piped<E> {

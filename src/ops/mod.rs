@@ -7,7 +7,7 @@ pub mod accounts;
 pub mod activities;
 pub mod environments;
 mod error;
-pub mod installation;
+// installation
 pub mod projects;
 pub mod restores;
 pub mod snapshots;
