@@ -7,7 +7,7 @@ pub mod accounts;
 pub mod activities;
 pub mod environments;
 mod error;
-// installation
+pub mod installation;
 pub mod projects;
 pub mod restores;
 pub mod snapshots;

@@ -63,3 +63,12 @@ fn read(row: &sqlx::any::AnyRow) -> Result<User, Error> {
         created_at: row.time("created_at")?,
     })
 }
+
+/// Who runs the installation.
+///
+/// # Errors
+/// When the database fails.
+pub async fn operators(db: &mut Db) -> Result<Vec<UserId>, Error> {
+    let rows = sqlx::query("SELECT id FROM users WHERE operator = 1 ORDER BY created_at").fetch_all(db).await?;
+    rows.iter().map(|row| row.word("id")).collect()
+}

@@ -1,0 +1,92 @@
+//! What the operator does from the server's own command line: declare projects, rebuild the catalogue, keys.
+//!
+//! **Invariant:** nothing here is reachable from a door: these operations ask for no proof, because whoever can read the
+//! data directory runs the installation.
+
+mod adopt;
+mod declaration;
+
+use std::path::PathBuf;
+
+pub use adopt::{Adopted, adopt};
+pub use declaration::{Applied, Trouble, apply};
+
+use super::{App, Error};
+use crate::domain::environment::Project;
+use crate::domain::ids::RegionId;
+use crate::domain::policy::Plan;
+use crate::domain::{ProjectId, Secret};
+use crate::engine::{Location, Repository};
+use crate::store::projects::RepositoryAccess;
+use crate::store::{self, Db, projects, settings};
+
+/// The region of an installation on one machine.
+pub const LOCAL_REGION: &str = "local";
+const RECOVERY_KEY: &str = "sealed_recovery_key";
+
+pub(super) fn local_region() -> RegionId {
+    RegionId::parse(LOCAL_REGION).expect("a valid id")
+}
+
+/// The key that opens every repository without our database (R34). Made at the first asking; to be kept outside.
+///
+/// # Errors
+/// When the store fails.
+pub async fn recovery_key(app: &App) -> Result<Secret, Error> {
+    let mut tx = app.store().write().await?;
+    if let Some(sealed) = settings::get(&mut tx, RECOVERY_KEY).await? {
+        return Ok(app.store().sealer().open(RECOVERY_KEY, &sealed)?);
+    }
+    let key = random_key();
+    settings::set(&mut tx, RECOVERY_KEY, &app.store().sealer().seal(RECOVERY_KEY, &key)).await?;
+    app.store().commit(tx).await?;
+    Ok(key)
+}
+
+/// 240 random bits in groups that can be copied by hand.
+fn random_key() -> Secret {
+    let hex = hex::encode(rand::random::<[u8; 30]>());
+    let groups: Vec<&str> = (0..hex.len()).step_by(6).map(|start| &hex[start..start + 6]).collect();
+    Secret::new(groups.join("-"))
+}
+
+fn repository_path(app: &App, project: &ProjectId) -> PathBuf {
+    app.data().join("repositories").join(project.as_str())
+}
+
+/// Makes the project's repository with both keys.
+async fn make_repository(app: &App, project: &ProjectId) -> Result<RepositoryAccess, Error> {
+    let path = repository_path(app, project);
+    let location = path.to_str().map(str::to_owned).ok_or_else(|| {
+        Error::invalid(format!("The data directory {} is not UTF-8; choose another one.", app.data().display()))
+    })?;
+    let access = RepositoryAccess { location, key: random_key() };
+    let recovery = recovery_key(app).await?;
+    let (key, at) = (access.key.clone(), Location::Local(path));
+    tokio::task::spawn_blocking(move || {
+        if let Location::Local(path) = &at {
+            std::fs::create_dir_all(path)
+                .map_err(|source| Error::Io { what: format!("{} could not be made", path.display()), source })?;
+        }
+        Ok::<_, Error>(Repository::create(&at, &key, Some(&recovery)).map(drop)?)
+    })
+    .await
+    .expect("making a repository does not panic")?;
+    Ok(access)
+}
+
+async fn insert_project(
+    app: &App,
+    db: &mut Db,
+    project: &Project,
+    plan: &Plan,
+    access: &RepositoryAccess,
+) -> Result<(), store::Error> {
+    projects::insert_region(db, &project.region, "This machine", "self_service").await?;
+    projects::insert(db, app.store().sealer(), project, plan, access).await
+}
+
+/// A built-in plan, by id.
+fn plan(id: &str) -> Option<Plan> {
+    Plan::built_in().into_iter().find(|plan| plan.id.as_str() == id)
+}
