@@ -10,7 +10,7 @@ use super::error::HoldError;
 use super::{Gateway, Limits};
 use crate::domain::EnvironmentId;
 
-/// Any gate, here or in another process: same behaviour, because both obey the same [`Order`]s.
+/// Any gate, here or in another process: same behaviour, because both obey the same orders.
 #[derive(Debug, Clone)]
 pub enum Gate {
     Local(Gateway),
