@@ -4,6 +4,7 @@
 //! no link is followed. What a restore needs beside it lies in `.stillpoint/` in the mount's parent: on the same file
 //! system, closed to everybody else.
 
+mod carry;
 mod index;
 mod scan;
 mod stage;
@@ -17,7 +18,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, RenameFlags, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxFlags};
 
 use super::Error;
 use crate::domain::Bytes;
@@ -254,9 +255,4 @@ fn try_exchange(root: &Path) -> Result<(), Error> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: hidden },
         _ => Error::NoExchange { path: root.to_owned(), source },
     })
-}
-
-/// For directories and files that only their owner may touch.
-fn private() -> Mode {
-    Mode::RWXU
 }

@@ -109,7 +109,8 @@ pub trait View: Send {
     fn limits(&self) -> Vec<String>;
 
     /// Makes the view independent of the live service, so that it burdens nobody while it waits to be dumped: to be
-    /// called soon after the hold was released. [`View::dump`] does it when nobody did.
+    /// called soon after the hold was released. [`View::dump`] does it when nobody did. `scratch` is a directory of the
+    /// service's own; what is put there goes with the view.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Cancelled`].
@@ -121,7 +122,7 @@ pub trait View: Send {
     /// [`Error::Corrupt`].
     fn facts(&mut self) -> Result<Facts, Error>;
 
-    /// Writes exactly the view's state and gives the number of bytes written. `scratch` may hold a copy meanwhile.
+    /// Writes exactly the view's state and gives the number of bytes written. `scratch` as in [`View::settle`].
     ///
     /// # Errors
     /// [`Error::Output`], [`Error::Full`], [`Error::Cancelled`].

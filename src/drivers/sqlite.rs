@@ -33,8 +33,9 @@ const TEST_WAIT: Duration = Duration::from_secs(2);
 /// For a commit that is just being written while the position is asked for, inside a hold.
 const POSITION_WAIT: Duration = Duration::from_millis(500);
 
-/// How long the connection test reads a large database for damage before it lets that be.
+/// How long the connection test looks for damage before it lets that be: in WAL mode nobody waits for it.
 const QUICK_CHECK: Duration = Duration::from_secs(2);
+const QUICK_CHECK_WITHOUT_WAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub struct Sqlite {
@@ -75,10 +76,10 @@ impl Sqlite {
 
     fn check_access(&self) -> Result<(), Error> {
         use rustix::fs::{Access, access};
-        let path = &self.path;
+        let path = &self.path.canonicalize().map_err(Error::reading("look at", &self.path))?;
         access(path, Access::READ_OK)
             .map_err(|errno| Error::Unreadable { path: path.clone(), source: errno.into() })?;
-        // SQLite writes its journal beside the file.
+        // SQLite writes its journal beside the file, where a link leads.
         let parent = path.parent().unwrap_or(Path::new("/"));
         for place in [path.as_path(), parent] {
             access(place, Access::WRITE_OK)
@@ -100,12 +101,13 @@ impl Service for Sqlite {
         let connection = file::open(&self.path, TEST_WAIT)?;
         file::pin(&connection).map_err(explain())?;
         let size = file::size(&connection).map_err(explain())?;
-        let limits = view::limits(file::is_wal(&connection).map_err(explain())?);
-        if let Some(detail) = quick_check(&connection).map_err(explain())? {
+        let wal = file::is_wal(&connection).map_err(explain())?;
+        let within = if wal { QUICK_CHECK } else { QUICK_CHECK_WITHOUT_WAL };
+        if let Some(detail) = quick_check(&connection, within).map_err(explain())? {
             return Err(Error::Corrupt { path: self.path.clone(), detail });
         }
         connection.execute_batch("COMMIT; BEGIN IMMEDIATE; ROLLBACK").map_err(explain())?;
-        Ok(Tested { version: rusqlite::version().to_owned(), size: Bytes(size), limits })
+        Ok(Tested { version: rusqlite::version().to_owned(), size: Bytes(size), limits: view::limits(wal) })
     }
 
     fn position(&self) -> Result<Position, Error> {
@@ -134,7 +136,8 @@ impl Service for Sqlite {
         let deadline = Instant::now() + within;
         loop {
             let before = self.position()?;
-            let view = view::SqliteView::open(&self.path, within, before.clone())?;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let view = view::SqliteView::open(&self.path, remaining, before.clone())?;
             // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
             // somebody writes all the time it may never, and the second look after the last view says so (R16).
             if self.position()? == before || Instant::now() >= deadline {
@@ -197,9 +200,9 @@ impl Service for Sqlite {
     }
 }
 
-/// The first damage found, within [`QUICK_CHECK`].
-fn quick_check(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    let until = Instant::now() + QUICK_CHECK;
+/// The first damage found within that time.
+fn quick_check(connection: &Connection, within: Duration) -> rusqlite::Result<Option<String>> {
+    let until = Instant::now() + within;
     connection.progress_handler(10_000, Some(move || Instant::now() > until))?;
     let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     connection.progress_handler(0, None::<fn() -> bool>)?;

@@ -1,25 +1,25 @@
 //! Replacing a mount: load into a directory beside it, check, exchange the two by one rename.
 //!
 //! **Invariant:** what stands at the mount's path is told by its inode alone, so that every step can be taken again after
-//! dying anywhere. Excluded paths are nobody's to restore: they are carried from the old tree into the new one, and back,
-//! each told by its own inode.
+//! dying anywhere.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::fs::{CWD, RenameFlags};
 use serde::{Deserialize, Serialize};
 
+use super::carry::{self, Carried};
 use super::index::{Contents, Index};
-use super::walk::{Stamp, Tree};
+use super::walk::Tree;
 use super::{BESIDE, Mount, parent_of};
 use crate::domain::ActivityId;
 use crate::drivers::Error;
+
+const DEFAULT_ACL: &str = "system.posix_acl_default";
 
 /// A directory beside the mount, for the engine to fill. Stands in the durable journal (R23).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +38,6 @@ pub struct MountAside {
     /// Inode of the old tree, whichever path it stands at.
     inode: u64,
     carried: Vec<Carried>,
-}
-
-/// One excluded path that existed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Carried {
-    path: String,
-    inode: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,13 +115,8 @@ impl Mount {
         }
         let old = Tree::open(&beside.root, &[])?;
         let new = Tree::open(&beside.tree(), &[])?;
-        let mut carried = Vec::new();
-        for path in self.excluded() {
-            let Some(inode) = inode_below(&old, path)? else { continue };
-            check_way(&new, path)?;
-            // Excludes are declared as text.
-            carried.push(Carried { path: path.to_string_lossy().into_owned(), inode });
-        }
+        let carried = carry::plan(&old, &new, self.excluded())?;
+        copy_default_acl(&beside.root, &beside.tree())?;
         let aside = MountAside { inode: old.stamp.inode, carried };
         let json =
             serde_json::to_vec(&aside).map_err(|error| Error::io("note", &beside.place)(io::Error::from(error)))?;
@@ -147,7 +135,7 @@ impl Mount {
             }
             exchange(beside)?;
         }
-        carry(&beside.tree(), &beside.root, aside)
+        carry::carry(&beside.tree(), &beside.root, &aside.carried)
     }
 
     /// Carries the excluded paths back and exchanges the trees back, if they were exchanged.
@@ -155,14 +143,16 @@ impl Mount {
     /// # Errors
     /// As [`Mount::commit`].
     pub fn roll_back(&self, beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
-        if !beside.place.exists() || standing(beside)? == Standing::Old {
+        let live = inode_of(&beside.root)?;
+        if live == Some(aside.inode) && live != Some(beside.inode) {
             return Ok(());
         }
+        standing(beside)?;
         if inode_of(&beside.tree())? != Some(aside.inode) {
             let why = format!("the old tree is no longer at {}", beside.tree().display());
             return Err(Error::CannotSwap { path: beside.root.clone(), why });
         }
-        carry(&beside.root, &beside.tree(), aside)?;
+        carry::carry(&beside.root, &beside.tree(), &aside.carried)?;
         exchange(beside)
     }
 
@@ -179,7 +169,7 @@ impl Mount {
             && inode_of(&beside.root)? == Some(beside.inode)
             && beside.tree().exists()
         {
-            carry(&beside.tree(), &beside.root, aside)?;
+            carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
         }
         remove_tree(&beside.place)?;
         // Stays while another restore uses it.
@@ -216,6 +206,9 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
         std::os::unix::fs::chown(to, Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
     }
     for name in xattr::list(from).into_iter().flatten() {
+        if name == DEFAULT_ACL {
+            continue;
+        }
         // Those that only a security module may write are its own business.
         if let Ok(Some(value)) = xattr::get(from, &name)
             && let Err(error) = xattr::set(to, &name, &value)
@@ -226,6 +219,16 @@ fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
     }
     // Last: changing the owner clears setgid, and an ACL sets the group's bits.
     fs::set_permissions(to, metadata.permissions()).map_err(failed)
+}
+
+/// What new files inherit. Not while the tree is filled: they are to have the permissions of the snapshot.
+fn copy_default_acl(from: &Path, to: &Path) -> Result<(), Error> {
+    match (xattr::get(from, DEFAULT_ACL), xattr::get(to, DEFAULT_ACL)) {
+        (Ok(Some(acl)), Ok(None)) => {
+            xattr::set(to, DEFAULT_ACL, &acl).map_err(Error::io("copy the default permissions to", to))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn standing(beside: &MountBeside) -> Result<Standing, Error> {
@@ -247,102 +250,6 @@ fn exchange(beside: &MountBeside) -> Result<(), Error> {
         .map_err(Error::io("exchange", &beside.root))?;
     sync_directory(parent_of(&beside.root)?)?;
     sync_directory(&beside.place)
-}
-
-/// Moves every excluded path that does not stand in `to` yet from `from` there; what stands there goes the other way.
-fn carry(from: &Path, to: &Path, aside: &MountAside) -> Result<(), Error> {
-    if aside.carried.is_empty() {
-        return Ok(());
-    }
-    let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
-    for carried in &aside.carried {
-        let path = Path::new(&carried.path);
-        // Carried before, or removed by its owner meanwhile.
-        if inode_below(&target, path)? == Some(carried.inode) || inode_below(&source, path)? != Some(carried.inode) {
-            continue;
-        }
-        let Some(name) = path.file_name() else { continue };
-        let failed = |errno: Errno| Error::io("carry over", &from.join(path))(errno);
-        let source = parent_below(&source, path).map_err(failed)?;
-        let target = make_way(&source_parents(from, path), &target, path).map_err(failed)?;
-        match rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) => rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::EXCHANGE),
-            moved => moved,
-        }
-        .and_then(|()| rustix::fs::fsync(&target))
-        .and_then(|()| rustix::fs::fsync(&source))
-        .map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Directories above `path`, outermost first, each relative and as it stands below `root`.
-fn source_parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let mut parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
-    parents.reverse();
-    parents.into_iter().map(|parent| (parent.to_owned(), root.join(parent))).collect()
-}
-
-/// The directory above `path` in `tree`; those that are missing are made like the ones they come from.
-fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
-    for (parent, like) in parents {
-        let above = parent_below(tree, parent)?;
-        let Some(name) = parent.file_name() else { continue };
-        match rustix::fs::mkdirat(&above, name, super::private()) {
-            Ok(()) => {
-                let made = tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-                let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
-                let owner = Some(rustix::fs::Uid::from_raw(metadata.uid()));
-                let group = Some(rustix::fs::Gid::from_raw(metadata.gid()));
-                rustix::fs::fchown(&made, owner, group)?;
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
-                rustix::fs::fsync(&above)?;
-            }
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    parent_below(tree, path)
-}
-
-/// Could `path` be carried into this tree? What stands above it there must be directories, or nothing.
-fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
-    for (parent, there) in source_parents(&tree.path, path) {
-        match tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(_) => {}
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                let why = format!(
-                    "the excluded `{}` can't be kept, since `{}` is no directory in the snapshot: move it away first",
-                    path.display(),
-                    parent.display()
-                );
-                return Err(Error::CannotSwap { path: tree.path.clone(), why });
-            }
-            Err(errno) => return Err(Error::reading("open", &there)(errno)),
-        }
-    }
-    Ok(())
-}
-
-fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
-    let parent = path.parent().unwrap_or(Path::new(""));
-    tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
-}
-
-fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
-    let failed = |errno: Errno| Error::reading("look at", &tree.path.join(path))(errno);
-    let parent = match parent_below(tree, path) {
-        Ok(parent) => parent,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-        Err(errno) => return Err(failed(errno)),
-    };
-    let Some(name) = path.file_name() else { return Ok(None) };
-    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(failed(errno)),
-    }
 }
 
 fn inode_of(path: &Path) -> Result<Option<u64>, Error> {

@@ -1,1 +1,103 @@
+//! What all tests of mounts share. They live by what they are about: the test of a mount, the hold, the swap.
 
+mod connection;
+mod hold;
+mod restore;
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Mount, Rules, StagingLimits};
+use crate::domain::Bytes;
+use crate::domain::environment::MountSpec;
+use crate::domain::ids::MountName;
+use crate::drivers::Error;
+
+/// A mount `site/files` and a directory `site/staging` beside it.
+struct Site {
+    home: TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        let home = TempDir::new().expect("a temporary directory");
+        for directory in ["site", "site/files", "staging"] {
+            fs::create_dir(home.path().join(directory)).expect("a directory");
+        }
+        Self { home }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path().join("site/files")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.home.path().join("staging")
+    }
+
+    fn file(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("below the mount")).expect("directories");
+        fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    fn mount(&self) -> Mount {
+        self.mount_without(&[])
+    }
+
+    fn mount_without(&self, exclude: &[&str]) -> Mount {
+        mount(&self.path(), exclude).expect("a valid declaration")
+    }
+
+    /// Rules that allow this mount.
+    fn rules(&self) -> Rules {
+        Rules { roots: vec![self.home.path().to_owned()], ..Rules::default() }
+    }
+
+    /// Waits until everything written so far is old enough not to be ambiguous.
+    fn settle(&self) {
+        let probe = self.home.path().join("probe");
+        let now = || {
+            File::create(&probe).expect("a file");
+            let metadata = fs::metadata(&probe).expect("metadata");
+            Duration::new(metadata.ctime().unsigned_abs(), metadata.ctime_nsec() as u32)
+        };
+        let began = now();
+        while now() < began + Duration::from_millis(30) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+const LIMITS: StagingLimits = StagingLimits { bytes: Bytes(1 << 30), time: Duration::from_secs(20) };
+
+fn mount(path: &Path, exclude: &[&str]) -> Result<Mount, Error> {
+    Mount::connect(&MountSpec {
+        name: MountName::parse("files").expect("a valid name"),
+        path: path.to_str().expect("temporary paths are UTF-8").to_owned(),
+        exclude: exclude.iter().map(|path| (*path).to_owned()).collect(),
+    })
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Root may do everything: what is about permissions runs again as somebody else. `true`: this is that somebody.
+fn as_somebody_else(test: &str) -> bool {
+    use std::os::unix::process::CommandExt;
+    if !is_root() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("the test binary");
+    let output = Command::new(program).args(["--exact", test]).uid(65534).gid(65534).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    false
+}

@@ -242,6 +242,43 @@ fn a_full_disk_stops_a_dump() {
 }
 
 #[test]
+fn a_full_disk_stops_a_load_and_a_prepare_and_leaves_the_live_data() {
+    let site = Site::wal();
+    site.insert(2_000);
+    let (bytes, _) = site.dump();
+    if rustix::process::geteuid().is_root() {
+        let small = TempDir::new().expect("a temporary directory");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", small.path(), "tmpfs", flags, c"size=128k").expect("root may");
+        let load = site.service.load_beside(small.path(), &mut Cursor::new(&bytes));
+        let tiny = Site::wal();
+        let beside = site.service.load_beside(small.path(), &mut Cursor::new(tiny.dump().0)).expect("that fits");
+        let prepare = site.service.prepare(&beside);
+        let view = site.service.open_view(WITHIN).expect("a view").settle(small.path(), &|| false);
+        rustix::mount::unmount(small.path(), rustix::mount::UnmountFlags::DETACH).expect("it was mounted");
+        assert!(matches!(load, Err(Error::Full { .. })), "{load:?}");
+        assert!(matches!(prepare, Err(Error::Full { .. })), "{prepare:?}");
+        assert!(matches!(view, Err(Error::Full { .. })), "{view:?}");
+    }
+    assert_eq!(site.count(), 2_100);
+}
+
+#[test]
+fn a_dump_that_breaks_off_while_it_is_read_is_named() {
+    struct Broken;
+    impl io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("a pack is missing"))
+        }
+    }
+    let site = Site::wal();
+    let (bytes, _) = site.dump();
+    let mut dump = io::Read::chain(Cursor::new(&bytes[..bytes.len() / 2]), Broken);
+    let refused = site.service.load_beside(&site.scratch(), &mut dump);
+    assert!(matches!(&refused, Err(Error::Input(cause)) if cause.to_string() == "a pack is missing"), "{refused:?}");
+}
+
+#[test]
 fn facts_count_rows_and_notice_the_schema() {
     let site = Site::wal();
     let db = site.open();

@@ -1,0 +1,134 @@
+//! Excluded paths in a swap: nobody restores them, so they are carried from the old tree into the new one, and back.
+//!
+//! **Invariant:** where a path stands is told by its inode, and no link on the way is followed.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::walk::{Stamp, Tree};
+use crate::drivers::Error;
+
+/// One excluded path that existed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Carried {
+    path: String,
+    inode: u64,
+}
+
+/// What is to be carried from `old` to `new`. Looks only.
+///
+/// # Errors
+/// [`Error::CannotSwap`] when there would be no way to it.
+pub(super) fn plan(old: &Tree, new: &Tree, exclude: &[PathBuf]) -> Result<Vec<Carried>, Error> {
+    let mut carried = Vec::new();
+    for path in exclude {
+        let Some(inode) = inode_below(old, path)? else { continue };
+        check_way(new, path)?;
+        // Excludes are declared as text.
+        carried.push(Carried { path: path.to_string_lossy().into_owned(), inode });
+    }
+    Ok(carried)
+}
+
+/// Moves every excluded path that does not stand in `to` yet from `from` there; what stands there goes the other way.
+pub(super) fn carry(from: &Path, to: &Path, carried: &[Carried]) -> Result<(), Error> {
+    if carried.is_empty() {
+        return Ok(());
+    }
+    let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
+    for carried in carried {
+        let path = Path::new(&carried.path);
+        // Carried before, or removed by its owner meanwhile.
+        if inode_below(&target, path)? == Some(carried.inode) || inode_below(&source, path)? != Some(carried.inode) {
+            continue;
+        }
+        let Some(name) = path.file_name() else { continue };
+        let failed = |errno: Errno| Error::io("carry over", &from.join(path))(errno);
+        let source = parent_below(&source, path).map_err(failed)?;
+        let target = make_way(&parents(from, path), &target, path).map_err(failed)?;
+        match rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::EXCHANGE),
+            moved => moved,
+        }
+        .and_then(|()| rustix::fs::fsync(&target))
+        .and_then(|()| rustix::fs::fsync(&source))
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Directories above `path`, outermost first, each relative and as it stands below `root`.
+fn parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mut parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
+    parents.reverse();
+    parents.into_iter().map(|parent| (parent.to_owned(), root.join(parent))).collect()
+}
+
+/// The directory above `path` in `tree`; those that are missing are made like the ones they come from.
+fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+    for (parent, like) in parents {
+        let above = parent_below(tree, parent)?;
+        let Some(name) = parent.file_name() else { continue };
+        match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
+            Ok(()) => {
+                let made = tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+                let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
+                let owner = Some(Uid::from_raw(metadata.uid()));
+                let group = Some(Gid::from_raw(metadata.gid()));
+                rustix::fs::fchown(&made, owner, group)?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
+                rustix::fs::fsync(&above)?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    parent_below(tree, path)
+}
+
+/// Could `path` be carried into this tree? What stands above it there must be directories, or nothing.
+fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
+    for (parent, there) in parents(&tree.path, path) {
+        match tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let why = format!(
+                    "the excluded `{}` can't be kept, since `{}` is no directory in the snapshot: move it away first",
+                    path.display(),
+                    parent.display()
+                );
+                return Err(Error::CannotSwap { path: tree.path.clone(), why });
+            }
+            Err(errno) => return Err(Error::reading("open", &there)(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
+    let failed = |errno: Errno| Error::reading("look at", &tree.path.join(path))(errno);
+    let parent = match parent_below(tree, path) {
+        Ok(parent) => parent,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let Some(name) = path.file_name() else { return Ok(None) };
+    match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(failed(errno)),
+    }
+}
