@@ -36,8 +36,8 @@ pub fn front(site: &str, products: &[Product], counts: Counts) -> String {
     page(site, "Still &amp; Co.", &main, Some(counts))
 }
 
-pub fn product(site: &str, shelf: &Shelf, counts: Counts) -> String {
-    let Shelf { product, pictures, reviews } = shelf;
+pub fn product(site: &str, shelf: &Shelf) -> String {
+    let Shelf { product, pictures, reviews, counts } = shelf;
     let name = escape(&product.name);
     let mut main =
         String::from("<nav aria-label=Path><a href=/>All pots</a></nav><article class=product><div class=pictures>");
@@ -81,7 +81,7 @@ pub fn product(site: &str, shelf: &Shelf, counts: Counts) -> String {
          <label for=body>What you think of it</label><textarea id=body name=body maxlength=2000 rows=4 required></textarea>\
          <button>Sign the guest book</button></form></section>",
     );
-    page(site, &name, &main, Some(counts))
+    page(site, &name, &main, Some(*counts))
 }
 
 pub fn ordered(site: &str, product: i64, order: i64, counts: Counts) -> String {

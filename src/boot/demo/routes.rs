@@ -73,14 +73,17 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn front(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
-    let page = |shop: &Shop| Ok(pages::front(shop.name, &shop.products()?, shop.counts()?));
+    let page = |shop: &Shop| {
+        let (products, counts) = shop.front()?;
+        Ok(pages::front(shop.name, &products, counts))
+    };
     Ok(Html(blocking(shop, page).await?))
 }
 
 async fn product(State(shop): State<Arc<Shop>>, Path(id): Path<i64>) -> Result<Html<String>, Failure> {
     let page = move |shop: &Shop| {
         let Some(shelf) = shop.shelf(id)? else { return Ok(None) };
-        Ok(Some(pages::product(shop.name, &shelf, shop.counts()?)))
+        Ok(Some(pages::product(shop.name, &shelf)))
     };
     blocking(shop, page).await?.map(Html).ok_or(Failure::NotFound)
 }

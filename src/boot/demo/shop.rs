@@ -65,6 +65,7 @@ pub struct Shelf {
     /// File names.
     pub pictures: Vec<String>,
     pub reviews: Vec<Review>,
+    pub counts: Counts,
 }
 
 #[derive(Debug)]
@@ -112,25 +113,20 @@ impl Shop {
     }
 
     pub fn counts(&self) -> Result<Counts, Error> {
-        let sql =
-            "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM reviews), (SELECT count(*) FROM pictures)";
-        let counts = |row: &Row<'_>| Ok(Counts { orders: row.get(0)?, reviews: row.get(1)?, pictures: row.get(2)? });
-        Ok(self.read()?.query_row(sql, [], counts)?)
+        counts(&self.read()?)
     }
 
-    pub fn products(&self) -> Result<Vec<Product>, Error> {
+    pub fn front(&self) -> Result<(Vec<Product>, Counts), Error> {
         let connection = self.read()?;
         let mut query = connection.prepare(&format!("{PRODUCTS} ORDER BY id"))?;
         let products = query.query_map([], product)?.collect::<Result<_, _>>()?;
-        Ok(products)
+        Ok((products, counts(&connection)?))
     }
 
     pub fn shelf(&self, id: i64) -> Result<Option<Shelf>, Error> {
         let connection = self.read()?;
-        let Some(product) = connection.query_row(&format!("{PRODUCTS} WHERE id = $1"), [id], product).optional()?
-        else {
-            return Ok(None);
-        };
+        let product = connection.query_row(&format!("{PRODUCTS} WHERE id = $1"), [id], product).optional()?;
+        let Some(product) = product else { return Ok(None) };
         let mut pictures = connection.prepare("SELECT file FROM pictures WHERE product_id = $1 ORDER BY id DESC")?;
         let pictures = pictures.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
         let mut reviews = connection.prepare(
@@ -141,7 +137,7 @@ impl Shop {
             Ok(Review { author: row.get(0)?, stars: row.get(1)?, body: row.get(2)?, written_at })
         };
         let reviews = reviews.query_map([id], review)?.collect::<Result<_, _>>()?;
-        Ok(Some(Shelf { product, pictures, reviews }))
+        Ok(Some(Shelf { product, pictures, reviews, counts: counts(&connection)? }))
     }
 
     pub fn review(&self, product: i64, author: &str, stars: i64, body: &str) -> Result<(), Error> {
@@ -244,6 +240,12 @@ impl Shop {
         };
         Ok(Load { database, file })
     }
+}
+
+fn counts(connection: &Connection) -> Result<Counts, Error> {
+    let sql = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM reviews), (SELECT count(*) FROM pictures)";
+    let counts = |row: &Row<'_>| Ok(Counts { orders: row.get(0)?, reviews: row.get(1)?, pictures: row.get(2)? });
+    Ok(connection.query_row(sql, [], counts)?)
 }
 
 const PRODUCTS: &str = "SELECT id, name, about, price_cents,
