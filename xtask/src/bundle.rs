@@ -23,14 +23,14 @@ use crate::{compress, style};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const NAME: &str = "stillpoint";
-/// Raised when this file would make something else of the same input.
+/// Raised when this file would make something else of the same input; part of every name, as browsers keep them.
 const FORMAT: u32 = 1;
 
 pub struct Bundle {
     pub folder: PathBuf,
     /// Over every file of the bundle.
     pub hash: String,
-    /// Script, module and style sheet, as brotli.
+    /// Script, module, snippets and style sheet, each in its smallest variant (brotli).
     pub first_load_bytes: usize,
 }
 
@@ -127,14 +127,10 @@ fn add_islands(site: &mut Site, module: Vec<u8>) -> Result<()> {
     let script = output.js().to_owned();
     let module = output.wasm_mut().emit_wasm();
     let texts = snippets.iter().flat_map(|(path, text)| [path.as_bytes(), text.as_bytes()]);
-    let hash = short_hash([script.as_bytes(), &module].into_iter().chain(texts));
+    let format = FORMAT.to_le_bytes();
+    let hash = short_hash([&format[..], script.as_bytes(), &module].into_iter().chain(texts));
 
-    // Snippets are imported by relative path, so their folder carries the hash too.
-    let script = script.replace("'./snippets/", &format!("'./snippets.{hash}/"));
-    let script = script.replace("\"./snippets/", &format!("\"./snippets.{hash}/"));
-    if script.contains("./snippets/") {
-        bail!("wasm-bindgen imports snippets in a way that is not known here; see `add_islands` in xtask");
-    }
+    let script = rename_snippets(&script, &format!("snippets.{hash}"));
     site.output_name = format!("{NAME}.{hash}");
     site.add("stillpoint.js", &format!("pkg/{NAME}.{hash}.js"), script.as_bytes())?;
     site.add("stillpoint.wasm", &format!("pkg/{NAME}.{hash}_bg.wasm"), &module)?;
@@ -142,6 +138,17 @@ fn add_islands(site: &mut Site, module: Vec<u8>) -> Result<()> {
         site.add(&format!("snippets/{path}"), &format!("pkg/snippets.{hash}/{path}"), text.as_bytes())?;
     }
     Ok(())
+}
+
+/// Snippets are imported by relative path, so their folder carries the hash too.
+///
+/// Only the script's own imports change: the same path is also the name by which the module asks for them.
+fn rename_snippets(script: &str, folder: &str) -> String {
+    let rename = |line: &str| match line.split_once("/snippets/") {
+        Some((before, after)) if line.starts_with("import ") => format!("{before}/{folder}/{after}"),
+        _ => line.to_owned(),
+    };
+    script.split_inclusive('\n').map(rename).collect()
 }
 
 /// A bundle in the making, beside the one that may be in use.
@@ -179,18 +186,19 @@ impl Site {
         };
         write(path, data)?;
         let mut encodings = Vec::new();
+        let mut smallest = data.len();
         if compress::is_worthwhile(path) {
-            for (encoding, extension, packed) in
-                [("br", "br", compress::brotli(data)?), ("gzip", "gz", compress::gzip(data)?)]
-            {
+            let variants = [("br", "br", compress::brotli(data)?), ("gzip", "gz", compress::gzip(data)?)];
+            for (encoding, extension, packed) in variants {
                 if packed.len() < data.len() {
-                    if encoding == "br" && path.starts_with("pkg/") {
-                        self.first_load_bytes += packed.len();
-                    }
                     write(&format!("{path}.{extension}"), &packed)?;
                     encodings.push(encoding);
+                    smallest = smallest.min(packed.len());
                 }
             }
+        }
+        if path.starts_with("pkg/") {
+            self.first_load_bytes += smallest;
         }
         self.hash.update(path);
         self.hash.update(Sha256::digest(data));
@@ -271,6 +279,13 @@ fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn snippets_are_imported_from_their_new_folder_under_their_old_name() {
+        let script = "import * as import1 from \"./snippets/a/inline0.js\"\nconst i = {\n  \"./snippets/a/inline0.js\": import1,\n};\n";
+        let renamed = "import * as import1 from \"./snippets.f00/a/inline0.js\"\nconst i = {\n  \"./snippets/a/inline0.js\": import1,\n};\n";
+        assert_eq!(rename_snippets(script, "snippets.f00"), renamed);
+    }
 
     #[test]
     fn a_hash_tells_where_one_part_ends() {
