@@ -1,1 +1,4 @@
 //! (room)
+
+pub mod assets;
+pub mod demo;
