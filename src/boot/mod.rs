@@ -1,4 +1,18 @@
-//! (room)
+//! Starting: configuration, keys, telemetry, and the roles that a process can take on.
 
+mod accounts;
+mod admin;
 pub mod assets;
+mod banner;
+mod config;
+mod console;
 pub mod demo;
+mod gate;
+mod housekeeping;
+mod key;
+mod samples;
+mod sessions;
+mod start;
+
+pub use config::Command;
+pub use start::run;

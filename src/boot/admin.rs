@@ -1,0 +1,79 @@
+//! `stillpointd admin …` and `stillpointd apply`: on this machine, on the data directory, while the server runs as well.
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+
+use super::accounts::secret_from_stdin;
+use super::config::{Admin, User};
+use crate::domain::policy::Grants;
+use crate::ops::installation::{self, Applied};
+use crate::ops::tokens::TokenRequest;
+use crate::ops::{self, App, accounts, tokens};
+
+/// # Errors
+/// What did not work, for the terminal.
+pub async fn run(app: &App, command: Admin) -> Result<()> {
+    match command {
+        Admin::User(User::Add { email, password_stdin, operator }) => {
+            if !password_stdin {
+                bail!("give the password by standard input, with --password-stdin: arguments can be seen by others");
+            }
+            let password = secret_from_stdin("password")?;
+            let kind = if operator { accounts::Kind::Operator } else { accounts::Kind::Member };
+            accounts::unchecked_add(app, &email, &password, kind).await.map_err(told)?;
+            eprintln!("Added {}.", email.trim().to_lowercase());
+        }
+        Admin::Token { user, name, expires, read_only } => {
+            let actor = accounts::unchecked_actor(app, &user).await.map_err(|error| match error {
+                ops::Error::NotFound(_) => anyhow!("there is no account for {user}; add it with `admin user add`"),
+                other => told(other),
+            })?;
+            let grants = Grants { read_only, ..Grants::default() };
+            let request = TokenRequest { name, grants, expires_in_days: expires };
+            println!("{}", tokens::create(app, &actor, request).await.map_err(told)?.text.reveal());
+        }
+        Admin::RecoveryKey => println!("{}", installation::recovery_key(app).await.map_err(told)?.reveal()),
+        Admin::Adopt { repository, key_stdin } => {
+            if !key_stdin {
+                bail!("give the key by standard input, with --key-stdin: arguments can be seen by others");
+            }
+            let key = secret_from_stdin("key")?;
+            let adopted = installation::adopt(app, &repository, &key).await.map_err(told)?;
+            let (project, snapshots, environments) = (adopted.project, adopted.snapshots, adopted.environments);
+            println!("Took over {snapshots} snapshots of {environments} environments of the project {project}.");
+            for id in adopted.passed_over {
+                println!("Passed over {id}: it is not one of ours, or it can't be read.");
+            }
+            println!("Declare the environments' services and mounts with `stillpointd apply FILE`, then restore.");
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When the file does not work: each place on standard error.
+pub async fn apply(app: &App, file: &Path) -> Result<()> {
+    match installation::apply(app, file).await.map_err(told)? {
+        Applied::Done { projects, environments } => {
+            println!("Applied {}: {projects} projects, {environments} environments.", file.display());
+            Ok(())
+        }
+        Applied::Refused(troubles) => {
+            for trouble in &troubles {
+                eprintln!("{trouble}");
+            }
+            bail!("nothing was changed; mend the file and apply it again");
+        }
+    }
+}
+
+/// An operation's error with its hint and, since the operator looks at it, its causes.
+fn told(error: ops::Error) -> anyhow::Error {
+    let problem = error.problem();
+    let text = ops::chain(&error);
+    match problem.hint.filter(|_| problem.status < 500) {
+        Some(hint) => anyhow!("{text} ({hint})"),
+        None => anyhow!(text),
+    }
+}

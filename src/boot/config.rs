@@ -1,0 +1,126 @@
+//! The command line of `stillpointd`, and where everything lies.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The Stillpoint server.
+#[derive(Debug, Parser)]
+#[command(name = "stillpointd", version, about, max_term_width = 100)]
+pub struct Command {
+    #[command(subcommand)]
+    pub role: Option<Role>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Directory where everything of Stillpoint's own lies
+    #[arg(long, global = true, env = "STILLPOINT_DATA", default_value = ".stillpoint", value_name = "DIR")]
+    pub data: PathBuf,
+    /// The database: sqlite:PATH or postgres://…; a SQLite file in the data directory if not given
+    #[arg(long, global = true, env = "STILLPOINT_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub database: Option<String>,
+    /// Where the console and the API listen
+    #[arg(long, global = true, env = "STILLPOINT_LISTEN", default_value = "127.0.0.1:4180", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where the gateway listens for the sites' visitors
+    #[arg(long, global = true, env = "STILLPOINT_GATEWAY", default_value = "127.0.0.1:4181", value_name = "ADDR")]
+    pub gateway: SocketAddr,
+    /// Where a gateway of its own process takes orders; keep it inside a private network
+    #[arg(long, global = true, env = "STILLPOINT_CONTROL", default_value = "127.0.0.1:4182", value_name = "ADDR")]
+    pub control: SocketAddr,
+    /// Address under which people reach the console, when something stands in front of it
+    #[arg(long, global = true, env = "STILLPOINT_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Directories in which mounts and database files may lie; may be given several times
+    #[arg(long, global = true, env = "STILLPOINT_ROOTS", value_delimiter = ':', value_name = "DIR")]
+    pub roots: Vec<PathBuf>,
+    /// Region whose environments this process works for
+    #[arg(long, global = true, env = "STILLPOINT_REGION", default_value = "local", value_name = "NAME")]
+    pub region: String,
+    /// Add a demo project with three small shops, an admin and a viewer
+    #[arg(long, global = true)]
+    pub demo: bool,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Role {
+    /// Everything in one process (the default)
+    All,
+    /// The console and the API
+    Serve,
+    /// Takes jobs
+    Work,
+    /// The gateway in front of the sites
+    Gate,
+    /// Brings the database up to date and ends
+    Migrate,
+    /// Declares projects and environments from a file, after trying every connection and path in it
+    Apply {
+        /// TOML; see docs/declaration.md
+        file: PathBuf,
+    },
+    /// What the operator does on this machine
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Admin {
+    /// Accounts
+    #[command(subcommand)]
+    User(User),
+    /// Makes an API token for an account and prints it, alone
+    Token {
+        /// The account's e-mail address
+        #[arg(long)]
+        user: String,
+        /// What the token is for
+        #[arg(long)]
+        name: String,
+        /// Days after which it ends; never if not given
+        #[arg(long, value_name = "DAYS")]
+        expires: Option<u32>,
+        /// It may only read
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Prints the key that opens every repository without this installation; keep it elsewhere
+    RecoveryKey,
+    /// Takes over the snapshots of a repository, when the database was lost
+    Adopt {
+        /// The repository's directory
+        repository: PathBuf,
+        /// Reads the key (the repository's own or the recovery key) from standard input
+        #[arg(long)]
+        key_stdin: bool,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum User {
+    /// Adds an account
+    Add {
+        email: String,
+        /// Reads the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// The account runs the installation
+        #[arg(long)]
+        operator: bool,
+    },
+}
+
+impl Options {
+    /// What no site may touch: database, keys, repositories, intermediate files.
+    pub fn state(&self) -> PathBuf {
+        self.data.join("state")
+    }
+
+    pub fn database_url(&self) -> String {
+        self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.state().join("stillpoint.db").display()))
+    }
+}

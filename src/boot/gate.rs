@@ -1,0 +1,117 @@
+//! The gateway's role: routes from the declarations, gates shut where a swap is half done (R23), and, in a process of
+//! its own, a registration with a lease.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Options;
+use super::key::Key;
+use crate::domain::ids::RegionId;
+use crate::gateway::{Gateway, Route, Settings};
+use crate::store::gateways::GatewayEntry;
+use crate::store::{self, Store, clock, environments, gateways, swaps};
+
+/// How long a gateway that died is still asked, and how often one that lives says so.
+const LEASE: Duration = Duration::from_secs(15);
+const RENEWAL: Duration = Duration::from_secs(4);
+/// How soon a changed declaration leads visitors elsewhere, at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A gateway that knows its routes, and whose gates are shut where they must be: ready to take requests.
+///
+/// # Errors
+/// When the store fails.
+pub async fn prepare(store: &Store) -> Result<Gateway> {
+    let gateway = Gateway::new(Settings::default());
+    for environment in swaps::mixed(&mut *store.read().await?).await? {
+        gateway.shut(&environment, "a restore was interrupted and is being taken back");
+    }
+    gateway.set_routes(routes(store).await?);
+    Ok(gateway)
+}
+
+/// Keeps the routes as they are declared, until `stop`.
+pub async fn follow(gateway: Gateway, store: Store, stop: CancellationToken) {
+    let mut known = Vec::new();
+    loop {
+        let mut mark = store.mark();
+        match routes(&store).await {
+            Ok(routes) if routes != known => {
+                gateway.set_routes(routes.clone());
+                known = routes;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the routes could not be read; visitors go where they went"),
+        }
+        // A commit may be one of many: looking once a second is enough.
+        tokio::select! {
+            () = async { store.changed(&mut mark).await; tokio::time::sleep(LOOK_AGAIN).await; } => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn routes(store: &Store) -> Result<Vec<Route>, store::Error> {
+    let compositions = environments::compositions(&mut *store.read().await?, store.sealer()).await?;
+    let mut routes: Vec<Route> = compositions
+        .into_iter()
+        .flat_map(|(environment, composition)| {
+            composition.routes.into_iter().filter_map(move |route| {
+                let upstream = route.upstream.parse().ok()?;
+                Some(Route { host: route.host, environment: environment.clone(), upstream })
+            })
+        })
+        .collect();
+    routes.sort_by(|a, b| a.host.cmp(&b.host));
+    Ok(routes)
+}
+
+/// Takes orders at the control address and is registered there, until `stop`.
+///
+/// # Errors
+/// When the control address can't be listened on.
+pub async fn control(
+    gateway: Gateway,
+    store: Store,
+    options: &Options,
+    key: &Key,
+    stop: CancellationToken,
+) -> Result<()> {
+    let listener = TcpListener::bind(options.control)
+        .await
+        .with_context(|| format!("the control address {} can't be used; choose another with --control", options.control))?;
+    let address = listener.local_addr()?;
+    let region: RegionId = options.region.parse()?;
+    let entry =
+        GatewayEntry { id: store::random_id(), epoch: store::random_id(), control_url: format!("http://{address}") };
+    let router = gateway.control_router(key.control());
+    let registered = {
+        let (store, entry, stop) = (store.clone(), entry.clone(), stop.clone());
+        tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                if let Err(error) = register(&store, &region, &entry).await {
+                    tracing::warn!(%error, "the gateway could not renew its registration");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(RENEWAL) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        })
+    };
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    registered.await?;
+    let mut tx = store.write().await?;
+    gateways::remove(&mut tx, &entry.id).await?;
+    Ok(store.commit(tx).await?)
+}
+
+async fn register(store: &Store, region: &RegionId, entry: &GatewayEntry) -> Result<(), store::Error> {
+    let mut tx = store.write().await?;
+    let now = clock::now(&mut tx, store.dialect()).await?;
+    gateways::put(&mut tx, region, entry, now, LEASE).await?;
+    store.commit(tx).await
+}

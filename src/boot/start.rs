@@ -1,0 +1,215 @@
+//! The roles.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::config::{Command, Options, Role};
+use super::key::{self, Key};
+use super::{admin, banner, console, gate, housekeeping, samples};
+use crate::gateway::Limits;
+use crate::jobs::{self, Gateways, Jobs};
+use crate::ops::{App, Settings};
+use crate::queue::{Timing, Worker};
+use crate::store::Store;
+
+/// Jobs side by side in one process.
+const CAPACITY: usize = 2;
+/// How long open connections may go on after the order to stop.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// What keeps it from starting, for the terminal.
+pub async fn run(command: Command) -> Result<()> {
+    let role = command.role.unwrap_or(Role::All);
+    let options = command.options;
+    let state = options.state();
+    key::make_state(&state)?;
+    // Links resolved, so that no path of a site can look as if it lay elsewhere.
+    let state = state.canonicalize().context("the data directory can't be used")?;
+    let key = Key::load(&state)?;
+    let store = Store::open(&options.database_url(), key.sealer())
+        .await
+        .with_context(|| "the database can't be opened; look at --database")?;
+    let settings = Settings { data: state, roots: options.roots.clone(), gateway_port: Some(options.gateway.port()) };
+    let app = App::new(store.clone(), settings);
+    match role {
+        Role::Admin(admin) => return admin::run(&app, admin).await,
+        Role::Apply { file } => return admin::apply(&app, &file).await,
+        Role::Migrate => {
+            println!("The database is up to date.");
+            return Ok(());
+        }
+        Role::All | Role::Serve | Role::Work | Role::Gate => {}
+    }
+    telemetry();
+    let roles = Roles { options, key, store: store.clone(), app, stop: stop_on_signal()? };
+    let done = match role {
+        Role::Serve => roles.serve().await,
+        Role::Work => roles.work().await,
+        Role::Gate => roles.gate().await,
+        _ => roles.all().await,
+    };
+    store.close().await;
+    done
+}
+
+struct Roles {
+    options: Options,
+    key: Key,
+    store: Store,
+    app: App,
+    stop: CancellationToken,
+}
+
+impl Roles {
+    async fn all(self) -> Result<()> {
+        let console = bind(self.options.listen, "--listen").await?;
+        let visitors = bind(self.options.gateway, "--gateway").await?;
+        let sample = if self.options.demo { Some(samples::start(&self.app, &self.options.data).await?) } else { None };
+        let gateway = gate::prepare(&self.store).await?;
+        let context = self.context(Gateways::Local(gateway.clone()));
+        let router = console::router(&self.app, self.store.clone(), &self.options, self.stop.clone());
+        let listening = console.local_addr()?;
+        banner::print(&self.app, listening, visitors.local_addr()?, &self.options, sample.as_ref()).await?;
+
+        let stop = || self.stop.clone();
+        let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), stop()));
+        let tidying = tokio::spawn(housekeeping::run(self.store.clone(), stop()));
+        let proxy = tokio::spawn({
+            let stop = stop();
+            async move { gateway.serve(visitors, stop).await }
+        });
+        let working = tokio::spawn(work(self.worker(context.clone())?, context, stop()));
+        let serving = console::serve(router, console, stop());
+        let served = soon(serving, stop()).await;
+        self.stop.cancel();
+        working.await?;
+        proxy.await??;
+        following.await?;
+        tidying.await?;
+        if let Some(sample) = sample {
+            sample.stop().await;
+        }
+        served
+    }
+
+    async fn serve(self) -> Result<()> {
+        let console = bind(self.options.listen, "--listen").await?;
+        let router = console::router(&self.app, self.store.clone(), &self.options, self.stop.clone());
+        println!("Console and API at http://{}", console.local_addr()?);
+        let tidying = tokio::spawn(housekeeping::run(self.store.clone(), self.stop.clone()));
+        let served = soon(console::serve(router, console, self.stop.clone()), self.stop.clone()).await;
+        self.stop.cancel();
+        tidying.await?;
+        served
+    }
+
+    async fn work(self) -> Result<()> {
+        let gateways = Gateways::Registered { region: self.options.region.parse()?, key: self.key.control() };
+        let context = self.context(gateways);
+        println!("Taking jobs of the region {}", self.options.region);
+        work(self.worker(context.clone())?, context, self.stop.clone()).await;
+        Ok(())
+    }
+
+    async fn gate(self) -> Result<()> {
+        let visitors = bind(self.options.gateway, "--gateway").await?;
+        let gateway = gate::prepare(&self.store).await?;
+        println!("Gateway at http://{}, orders at {}", visitors.local_addr()?, self.options.control);
+        let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), self.stop.clone()));
+        let proxy = tokio::spawn({
+            let (gateway, stop) = (gateway.clone(), self.stop.clone());
+            async move { gateway.serve(visitors, stop).await }
+        });
+        let controlled =
+            gate::control(gateway, self.store.clone(), &self.options, &self.key, self.stop.clone()).await;
+        self.stop.cancel();
+        proxy.await??;
+        following.await?;
+        controlled
+    }
+
+    fn context(&self, gateways: Gateways) -> jobs::Context {
+        let settings = self.app.settings();
+        jobs::Context::new(
+            self.store.clone(),
+            settings.data.clone(),
+            settings.roots.clone(),
+            gateways,
+            Limits::default(),
+        )
+    }
+
+    fn worker(&self, context: jobs::Context) -> Result<Worker> {
+        Ok(Worker {
+            store: self.store.clone(),
+            region: self.options.region.parse()?,
+            handler: Arc::new(Jobs(context)),
+            capacity: CAPACITY,
+            timing: Timing::default(),
+        })
+    }
+}
+
+/// Half-done swaps first: they keep a site shut.
+async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
+    if let Err(error) = jobs::recover(&context).await {
+        tracing::error!(error = %error.for_people(), "unfinished restores could not be looked at");
+    }
+    worker.run(stop).await;
+}
+
+async fn bind(address: std::net::SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("the address {address} can't be used; choose another one with {flag}"))
+}
+
+/// Waits for `serving`, but after the order to stop not for ever: an open event stream must not keep the process.
+async fn soon(serving: impl Future<Output = Result<()>>, stop: CancellationToken) -> Result<()> {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = late => Ok(()),
+    }
+}
+
+/// Cancelled by Ctrl-C or SIGTERM.
+fn stop_on_signal() -> Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
+}
+
+/// People on standard output, the log on standard error: as text on a terminal, as JSON elsewhere.
+fn telemetry() {
+    let filter = EnvFilter::try_from_env("STILLPOINT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,rustic_core=warn,hyper=warn,tower_sessions=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.compact().with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}
+
