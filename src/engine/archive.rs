@@ -3,7 +3,7 @@
 //! **Invariant:** an entry is complete or not there (R15). Order within a directory is by the bytes of the names, which
 //! the format demands: `manifest.json`, `mounts`, `services`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::jiff::{self, tz::TimeZone};
 use rustic_core::repofile::{Node, SnapshotFile, StringList};
-use rustic_core::{BackupOptions, ParentOptions, ReadSourceEntry};
+use rustic_core::{BackupOptions, Id, ParentOptions, ReadSourceEntry};
 
 use super::error::Error;
 use super::guard::{Entries, Kept, Tally};
@@ -21,7 +21,7 @@ use super::merge::{How, Merge, Merged};
 use super::node::node;
 use super::segments::{Permits, Segments};
 use super::source::{self, Once, Open, Unsettled, What};
-use super::{Ids, MANIFEST, MOUNTS, Repository, SERVICES};
+use super::{Ids, MANIFEST, MOUNTS, Repository, SERVICES, Use};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::tree::{FileKind, FileMeta, TreeChanges};
 use crate::domain::{Bytes, SnapshotName, Timestamp};
@@ -65,6 +65,8 @@ pub struct Entry {
 /// Pass 1: everything is uploaded, and no entry points to it yet.
 pub struct Baseline {
     kept: Option<Kept>,
+    /// Index files at its start.
+    indexes: BTreeSet<Id>,
     mounts: BTreeMap<MountName, MountBase>,
     added: Bytes,
 }
@@ -99,8 +101,11 @@ impl Repository {
 
     fn copy(&self, job: &Job, trees: &[SourceTree], parent: Option<&str>) -> Result<Baseline, Error> {
         job.check()?;
+        self.heed_locks()?;
         let kept = Arc::new(Mutex::new(None));
-        let (repository, tally) = self.session(job, Entries::Keep(kept.clone()), job.clone())?;
+        let indexes = self.index_ids()?;
+        let usage = Use { counted: job.clone(), indexes: BTreeSet::new() };
+        let (repository, tally) = self.session(job, Entries::Keep(kept.clone()), usage)?;
         let repository = job.pool()?.install(|| self.indexed_ids(repository))?;
         let now = Timestamp::now();
         let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
@@ -128,7 +133,7 @@ impl Repository {
             let contents = std::mem::take(&mut *contents.lock().unwrap_or_else(PoisonError::into_inner));
             (name, MountBase { contents: Arc::new(contents), lost })
         });
-        Ok(Baseline { kept, mounts: mounts.collect(), added: added(&stored) })
+        Ok(Baseline { kept, indexes, mounts: mounts.collect(), added: added(&stored) })
     }
 
     /// Stores the snapshot: the trees as they stood in the hold, the streams, and the manifest, which is made from what
@@ -157,10 +162,14 @@ impl Repository {
         manifest: impl FnOnce(&BTreeMap<MountName, Contents>) -> Vec<u8>,
     ) -> Result<Archived, Error> {
         job.check()?;
+        self.heed_locks()?;
         let parent = baseline.and_then(|baseline| baseline.kept.clone());
         let parents = parent.iter().map(|kept| kept.id.to_hex().to_string()).collect();
         // Kept files are not work: the copies and streams count for themselves as they are read.
-        let (repository, tally) = self.session(job, Entries::Commit { parent: parent.clone() }, Job::reading())?;
+        let mut indexes = self.index_ids()?;
+        indexes.extend(baseline.iter().flat_map(|baseline| &baseline.indexes));
+        let usage = Use { counted: Job::reading(), indexes };
+        let (repository, tally) = self.session(job, Entries::Commit { parent: parent.clone() }, usage)?;
         let repository = Arc::new(job.pool()?.install(|| self.indexed_ids(repository))?);
 
         let mounts = MergedMounts::new(job, &repository, baseline, parent.as_ref(), trees, entry.time)?;

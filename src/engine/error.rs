@@ -30,6 +30,16 @@ pub enum Error {
          and take another snapshot"
     )]
     Damaged { what: String, source: Option<Cause> },
+    #[error(
+        "another program works on the repository at {location} ({by}): try again when it has ended; if none is running, \
+         `restic unlock` removes what it left"
+    )]
+    Locked { location: String, by: String },
+    #[error(
+        "another program rewrote the index of the repository at {location} meanwhile, so nothing was stored: take the \
+         snapshot again"
+    )]
+    Rewritten { location: String },
     #[error("the repository has no snapshot with the id {id}: it was deleted, or belongs to another repository")]
     UnknownSnapshot { id: String },
     #[error("the snapshot has no mount called {mount}")]

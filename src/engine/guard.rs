@@ -1,7 +1,7 @@
 //! The backend that every job works through: it decides what may be written, and when.
 //!
 //! **Invariant:** a snapshot's file is written only while the job is good, everything that was opened was read to its
-//! end, what the file points to is on disk, and the lease still stands (R14).
+//! end, what the file points to is on disk, nobody pruned meanwhile, and the lease still stands (R14).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,6 +21,8 @@ use super::job::Job;
 pub(super) enum Entries {
     /// Nothing may be written at all.
     Refuse,
+    /// As `Refuse`; this file, which is no snapshot, can be read as if it were one.
+    Serve(Kept),
     /// Kept in memory, for pass 1, whose entry is only ever needed as the parent of the final one.
     Keep(Arc<Mutex<Option<Kept>>>),
     /// Written. `parent` is read from memory.
@@ -60,12 +62,16 @@ pub(super) struct Guard {
     /// Directory of a local repository: the library syncs its files, but not the directories they are named in.
     pub directory: Option<PathBuf>,
     pub touched: Mutex<BTreeSet<PathBuf>>,
+    /// Index files that the snapshot builds on. One that is gone means that somebody pruned meanwhile.
+    pub indexes: BTreeSet<Id>,
 }
 
 impl Guard {
     fn kept(&self, tpe: FileType, id: &Id) -> Option<Bytes> {
         match &self.entries {
-            Entries::Commit { parent: Some(kept) } if tpe == FileType::Snapshot && kept.id == *id => {
+            Entries::Serve(kept) | Entries::Commit { parent: Some(kept) }
+                if tpe == FileType::Snapshot && kept.id == *id =>
+            {
                 Some(kept.content.clone())
             }
             _ => None,
@@ -100,6 +106,10 @@ impl Guard {
         }
         if let Err(error) = self.sync_touched() {
             return self.refuse(self.storage("written", error.into()));
+        }
+        let indexes = self.inner.list(FileType::Index)?;
+        if !self.indexes.iter().all(|id| indexes.contains(id)) {
+            return self.refuse(Error::Rewritten { location: self.inner.location() });
         }
         if !self.job.may_commit() {
             return self.refuse(Error::LeaseLost);
@@ -157,7 +167,7 @@ impl WriteBackend for Guard {
             return self.refuse(Error::Cancelled);
         }
         match (&self.entries, tpe) {
-            (Entries::Refuse, _) => {
+            (Entries::Refuse | Entries::Serve(_), _) => {
                 self.refuse(Error::Internal { what: "a reading job wanted to write".to_owned(), source: None })
             }
             (Entries::Keep(kept), FileType::Snapshot) => {

@@ -113,7 +113,7 @@ impl Job {
         if let Some(pool) = self.0.pool.get() {
             return Ok(pool);
         }
-        let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         let pool =
             ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("repository-{n}")).build().map_err(
                 |error| Error::internal("no threads for the repository", Cause::from(std::io::Error::other(error))),

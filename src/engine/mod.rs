@@ -13,6 +13,7 @@ mod error;
 mod guard;
 mod job;
 mod live;
+mod locks;
 mod merge;
 mod node;
 mod read;
@@ -191,7 +192,7 @@ impl Repository {
     /// All entries, for rebuilding the catalogue (R34).
     pub fn list(&self) -> Result<Listing, Error> {
         let job = Job::reading();
-        let (repository, _) = self.session(&job, Entries::Refuse, Job::reading())?;
+        let (repository, _) = self.session(&job, Entries::Refuse, Use::reading())?;
         let mut listing = Listing::default();
         for id in self.entry_ids()? {
             let hex = id.to_hex().to_string();
@@ -238,10 +239,11 @@ impl Repository {
         Credentials::Masterkey(self.0.key.clone())
     }
 
-    /// The repository as `job` may use it. What the library says it worked through is counted for `counted`.
-    fn session(&self, job: &Job, entries: Entries, counted: Job) -> Result<(Opened, Arc<Tally>), Error> {
+    /// The repository as `job` may use it.
+    fn session(&self, job: &Job, entries: Entries, usage: Use) -> Result<(Opened, Arc<Tally>), Error> {
         let location = self.location();
         let tally = Arc::new(Tally::default());
+        let Use { counted, indexes } = usage;
         let guard = Guard {
             inner: location.backend()?,
             job: job.clone(),
@@ -249,6 +251,7 @@ impl Repository {
             tally: tally.clone(),
             directory: location.directory(),
             touched: Mutex::new(BTreeSet::new()),
+            indexes,
         };
         let backends = RepositoryBackends::new(Arc::new(guard), None);
         let fresh = rustic_core::Repository::new_with_progress(&options(), &backends, Counting(counted))
@@ -260,8 +263,26 @@ impl Repository {
         Ok((opened.map_err(|error| location.storage("opened", error))?, tally))
     }
 
+    fn index_ids(&self) -> Result<BTreeSet<Id>, Error> {
+        let listed = self.location().backend()?.list(FileType::Index);
+        Ok(listed.map_err(|error| self.location().storage("listed", error))?.into_iter().collect())
+    }
+
     fn indexed_ids(&self, repository: Opened) -> Result<Ids, Error> {
         repository.to_indexed_ids().map_err(|error| Error::damaged("its index", error))
+    }
+}
+
+struct Use {
+    /// What the library says it worked through is counted for this job.
+    counted: Job,
+    /// What a commit builds on.
+    indexes: BTreeSet<Id>,
+}
+
+impl Use {
+    fn reading() -> Self {
+        Self { counted: Job::reading(), indexes: BTreeSet::new() }
     }
 }
 

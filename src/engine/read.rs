@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use super::guard::Entries;
 use super::job::Job;
-use super::{MANIFEST, Repository, SERVICES, parse};
+use super::{MANIFEST, Repository, SERVICES, Use, parse};
 use crate::domain::ids::ServiceName;
 
 /// A snapshot that can be read.
@@ -71,10 +71,11 @@ impl Repository {
 
     pub(super) fn reading(&self, job: &Job, id: &str) -> Result<Reading, Error> {
         let parsed = parse(id)?;
+        self.heed_locks()?;
         if !self.entry_ids()?.contains(&parsed) {
             return Err(Error::UnknownSnapshot { id: id.to_owned() });
         }
-        let (repository, _) = self.session(job, Entries::Refuse, Job::reading())?;
+        let (repository, _) = self.session(job, Entries::Refuse, Use::reading())?;
         let entry: SnapshotFile = job
             .pool()?
             .install(|| repository.get_file(&parsed.into()))

@@ -170,3 +170,58 @@ fn a_change_below_what_pass_1_has_not_is_not_lost_in_silence() {
     let error = fails(&sandbox, &job(), TreeChanges { overrides, ..TreeChanges::default() }, Vec::new());
     assert!(matches!(error, Error::Changed { .. }), "{error:?}");
 }
+
+#[test]
+fn a_repository_that_was_pruned_meanwhile_gets_no_entry() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", b"1");
+    sandbox.snapshot(None, Vec::new());
+    sandbox.write("b", b"2");
+    let baseline = sandbox.pre_copy(None);
+    // Pass 1 has no entry yet, so its data is garbage to others.
+    let restic = sandbox.path("repository");
+    let pruning = ending(vec![1; 100], move || {
+        super::restic(&restic, KEY, &["prune", "--max-unused", "0"]);
+        Ok(0)
+    });
+    let error =
+        sandbox.archive(&job(), Some(&baseline), TreeChanges::default(), vec![pruning]).expect_err("pass 1 is gone");
+    assert!(matches!(error, Error::Rewritten { .. }), "{error:?}");
+    assert_eq!(sandbox.entries().len(), 1);
+    sandbox.restic(&["check", "--read-data"]);
+}
+
+#[test]
+fn locks_that_others_hold_are_heeded() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a", &noise(2 << 20, 1));
+    let archived = sandbox.snapshot(None, Vec::new());
+    let mut checking = Command::new("restic")
+        .args(["--no-cache", "--limit-download", "1", "check", "--read-data", "--repo"])
+        .arg(sandbox.path("repository"))
+        .env("RESTIC_PASSWORD", KEY)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("restic is installed");
+    let locks = sandbox.path("repository/locks");
+    let locked = || {
+        let entries = fs::read_dir(&locks).into_iter().flatten();
+        entries.flatten().any(|entry| entry.file_name().len() == 64)
+    };
+    while !locked() {
+        assert!(checking.try_wait().expect("a child").is_none(), "restic ended early");
+        std::thread::yield_now();
+    }
+    // Killed, it leaves its lock.
+    checking.kill().expect("running");
+    checking.wait().expect("a child");
+    let refused = sandbox.repository.pre_copy(&job(), &[sandbox.source(None)], None).expect_err("locked");
+    assert!(matches!(&refused, Error::Locked { by, .. } if by.contains("process")), "{refused:?}");
+    let refused = sandbox.archive(&job(), None, TreeChanges::default(), Vec::new()).expect_err("locked");
+    assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
+    let refused = sandbox.restore(&archived.id).expect_err("locked");
+    assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
+    sandbox.restic(&["unlock", "--remove-all"]);
+    sandbox.snapshot(None, Vec::new());
+}
