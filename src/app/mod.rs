@@ -1,1 +1,47 @@
-//! (room)
+//! The browser door: a server-rendered console with islands where something is live; all of it works without JavaScript.
+//!
+//! **Invariant:** names only `domain`, `authz` and `ops`. A page is parse, proof, operation, view; what a browser loads
+//! (`islands`, `views`, `model`) holds no rule.
+
+pub mod islands;
+pub mod model;
+pub mod views;
+
+#[cfg(feature = "ssr")]
+mod actions;
+#[cfg(feature = "ssr")]
+mod events;
+#[cfg(feature = "ssr")]
+mod flash;
+#[cfg(feature = "ssr")]
+mod forms;
+#[cfg(feature = "ssr")]
+mod local;
+#[cfg(feature = "ssr")]
+mod once;
+#[cfg(feature = "ssr")]
+mod page;
+#[cfg(feature = "ssr")]
+mod pages;
+#[cfg(feature = "ssr")]
+mod present;
+#[cfg(feature = "ssr")]
+mod security;
+#[cfg(feature = "ssr")]
+mod server;
+#[cfg(feature = "ssr")]
+mod shell;
+#[cfg(feature = "ssr")]
+mod visit;
+
+#[cfg(feature = "ssr")]
+pub use server::router;
+#[cfg(feature = "ssr")]
+pub use shell::Assets;
+
+/// Wakes the islands of the page that the browser has loaded.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    leptos::mount::hydrate_islands();
+}

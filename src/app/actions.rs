@@ -1,0 +1,190 @@
+//! What a person can do in the console: server functions, each a form's target with or without JavaScript.
+//!
+//! **Invariant:** thin: parse, proof, operation. Every one goes through [`act`], which refuses whoever is not logged in,
+//! except those that come before logging in, end it, or keep a choice of colours.
+
+use std::future::Future;
+
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use leptos::prelude::*;
+use leptos::server_fn::codec::JsonEncoding;
+use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
+use leptos_axum::ResponseOptions;
+
+use super::flash::Flash;
+use super::forms::Slot;
+use super::islands::Theme;
+use super::local::LocalPath;
+use super::once::{Once, Outcome};
+use super::present::at;
+use super::visit::{self, Visit};
+use crate::authz;
+use crate::domain::activity::SnapshotMode;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::policy::Grants;
+use crate::domain::{Problem, Secret, SnapshotName, TokenId};
+use crate::ops::{self, Error};
+
+/// Queues a snapshot and leads to its activity.
+#[server(prefix = "/actions", endpoint = "snapshot")]
+pub async fn create_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    mode: SnapshotMode,
+    note: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::CreateSnapshot>(&actor, &project, &environment).await?;
+        let request = ops::snapshots::SnapshotRequest { mode, note: filled(note) };
+        let entry = ops::snapshots::create(&app, proof, request).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Queues a restore of what the preflight said, and leads to its activity.
+#[server(prefix = "/actions", endpoint = "restore")]
+pub async fn restore_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    plan_hash: String,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::RestoreSnapshot>(&actor, &project, &environment).await?;
+        let request = ops::restores::RestoreRequest { snapshot, plan_hash: Some(plan_hash) };
+        let entry = ops::restores::create(&app, proof, request).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Cancels an activity, if it can still be.
+#[server(prefix = "/actions", endpoint = "cancel")]
+pub async fn cancel_activity(project: ProjectId, activity: ActivityId, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_activity::<authz::CancelActivity>(&actor, &project, &activity).await?;
+        let entry = ops::activities::cancel(&app, proof, &activity).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Makes an API token and shows its text once (R4).
+#[server(prefix = "/actions", endpoint = "make-token")]
+pub async fn make_token(
+    name: String,
+    expires_in_days: Option<u32>,
+    read_only: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let grants = Grants { read_only: read_only.is_some(), ..Grants::default() };
+        let request = ops::tokens::TokenRequest { name, grants, expires_in_days };
+        let made = ops::tokens::create(&app, &actor, request).await?;
+        let flash = Flash::Token { name: made.entry.name, text: made.text.reveal().to_owned() };
+        Ok(Outcome { location: "/tokens".to_owned(), flash: Some(flash) })
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "revoke-token")]
+pub async fn revoke_token(token: TokenId, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        ops::tokens::revoke(&app, &actor, &token).await?;
+        Ok(Outcome::at("/tokens"))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "log-in")]
+pub async fn log_in(email: String, password: Secret, next: Option<String>) -> Result<(), Problem> {
+    answer(async {
+        let app = visit::application()?;
+        let actor = ops::accounts::log_in(&app, visit::remote_address(), email.trim(), &password).await?;
+        Visit::begin(&actor).await?;
+        let next = next.as_deref().and_then(LocalPath::parse).unwrap_or(LocalPath::root());
+        Ok(Outcome::at(next.as_str()))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "log-out")]
+pub async fn log_out() -> Result<(), Problem> {
+    answer(async {
+        Visit::end().await?;
+        Ok(Outcome::at("/login"))
+    })
+    .await
+}
+
+/// Keeps the choice of colours; leads back to the page it was made on.
+#[server(prefix = "/actions", endpoint = "theme")]
+pub async fn set_theme(theme: Theme) -> Result<(), Problem> {
+    let cookie = HeaderValue::from_str(&theme.cookie()).ok();
+    if let (Some(response), Some(cookie)) = (use_context::<ResponseOptions>(), cookie) {
+        response.append_header(SET_COOKIE, cookie);
+    }
+    Ok(())
+}
+
+/// Creates the first admin, with the code that the server printed at its start.
+#[server(prefix = "/actions", endpoint = "set-up")]
+pub async fn set_up(code: Secret, email: String, password: Secret, repeated: Secret) -> Result<(), Problem> {
+    answer(async {
+        if password != repeated {
+            return Err(Error::invalid("the two passwords are not the same"));
+        }
+        let app = visit::application()?;
+        let actor = ops::accounts::set_up(&app, code.reveal().trim(), email.trim(), &password).await?;
+        Visit::begin(&actor).await?;
+        Ok(Outcome::at("/"))
+    })
+    .await
+}
+
+/// Does something for whoever is logged in, once for each sending of a form.
+async fn act<Work>(form: &str, work: impl FnOnce(Visit) -> Work) -> Result<(), Problem>
+where
+    Work: Future<Output = Result<Outcome, Error>>,
+{
+    answer(async {
+        let visit = Visit::here().await?;
+        let user = visit.actor.user().clone();
+        let once = use_context::<Once>().unwrap_or_default();
+        once.run(&user, form, work(visit)).await
+    })
+    .await
+}
+
+/// Sends the browser on, or says why not.
+async fn answer(work: impl Future<Output = Result<Outcome, Error>>) -> Result<(), Problem> {
+    let outcome = work.await.map_err(|error| error.problem())?;
+    if let (Some(flash), Some(slot)) = (outcome.flash, use_context::<Slot>()) {
+        slot.put(flash);
+    }
+    leptos_axum::redirect(&outcome.location);
+    Ok(())
+}
+
+fn filled(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+impl FromServerFnError for Problem {
+    type Encoder = JsonEncoding;
+
+    fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
+        let message = match error {
+            ServerFnErrorErr::Args(why) | ServerFnErrorErr::MissingArg(why) => {
+                format!("The form can't be read: {why}.")
+            }
+            other => format!("The form could not be answered: {other}."),
+        };
+        let hint = Some("Load the page again and send it once more.".to_owned());
+        Problem { status: 400, code: "invalid".to_owned(), message, hint }
+    }
+}

@@ -1,0 +1,66 @@
+//! `/projects/:p/activities/:id`: one activity, its progress and its log.
+
+use leptos::prelude::*;
+
+use crate::app::islands::{Cancel, LiveActivity, LocalTime};
+use crate::app::once;
+use crate::app::page::{heading, load, problem};
+use crate::app::present::{self, at};
+use crate::app::views::stage_word;
+use crate::app::visit;
+use crate::authz::ViewHistory;
+use crate::domain::ids::{ActivityId, ProjectId};
+use crate::domain::view::ActivityPage;
+use crate::ops;
+
+#[component]
+pub fn Activity() -> impl IntoView {
+    load(
+        |visit| async move {
+            let (project, activity): (ProjectId, ActivityId) = (visit::param("project")?, visit::param("activity")?);
+            let proof = visit.app.authorize_activity::<ViewHistory>(&visit.actor, &project, &activity).await?;
+            ops::activities::page(&visit.app, &proof, &activity).await
+        },
+        show,
+    )
+}
+
+fn show(page: ActivityPage) -> impl IntoView {
+    let progress = present::progress(&page);
+    let lines = page.log.iter().map(present::line).collect();
+    let ActivityPage { project, entry, .. } = page;
+    let activity = entry.activity;
+    let here = at::activity(&project.id, &activity.id);
+    let way = vec![
+        ("/".to_owned(), "Projects".to_owned()),
+        (at::project(&project.id), project.title.clone()),
+        (at::environment(&project.id, &entry.environment), entry.environment.to_string()),
+    ];
+    let cancel =
+        Cancel { project: project.id.to_string(), activity: activity.id.to_string(), form: once::form_number() };
+    let is_over = progress.entry.stage.is_over();
+    let (who, what, took) = (progress.entry.who.clone(), progress.entry.what.clone(), progress.entry.took.clone());
+    let stage = is_over.then(|| stage_word(progress.entry.stage));
+    view! {
+        <div class="head">
+            {heading(format!("{who} {what}"), way)}
+            <p class="facts">
+                {stage}
+                <span>"asked for "<LocalTime moment=present::moment(activity.created_at)/></span>
+                {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
+                <span>{format!("by {}", authority(&activity.initiator.authority))}</span>
+            </p>
+        </div>
+        {problem("cancel")}
+        <LiveActivity stream=(!is_over).then(|| format!("{here}/events")) progress=progress lines=lines cancel=cancel/>
+    }
+}
+
+/// `session`, `token:<name>`, `system`: as people say it.
+fn authority(authority: &str) -> String {
+    match authority.split_once(':') {
+        Some(("token", name)) => format!("the API token “{name}”"),
+        _ if authority == "session" => "the console".to_owned(),
+        _ => "Stillpoint itself".to_owned(),
+    }
+}

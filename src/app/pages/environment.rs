@@ -1,0 +1,85 @@
+//! `/projects/:p/environments/:e`: how it stands, what happened, what is kept. `?before=N` shows an older page of the
+//! feed.
+
+use leptos::prelude::*;
+
+use crate::app::islands::LiveEnvironment;
+use crate::app::page::{heading, load};
+use crate::app::present::{self, at};
+use crate::app::views::icon;
+use crate::app::visit;
+use crate::authz::ViewHistory;
+use crate::domain::ids::{EnvironmentName, ProjectId};
+use crate::domain::view::{EnvironmentPage, Part};
+use crate::ops;
+use crate::ops::activities::Filter;
+
+#[component]
+pub fn Environment() -> impl IntoView {
+    load(
+        |visit| async move {
+            let (project, environment): (ProjectId, EnvironmentName) =
+                (visit::param("project")?, visit::param("environment")?);
+            let proof = visit.app.authorize_environment::<ViewHistory>(&visit.actor, &project, &environment).await?;
+            let before = visit::query("before").and_then(|text| text.parse().ok());
+            let mut page = ops::environments::page(&visit.app, proof.clone()).await?;
+            if before.is_some() {
+                let filter = Filter { before, ..Filter::default() };
+                page.activities = ops::activities::feed(&visit.app, &proof, filter).await?;
+            }
+            Ok((page, before))
+        },
+        |(page, before)| show(page, before),
+    )
+}
+
+fn show(page: EnvironmentPage, before: Option<i64>) -> impl IntoView {
+    let overview = present::overview(&page);
+    let EnvironmentPage { project, card, siblings, parts, urls, activities, .. } = page;
+    let environment = card.environment;
+    let here = at::environment(&project.id, &environment.name);
+    let entries = activities.entries.iter().map(|activity| present::entry(&project.id, activity)).collect();
+    let way = vec![("/".to_owned(), "Projects".to_owned()), (at::project(&project.id), project.title.clone())];
+    view! {
+        <div class="head">
+            {heading(environment.title.clone(), way)}
+            <p class="facts">
+                <span class="mono">{environment.name.to_string()}</span>
+                <span class="tag">{present::type_word(environment.kind)}</span>
+                {environment.live.then(|| view! { <span class="tag tag-strong">"Live"</span> })}
+                {parts.iter().map(part).collect_view()}
+                {urls.into_iter().map(site).collect_view()}
+            </p>
+            {switcher(&project.id, &environment.name, siblings)}
+        </div>
+        <LiveEnvironment
+            stream=before.is_none().then(|| format!("{here}/feed/events"))
+            after=activities.event
+            overview=overview
+            entries=entries
+            older=activities.older.map(|before| format!("?before={before}"))
+        />
+    }
+}
+
+fn part(part: &Part) -> impl IntoView + use<> {
+    let text = format!("{} · {}", part.name, present::kind_of(part));
+    view! { <span class="part">{icon(present::glyph_of(part))}{text}</span> }
+}
+
+fn site(url: String) -> impl IntoView {
+    let text = url.split_once("://").map_or(url.as_str(), |(_, host)| host.trim_end_matches('/')).to_owned();
+    view! { <a class="part" href=url rel="noreferrer">{icon("globe")}{text}</a> }
+}
+
+fn switcher(
+    project: &ProjectId,
+    here: &EnvironmentName,
+    siblings: Vec<(EnvironmentName, String)>,
+) -> impl IntoView + use<> {
+    (!siblings.is_empty()).then(|| {
+        let others = siblings.into_iter().filter(|(name, _)| name != here);
+        let links = others.map(|(name, title)| view! { <li><a href=at::environment(project, &name)>{title}</a></li> });
+        view! { <nav class="siblings" aria-label="Other environments"><ul>{links.collect_view()}</ul></nav> }
+    })
+}

@@ -1,0 +1,79 @@
+//! `/projects/:p`: its environments, and what happened in them lately.
+
+use leptos::prelude::*;
+
+use crate::app::islands::LocalTime;
+use crate::app::page::{heading, load};
+use crate::app::present::{self, at};
+use crate::app::views::{Zone, condition, entry};
+use crate::app::visit;
+use crate::authz::ViewProject;
+use crate::domain::ids::ProjectId;
+use crate::domain::view::{EnvironmentCard, ProjectPage};
+use crate::ops;
+
+#[component]
+pub fn Project() -> impl IntoView {
+    load(
+        |visit| async move {
+            let project: ProjectId = visit::param("project")?;
+            let proof = visit.app.authorize_project::<ViewProject>(&visit.actor, &project).await?;
+            ops::projects::page(&visit.app, proof).await
+        },
+        show,
+    )
+}
+
+fn show(page: ProjectPage) -> impl IntoView {
+    let project = page.card.project;
+    let id = project.id.clone();
+    let recent = page.activities.iter().map(|activity| entry(present::entry(&id, activity), Zone::Utc, None));
+    let recent = recent.collect_view();
+    let nothing = page.activities.is_empty().then(|| {
+        view! { <p class="empty">"Nothing has happened in this project yet."</p> }
+    });
+    view! {
+        <div class="head">
+            {heading(project.title, vec![("/".to_owned(), "Projects".to_owned())])}
+            <p class="facts">
+                <span class="mono">{project.id.to_string()}</span>
+                <span>{format!("{} plan", page.card.plan_title)}</span>
+                <span>{format!("region {}", project.region)}</span>
+            </p>
+        </div>
+        <div class="condition">{condition(present::condition(&page.card.health))}</div>
+        <section aria-labelledby="environments">
+            <h2 id="environments" class="section-title">"Environments"</h2>
+            <ul class="cards">{page.environments.into_iter().map(|card| environment(&id, card)).collect_view()}</ul>
+        </section>
+        <section class="panel" aria-labelledby="activity">
+            <header class="panel-head"><h2 id="activity">"Recent activity"</h2></header>
+            {nothing}
+            <div class="feed">{recent}</div>
+        </section>
+    }
+}
+
+fn environment(project: &ProjectId, card: EnvironmentCard) -> impl IntoView + use<> {
+    let EnvironmentCard { environment, snapshots, newest_snapshot, health } = card;
+    let newest = newest_snapshot.map(|snapshot| {
+        view! { <span>"newest "<LocalTime moment=present::moment(snapshot.taken_at)/></span> }
+    });
+    view! {
+        <li class="card">
+            <h3 class="card-title">
+                <a class="card-link" href=at::environment(project, &environment.name)>{environment.title}</a>
+            </h3>
+            <p class="facts">
+                <span class="mono">{environment.name.to_string()}</span>
+                <span class="tag">{present::type_word(environment.kind)}</span>
+                {environment.live.then(|| view! { <span class="tag tag-strong">"Live"</span> })}
+            </p>
+            {condition(present::condition(&health))}
+            <p class="facts facts-low">
+                <span>{present::counted(snapshots, "snapshot")}</span>
+                {newest}
+            </p>
+        </li>
+    }
+}

@@ -1,0 +1,49 @@
+//! `/`: the projects that one may see.
+
+use leptos::prelude::*;
+
+use crate::app::page::{heading, load};
+use crate::app::present::{self, at};
+use crate::app::views::condition;
+use crate::domain::view::ProjectCard;
+use crate::ops;
+
+#[component]
+pub fn Projects() -> impl IntoView {
+    load(|visit| async move { ops::projects::list(&visit.app, &visit.actor).await }, show)
+}
+
+fn show(projects: Vec<ProjectCard>) -> impl IntoView {
+    let empty = projects.is_empty().then(|| {
+        view! {
+            <div class="empty panel">
+                <p class="empty-title">"No projects yet."</p>
+                <p>
+                    "You see a project here once you have a role in it. Operators add projects and their environments "
+                    "with "<code>"stillpointd apply FILE"</code>"."
+                </p>
+            </div>
+        }
+    });
+    view! {
+        <div class="head">{heading("Projects".to_owned(), Vec::new())}</div>
+        {empty}
+        <ul class="cards">{projects.into_iter().map(card).collect_view()}</ul>
+    }
+}
+
+fn card(card: ProjectCard) -> impl IntoView {
+    let href = at::project(&card.project.id);
+    view! {
+        <li class="card">
+            <h2 class="card-title"><a class="card-link" href=href>{card.project.title}</a></h2>
+            <p class="facts">
+                <span class="mono">{card.project.id.to_string()}</span>
+                <span>{format!("{} plan", card.plan_title)}</span>
+                <span>{format!("region {}", card.project.region)}</span>
+                <span>{present::counted(card.environments, "environment")}</span>
+            </p>
+            {condition(present::condition(&card.health))}
+        </li>
+    }
+}

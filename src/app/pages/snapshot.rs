@@ -1,0 +1,204 @@
+//! `…/snapshots/:name`: what is in it, and the proof of how it was taken (R15, R18).
+
+use leptos::prelude::*;
+
+use crate::app::islands::{CopyButton, LocalTime};
+use crate::app::model::{Condition, Door, Tone};
+use crate::app::page::{heading, load};
+use crate::app::present::{self, at};
+use crate::app::views::{Weight, condition, door, icon, reason};
+use crate::app::visit;
+use crate::authz::ViewHistory;
+use crate::domain::SnapshotName;
+use crate::domain::ids::{EnvironmentName, ProjectId};
+use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::snapshot::{Consistency, Proof};
+use crate::domain::view::SnapshotPage;
+use crate::ops;
+
+#[component]
+pub fn Snapshot() -> impl IntoView {
+    load(
+        |visit| async move {
+            let (project, environment): (ProjectId, EnvironmentName) =
+                (visit::param("project")?, visit::param("environment")?);
+            let name: SnapshotName = visit::param("snapshot")?;
+            let proof = visit.app.authorize_environment::<ViewHistory>(&visit.actor, &project, &environment).await?;
+            ops::snapshots::page(&visit.app, &proof, &name).await
+        },
+        show,
+    )
+}
+
+fn show(page: SnapshotPage) -> impl IntoView {
+    let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore } = page;
+    let refusal = present::refusal(&restore);
+    let to = Door { href: at::restore(&project.id, &environment.name, &snapshot.name), refusal: refusal.clone() };
+    let way = vec![
+        ("/".to_owned(), "Projects".to_owned()),
+        (at::project(&project.id), project.title.clone()),
+        (at::environment(&project.id, &environment.name), environment.title.clone()),
+    ];
+    let by = taken_by.map(|(activity, who)| {
+        let href = at::activity(&project.id, &activity);
+        view! { <div><dt>"Taken by"</dt><dd><a href=href>{who}</a></dd></div> }
+    });
+    let expires = match snapshot.expires_at {
+        Some(instant) => view! { <LocalTime moment=present::moment(instant)/> }.into_any(),
+        None => "not by age".into_any(),
+    };
+    let note = snapshot.note.clone().map(|note| view! { <p class="lead">{format!("“{note}”")}</p> });
+    view! {
+        <div class="head">
+            {heading(format!("Snapshot of {}", environment.name), way)}
+            <p class="facts">
+                <span class="name name-large">{snapshot.name.to_string()}</span>
+                <CopyButton text=snapshot.name.to_string()/>
+            </p>
+            {note}
+        </div>
+        <div class="condition">
+            {condition(consistency(snapshot.consistency, snapshot.proof.as_ref()))}
+            <div class="condition-act">
+                {door(to, Weight::Main, "restore", "Restore", None, "restore-reason".to_owned())}
+            </div>
+            {refusal.map(|text| reason("restore-reason".to_owned(), text))}
+        </div>
+        <section class="panel" aria-label="Facts">
+            <dl class="figures">
+                <div><dt>"Shows"</dt><dd><LocalTime moment=present::moment(snapshot.taken_at)/></dd></div>
+                <div><dt>"Size"</dt><dd>{snapshot.size.to_string()}</dd></div>
+                <div><dt>"Added to storage"</dt><dd>{snapshot.added.to_string()}</dd></div>
+                <div><dt>"Expires"</dt><dd>{expires}</dd></div>
+                <div><dt>"Origin"</dt><dd>{snapshot.origin.to_string()}</dd></div>
+                {by}
+            </dl>
+        </section>
+        {snapshot.proof.map(proof)}
+        {contents(manifest)}
+    }
+}
+
+fn consistency(consistency: Consistency, proof: Option<&Proof>) -> Condition {
+    let (tone, what) = match consistency {
+        Consistency::Consistent => (Tone::Good, "Consistent: every service and every file at one instant."),
+        Consistency::EachService => {
+            (Tone::Attention, "Each service is consistent in itself, but something wrote past the gate meanwhile.")
+        }
+        Consistency::Live => {
+            (Tone::Attention, "Live: taken while the site was writing; its parts may be some seconds apart.")
+        }
+    };
+    let sentence = proof.map_or_else(|| what.to_owned(), |proof| format!("{what} {}", proof.sentence()));
+    Condition { tone, sentence }
+}
+
+fn proof(proof: Proof) -> impl IntoView {
+    let points = proof.points.into_iter().map(|point| {
+        let moved = point.after_drain != point.after_views;
+        let views = if moved { format!("moved to {}", point.after_views) } else { "unmoved".to_owned() };
+        view! {
+            <tr>
+                <th scope="row" data-label="Part" class="mono">{point.of}</th>
+                <td data-label="When the gate had closed" class="mono wrap">{point.after_drain}</td>
+                <td data-label="When all was open" class="mono wrap">{views}</td>
+            </tr>
+        }
+    });
+    let points = points.collect_view();
+    let phases = proof.phases.into_iter().map(|phase| {
+        view! { <div><dt>{phase.name}</dt><dd>{present::micros(phase.micros)}</dd></div> }
+    });
+    let phases: Vec<_> = phases.collect();
+    view! {
+        <section class="panel" aria-labelledby="proof">
+            <header class="panel-head"><h2 id="proof">"How it was taken"</h2></header>
+            <dl class="figures">
+                <div><dt>"Gate closed"</dt><dd>{present::micros(proof.closed_us)}</dd></div>
+                <div><dt>"Of which draining"</dt><dd>{present::micros(proof.drain_us)}</dd></div>
+                <div><dt>"Requests that waited"</dt><dd>{present::count(proof.waited)}</dd></div>
+                <div><dt>"Longest wait"</dt><dd>{present::micros(proof.longest_wait_us)}</dd></div>
+                <div><dt>"Requests lost"</dt><dd>{present::count(proof.lost)}</dd></div>
+            </dl>
+            {(!points.is_empty()).then(|| view! {
+                <table class="plain">
+                    <caption>"Where each part stood while the gate was closed"</caption>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Part"</th>
+                            <th scope="col">"When the gate had closed"</th>
+                            <th scope="col">"When all was open"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{points}</tbody>
+                </table>
+            })}
+            {(!phases.is_empty()).then(|| view! {
+                <details class="more"><summary>"Time by phase"</summary><dl class="figures">{phases}</dl></details>
+            })}
+        </section>
+    }
+}
+
+fn contents(manifest: Manifest) -> impl IntoView {
+    let Manifest { services, mounts, .. } = manifest;
+    view! {
+        <section class="panel" aria-labelledby="contents">
+            <header class="panel-head"><h2 id="contents">"Contents"</h2></header>
+            <ul class="contents">
+                {services.into_iter().map(service).collect_view()}
+                {mounts.into_iter().map(mount).collect_view()}
+            </ul>
+            <p class="reason">
+                {icon("info")}<span>"Code is not part of a snapshot: it is restored by deploying it."</span>
+            </p>
+        </section>
+    }
+}
+
+fn service(entry: ServiceEntry) -> impl IntoView {
+    let total: u64 = entry.facts.rows.values().sum();
+    let tables = entry.facts.rows.len() as u64;
+    let rows = entry.facts.rows.into_iter().map(|(table, rows)| {
+        view! { <div><dt class="mono">{table}</dt><dd>{present::counted(rows, "row")}</dd></div> }
+    });
+    let rows = rows.collect_view();
+    view! {
+        <li class="content">
+            {icon("database")}
+            <div>
+                <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
+                <p class="facts">
+                    <span>{format!("{} {}", entry.kind, entry.version)}</span>
+                    <span>{format!("{} in {}", present::counted(total, "row"), present::counted(tables, "table"))}</span>
+                </p>
+                <details class="more">
+                    <summary>"Rows by table"</summary>
+                    <dl class="figures">{rows}</dl>
+                </details>
+                {limits(entry.limits)}
+            </div>
+        </li>
+    }
+}
+
+fn mount(entry: MountEntry) -> impl IntoView {
+    let size = crate::domain::Bytes(entry.bytes);
+    let excluded = (!entry.exclude.is_empty())
+        .then(|| view! { <p class="limits">{format!("Left out: {}.", entry.exclude.join(", "))}</p> });
+    view! {
+        <li class="content">
+            {icon("folder")}
+            <div>
+                <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
+                <p class="facts"><span>{present::counted(entry.files, "file")}</span><span>{size.to_string()}</span></p>
+                {excluded}
+                {limits(entry.limits)}
+            </div>
+        </li>
+    }
+}
+
+fn limits(limits: Vec<String>) -> impl IntoView {
+    limits.into_iter().map(|limit| view! { <p class="limits">{limit}</p> }).collect_view()
+}

@@ -1,0 +1,125 @@
+//! `/tokens`: API tokens, for the command line and other programs (R4).
+
+use leptos::prelude::*;
+
+use crate::app::flash::Flash;
+use crate::app::islands::{CopyButton, LocalTime};
+use crate::app::page::{form_number, heading, load, problem};
+use crate::app::present;
+use crate::app::views::icon;
+use crate::domain::view::TokenEntry;
+use crate::ops;
+
+#[component]
+pub fn Tokens() -> impl IntoView {
+    load(|visit| async move { ops::tokens::list(&visit.app, &visit.actor).await }, show)
+}
+
+fn show(tokens: Vec<TokenEntry>) -> impl IntoView {
+    view! {
+        <div class="head">
+            {heading("API tokens".to_owned(), Vec::new())}
+            <p class="lead">
+                "For the command line and other programs. A token may do what you may do at that moment, and never more."
+            </p>
+        </div>
+        {made()}
+        <div class="columns columns-even">
+            <section class="panel" aria-labelledby="new">
+                <header class="panel-head"><h2 id="new">"Make a token"</h2></header>
+                {problem("make-token")}
+                {form()}
+            </section>
+            <section class="panel" aria-labelledby="tokens">
+                <header class="panel-head"><h2 id="tokens">"Your tokens"</h2></header>
+                {problem("revoke-token")}
+                {list(tokens)}
+            </section>
+        </div>
+    }
+}
+
+/// The new token's text, this once.
+fn made() -> impl IntoView {
+    let Some(Flash::Token { name, text }) = Flash::here() else { return None };
+    Some(view! {
+        <section class="made" role="status" aria-labelledby="made">
+            <h2 id="made">{format!("The token “{name}” is made")}</h2>
+            <p>"Copy it now: it is shown this once, and kept only as a hash."</p>
+            <p class="made-text"><code class="mono">{text.clone()}</code><CopyButton text=text/></p>
+        </section>
+    })
+}
+
+fn form() -> impl IntoView {
+    let kept = |field| Flash::kept("make-token", field);
+    let days = kept("expires_in_days").unwrap_or_else(|| "90".to_owned());
+    let choices = [("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
+    let choices = choices.into_iter().map(|(value, text)| {
+        let chosen = value == days;
+        view! { <option value=value selected=chosen>{text}</option> }
+    });
+    view! {
+        <form method="post" action="/actions/make-token" class="form">
+            {form_number()}
+            <div class="field">
+                <label for="name">"Name"</label>
+                <input id="name" name="name" maxlength="80" required placeholder="nightly cron" value=kept("name")/>
+            </div>
+            <div class="field">
+                <label for="expires">"Expires"</label>
+                <select id="expires" name="expires_in_days">{choices.collect_view()}</select>
+            </div>
+            <label class="check">
+                <input type="checkbox" name="read_only" value="on" checked=kept("read_only").is_some()/>
+                <span>"Read only: may list, may not take or restore snapshots"</span>
+            </label>
+            <button class="button button-main">{icon("key")}<span>"Make the token"</span></button>
+        </form>
+    }
+}
+
+fn list(tokens: Vec<TokenEntry>) -> impl IntoView {
+    if tokens.is_empty() {
+        let empty = view! {
+            <div class="empty">
+                <p class="empty-title">"No tokens yet."</p>
+                <p>"Make one, then give it to the command line:"</p>
+                <pre><code>"export STILLPOINT_TOKEN=…\nstillpoint snapshots --project demo --environment main"</code></pre>
+            </div>
+        };
+        return empty.into_any();
+    }
+    view! { <ul class="tokens">{tokens.into_iter().map(token).collect_view()}</ul> }.into_any()
+}
+
+fn token(token: TokenEntry) -> impl IntoView {
+    let instant = |instant| view! { <LocalTime moment=present::moment(instant)/> };
+    let expires = match token.expires_at {
+        Some(at) => view! { <span>"expires "{instant(at)}</span> }.into_any(),
+        None => view! { <span>"does not expire"</span> }.into_any(),
+    };
+    let used = match token.last_used_at {
+        Some(at) => view! { <span>"last used "{instant(at)}</span> }.into_any(),
+        None => view! { <span>"never used"</span> }.into_any(),
+    };
+    let label = format!(" {}", token.name);
+    view! {
+        <li class="token">
+            <div>
+                <p class="token-name">
+                    {token.name}
+                    {token.grants.read_only.then(|| view! { <span class="tag">"read only"</span> })}
+                </p>
+                <p class="facts"><span>"made "{instant(token.created_at)}</span>{used}{expires}</p>
+            </div>
+            <form method="post" action="/actions/revoke-token">
+                {form_number()}
+                <input type="hidden" name="token" value=token.id.to_string()/>
+                <button class="button button-small">
+                    {icon("trash")}<span>"Revoke"<span class="unseen">{label}</span></span>
+                </button>
+            </form>
+        </li>
+    }
+}

@@ -1,0 +1,259 @@
+//! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
+
+use super::model::{Condition, Door, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
+use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState};
+use crate::domain::environment::EnvironmentKind;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time;
+use crate::domain::view::{ActivityEntry, ActivityPage, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry};
+use crate::domain::{SnapshotName, Timestamp, view};
+
+/// Addresses of the console's pages: ids hold only characters that are safe in a path (`domain::ids`).
+pub mod at {
+    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+
+    pub fn project(project: &ProjectId) -> String {
+        format!("/projects/{project}")
+    }
+
+    pub fn environment(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("/projects/{project}/environments/{environment}")
+    }
+
+    pub fn new_snapshot(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("/projects/{project}/environments/{environment}/snapshots/new")
+    }
+
+    pub fn snapshot(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("/projects/{project}/environments/{environment}/snapshots/{name}")
+    }
+
+    pub fn restore(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("/projects/{project}/environments/{environment}/snapshots/{name}/restore")
+    }
+
+    pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
+        format!("/projects/{project}/activities/{activity}")
+    }
+}
+
+/// `2026-11-21T22:14:05Z` and `21 Nov 2026, 22:14 UTC`.
+pub fn moment(instant: Timestamp) -> Moment {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let table = instant.table();
+    let part = |range: std::ops::Range<usize>| table.get(range).unwrap_or_default();
+    let number = |range| part(range).parse::<usize>().unwrap_or(1);
+    let month = MONTHS.get(number(5..7).wrapping_sub(1)).copied().unwrap_or_default();
+    Moment {
+        iso: format!("{}T{}Z", part(0..10), part(11..19)),
+        text: format!("{} {month} {}, {} UTC", number(8..10), part(0..4), part(11..16)),
+    }
+}
+
+/// Why not, and what instead, in one text (R7).
+pub fn refusal(offer: &Offer) -> Option<String> {
+    offer.refusal.as_ref().map(ToString::to_string)
+}
+
+fn door(href: String, offer: &Offer) -> Door {
+    Door { href, refusal: refusal(offer) }
+}
+
+pub fn condition(health: &Health) -> Condition {
+    let tone = match health.tone {
+        view::Tone::Good => Tone::Good,
+        view::Tone::Busy => Tone::Busy,
+        view::Tone::Attention => Tone::Attention,
+        view::Tone::Bad => Tone::Bad,
+    };
+    Condition { tone, sentence: health.sentence.clone() }
+}
+
+pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
+    let ActivityEntry { activity, environment, .. } = entry;
+    let stage = stage(activity.state, activity.result);
+    let restore = |name: &SnapshotName| door(at::restore(project, environment, name), &entry.restore);
+    let is_backup = activity.kind == ActivityKind::Backup;
+    Entry {
+        id: activity.id.to_string(),
+        href: at::activity(project, &activity.id),
+        glyph: glyph(activity.kind).to_owned(),
+        stage,
+        who: activity.initiator.name.clone(),
+        what: entry.description.clone(),
+        at: moment(activity.created_at),
+        took: activity.started_at.zip(activity.completed_at).map(|(start, end)| time::span(end.since(start))),
+        percent: activity.percent().min(100),
+        failure: activity.failure.clone(),
+        snapshot: entry.snapshot.as_ref().map(|name| (name.to_string(), at::snapshot(project, environment, name))),
+        restore: entry.snapshot.as_ref().filter(|_| is_backup && stage == Stage::Done).map(restore),
+        undo: entry.undo.as_ref().filter(|_| stage == Stage::Done).map(restore),
+        cancel: (!stage.is_over()).then(|| door(String::new(), &entry.cancel)),
+    }
+}
+
+pub fn kept(project: &ProjectId, environment: &EnvironmentName, entry: &SnapshotEntry) -> Kept {
+    let SnapshotEntry { snapshot, restore } = entry;
+    Kept {
+        name: snapshot.name.to_string(),
+        href: at::snapshot(project, environment, &snapshot.name),
+        taken: moment(snapshot.taken_at),
+        expires: snapshot.expires_at.map(moment),
+        origin: snapshot.origin.to_string(),
+        consistency: snapshot.consistency.label().to_owned(),
+        note: snapshot.note.clone(),
+        size: snapshot.size.to_string(),
+        added: snapshot.added.to_string(),
+        closed: closed(snapshot),
+        restore: door(at::restore(project, environment, &snapshot.name), restore),
+    }
+}
+
+/// How long the gate was closed (R18); `None`: there was no hold.
+pub fn closed(snapshot: &Snapshot) -> Option<String> {
+    snapshot.proof.as_ref().map(|proof| micros(proof.closed_us))
+}
+
+pub fn micros(micros: u64) -> String {
+    time::span(std::time::Duration::from_micros(micros))
+}
+
+pub fn overview(page: &EnvironmentPage) -> Overview {
+    let (project, environment) = (&page.project.id, &page.card.environment.name);
+    Overview {
+        condition: condition(&page.card.health),
+        snapshot: door(at::new_snapshot(project, environment), &page.create_snapshot),
+        restore_refusal: refusal(&page.restore),
+        snapshots: page.snapshots.iter().map(|snapshot| kept(project, environment, snapshot)).collect(),
+    }
+}
+
+pub fn line(line: &LogLine) -> Line {
+    let mut at = moment(line.at);
+    at.text = line.at.table().chars().skip(11).collect();
+    Line { seq: line.seq, at, message: line.message.clone() }
+}
+
+pub fn progress(page: &ActivityPage) -> Progress {
+    let project = &page.project.id;
+    let entry = entry(project, &page.entry);
+    let activity = &page.entry.activity;
+    Progress {
+        condition: Condition { tone: entry.stage.tone(), sentence: sentence(page) },
+        started: activity.started_at.map(moment),
+        ended: activity.completed_at.map(moment),
+        made: page.made.as_ref().map(|snapshot| {
+            let restore = page.entry.restore.clone();
+            kept(project, &page.entry.environment, &SnapshotEntry { snapshot: snapshot.clone(), restore })
+        }),
+        entry,
+    }
+}
+
+/// How the activity stands, in one sentence that fits what it does.
+fn sentence(page: &ActivityPage) -> String {
+    let activity = &page.entry.activity;
+    let environment = &page.entry.environment;
+    let noun = match activity.kind {
+        ActivityKind::Backup => "snapshot",
+        ActivityKind::Restore => "restore",
+        ActivityKind::BackupDelete => "deletion",
+    };
+    match stage(activity.state, activity.result) {
+        Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
+        Stage::Running if activity.kind == ActivityKind::Restore => {
+            format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
+        }
+        Stage::Running => format!("Running. {environment} goes on serving."),
+        Stage::Done => match activity.kind {
+            ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
+            ActivityKind::Restore => format!("{environment} serves the restored data."),
+            ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
+        },
+        Stage::Failed => activity.failure.clone().unwrap_or_else(|| {
+            format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
+        }),
+        Stage::Cancelled => format!("The {noun} was cancelled before it changed anything."),
+    }
+}
+
+pub fn stage(state: ActivityState, result: Option<ActivityResult>) -> Stage {
+    match (state, result) {
+        (ActivityState::Pending, _) => Stage::Waiting,
+        (ActivityState::InProgress, _) => Stage::Running,
+        (ActivityState::Complete, Some(ActivityResult::Failure)) => Stage::Failed,
+        (ActivityState::Complete, _) => Stage::Done,
+        (ActivityState::Cancelled, _) => Stage::Cancelled,
+    }
+}
+
+fn glyph(kind: ActivityKind) -> &'static str {
+    match kind {
+        ActivityKind::Backup => "snapshot",
+        ActivityKind::Restore => "restore",
+        ActivityKind::BackupDelete => "trash",
+    }
+}
+
+/// "SQLite database", "files": the word that people have for a part's kind.
+pub fn kind_of(part: &Part) -> String {
+    match part.kind.as_str() {
+        "sqlite" => "SQLite database".to_owned(),
+        "mount" => "files".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+pub fn glyph_of(part: &Part) -> &'static str {
+    if part.kind == "mount" { "folder" } else { "database" }
+}
+
+pub fn type_word(kind: EnvironmentKind) -> &'static str {
+    match kind {
+        EnvironmentKind::Production => "Production",
+        EnvironmentKind::Staging => "Staging",
+        EnvironmentKind::Development => "Development",
+    }
+}
+
+/// `12,345`
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// "1 snapshot", "12 snapshots"
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_written_for_machines_and_for_people_in_utc() {
+        let moment = moment(Timestamp::from_micros(1_434_733_902_000_001));
+        assert_eq!(moment.iso, "2015-06-19T17:11:42Z");
+        assert_eq!(moment.text, "19 Jun 2015, 17:11 UTC");
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_nouns_agree() {
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(3_041, "row"), "3,041 rows");
+        assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!(count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn a_finished_activity_without_success_has_failed() {
+        assert_eq!(stage(ActivityState::Complete, Some(ActivityResult::Failure)), Stage::Failed);
+        assert_eq!(stage(ActivityState::Complete, Some(ActivityResult::Success)), Stage::Done);
+        assert_eq!(stage(ActivityState::InProgress, None), Stage::Running);
+    }
+}

@@ -1,0 +1,56 @@
+//! One snapshot in a list: a table row, and a card on a phone.
+
+use leptos::prelude::*;
+
+use super::{Clock, Weight, Zone, door, time};
+use crate::app::model::Kept;
+
+pub fn kept_head() -> impl IntoView {
+    view! {
+        <thead>
+            <tr>
+                <th scope="col">"Snapshot"</th>
+                <th scope="col" class="number">"Size"</th>
+                <th scope="col" class="number">"Gate closed"</th>
+                <th scope="col">"Expires"</th>
+                <th scope="col"><span class="unseen">"Restore"</span></th>
+            </tr>
+        </thead>
+    }
+}
+
+/// `refusal_shown`: as in [`super::entry()`].
+pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
+    let Kept { name, href, taken, expires, origin, consistency, note, size, added, closed, restore } = kept;
+    let reason = format!("reason-{name}");
+    let own = restore.refusal.clone().filter(|text| Some(text) != refusal_shown.as_ref());
+    let described_by = if own.is_some() { reason.clone() } else { "restore-reason".to_owned() };
+    let about = Some(name.clone());
+    view! {
+        <tr>
+            <th scope="row" data-label="Snapshot">
+                <a class="kept-when" href=href>{time(taken, zone, Clock::Date)}</a>
+                <span class="name">{name}</span>
+                <span class="kept-facts">{format!("{origin} · {consistency}")}</span>
+                {note.map(|note| view! { <span class="kept-note">{format!("“{note}”")}</span> })}
+            </th>
+            <td data-label="Size" class="number">
+                <span>{size}</span>
+                <span class="second">{format!("+{added}")}<span class="unseen">" added"</span></span>
+            </td>
+            <td data-label="Gate closed" class="number">
+                {closed.unwrap_or_else(|| "not closed".to_owned())}
+            </td>
+            <td data-label="Expires">
+                {match expires {
+                    Some(expires) => time(expires, zone, Clock::Date).into_any(),
+                    None => view! { <span>"not by age"</span> }.into_any(),
+                }}
+            </td>
+            <td class="acts">
+                {door(restore, Weight::Small, "restore", "Restore", about, described_by)}
+                {own.map(|text| super::reason(reason, text))}
+            </td>
+        </tr>
+    }
+}

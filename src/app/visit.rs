@@ -1,0 +1,114 @@
+//! Who is looking: from the request that is being answered to an [`Actor`], or a refusal.
+//!
+//! **Invariant:** pages, server functions and event streams get the application only through a [`Visit`], so that none
+//! of them answers somebody who is not logged in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use axum::extract::ConnectInfo;
+use http::request::Parts;
+use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use tower_sessions::Session;
+
+use crate::authz::Actor;
+use crate::domain::UserId;
+use crate::ops::{self, Error};
+
+/// The session's key for the id of the user who logged in.
+const USER: &str = "user";
+
+/// A logged-in request.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    pub app: ops::App,
+    pub actor: Actor,
+}
+
+impl Visit {
+    /// Of the request that leptos is answering.
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`]
+    pub async fn here() -> Result<Self, Error> {
+        Self::of(application()?, &session().await?).await
+    }
+
+    /// # Errors
+    /// [`Error::NotLoggedIn`]
+    pub async fn of(app: ops::App, session: &Session) -> Result<Self, Error> {
+        let user: Option<UserId> = session.get(USER).await.map_err(session_failed)?;
+        let user = user.ok_or(Error::NotLoggedIn)?;
+        let actor = ops::accounts::actor_of_session(&app, &user).await?;
+        Ok(Self { app, actor })
+    }
+
+    /// Remembers who logged in, under a new session id, so that an id that was planted before is worth nothing.
+    ///
+    /// # Errors
+    /// When the session can't be stored.
+    pub async fn begin(actor: &Actor) -> Result<(), Error> {
+        let session = session().await?;
+        session.cycle_id().await.map_err(session_failed)?;
+        session.insert(USER, actor.user()).await.map_err(session_failed)
+    }
+
+    /// Forgets the session, here and in the store.
+    ///
+    /// # Errors
+    /// When the session can't be deleted.
+    pub async fn end() -> Result<(), Error> {
+        session().await?.flush().await.map_err(session_failed)
+    }
+}
+
+/// The application, for the few things that somebody may do who is not logged in: set up, log in.
+///
+/// # Errors
+/// Only when the router did not provide it, which is a fault of ours.
+pub fn application() -> Result<ops::App, Error> {
+    use_context::<ops::App>().ok_or_else(|| unexpected("the router provided no application", "no context"))
+}
+
+async fn session() -> Result<Session, Error> {
+    leptos_axum::extract::<Session>().await.map_err(|error| unexpected("the request has no session", error.to_string()))
+}
+
+/// The other end of the connection, for throttling.
+pub fn remote_address() -> IpAddr {
+    use_context::<Parts>()
+        .and_then(|parts| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip()))
+        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// A parameter of the page's address; what can't be such an id can't exist either.
+///
+/// # Errors
+/// [`Error::NotFound`]
+pub fn param<T: FromStr>(name: &'static str) -> Result<T, Error> {
+    let text = use_params_map().read_untracked().get(name);
+    text.and_then(|text| text.parse().ok()).ok_or(Error::NotFound("page"))
+}
+
+/// A value of the page's query.
+pub fn query(name: &str) -> Option<String> {
+    let parts = use_context::<Parts>()?;
+    let query = parts.uri.query()?;
+    url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Path and query of the request.
+pub fn here() -> String {
+    use_context::<Parts>()
+        .and_then(|parts| parts.uri.path_and_query().map(|path| path.as_str().to_owned()))
+        .unwrap_or_else(|| "/".to_owned())
+}
+
+fn session_failed(error: tower_sessions::session::Error) -> Error {
+    unexpected("the session store failed", error)
+}
+
+fn unexpected(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Io { what: what.to_owned(), source: std::io::Error::other(source) }
+}
