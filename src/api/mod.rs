@@ -1,1 +1,57 @@
-//! (room)
+//! The JSON door, in the shapes that existing clients of the hosted product know (`U`).
+//!
+//! **Invariant:** thin handlers: parse, obtain the proof, call `ops`. Names only `domain`, `wire`, `authz` and `ops`.
+//! Every refusal is a [`Problem`](crate::domain::Problem), and what is invisible or malformed in a path looks the same
+//! as what does not exist.
+
+mod activities;
+mod backups;
+mod environments;
+mod extract;
+mod fault;
+mod log;
+mod projects;
+mod token;
+mod version;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+use crate::ops::App;
+use fault::Fault;
+
+/// Nothing that this door takes is larger, bytes.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// To be nested under [`crate::wire::BASE`].
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/oauth2/token", post(token::exchange))
+        .route("/projects", get(projects::list))
+        .route("/projects/{project}", get(projects::get))
+        .route("/projects/{project}/activities", get(activities::of_project))
+        .route("/projects/{project}/activities/{activity}", get(activities::get))
+        .route("/projects/{project}/activities/{activity}/cancel", post(activities::cancel))
+        .route("/projects/{project}/activities/{activity}/log", get(log::read))
+        .route("/projects/{project}/environments", get(environments::list))
+        .route("/projects/{project}/environments/{environment}", get(environments::get))
+        .route("/projects/{project}/environments/{environment}/activities", get(activities::of_environment))
+        .route(
+            "/projects/{project}/environments/{environment}/activities/{activity}",
+            get(activities::get_of_environment),
+        )
+        .route("/projects/{project}/environments/{environment}/backup", post(backups::create))
+        .route("/projects/{project}/environments/{environment}/backups", get(backups::list))
+        .route("/projects/{project}/environments/{environment}/backups/{backup}", get(backups::get))
+        .route(
+            "/projects/{project}/environments/{environment}/backups/{backup}/restore",
+            get(backups::preflight).post(backups::restore),
+        )
+        .method_not_allowed_fallback(|| async { Fault::method_not_allowed() })
+        .fallback(|| async { Fault::no_route() })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(version::speak))
+        .with_state(app)
+}

@@ -1,1 +1,80 @@
-//! (room)
+//! The command line: answers on stdout, progress, questions and warnings on stderr; a file per command.
+//!
+//! **Invariant:** knows only `wire` and `domain`. Nothing here decides who may do what: the server's refusals are shown
+//! as they are. A destructive command never runs unasked (R33).
+
+mod activity_cancel;
+mod activity_get;
+mod activity_list;
+mod activity_log;
+mod arguments;
+mod backup_get;
+mod confirm;
+mod dates;
+mod environment_list;
+mod error;
+mod project_list;
+mod properties;
+mod session;
+mod settings;
+mod snapshot_create;
+mod snapshot_restore;
+mod snapshots;
+mod table;
+mod talk;
+mod wait;
+
+use std::ffi::OsString;
+
+pub use arguments::Arguments;
+pub use error::Error;
+pub use settings::Variables;
+pub use talk::{Interrupt, Talk, Terminal};
+
+use arguments::Command;
+use session::Session;
+
+/// Runs one command line, its first word the program's name; the answer is the process's exit code:
+///
+/// | code | meaning |
+/// |---|---|
+/// | 0 | done |
+/// | 1 | the activity failed, was refused or declined; the list is empty |
+/// | 2 | the command line can't be understood |
+/// | 3 | not logged in |
+/// | 4 | something is missing in the configuration |
+/// | 5 | the server can't be reached |
+/// | 6 | not permitted |
+/// | 9 | no such project |
+/// | 130 | interrupted |
+pub fn run(words: impl IntoIterator<Item = OsString>, variables: &Variables, talk: &mut Talk<'_>) -> u8 {
+    let arguments = match Arguments::read(words) {
+        Ok(arguments) => arguments,
+        Err(error) => return talk.usage(&error),
+    };
+    talk.program.clone_from(&arguments.program);
+    match dispatch(arguments, variables, talk) {
+        Ok(()) => 0,
+        Err(error) => {
+            talk.fail(&error);
+            error.code()
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) -> Result<(), Error> {
+    let session = Session::open(variables)?;
+    let answer = arguments.answer;
+    match arguments.command {
+        Command::SnapshotCreate(command) => snapshot_create::run(&command, &answer, &session, talk),
+        Command::Snapshots(command) => snapshots::run(&command, &session, talk),
+        Command::SnapshotRestore(command) => snapshot_restore::run(&command, &answer, &session, talk),
+        Command::BackupGet(command) => backup_get::run(&command, &session, talk),
+        Command::ActivityList(command) => activity_list::run(&command, &session, talk),
+        Command::ActivityGet(command) => activity_get::run(&command, &session, talk),
+        Command::ActivityLog(command) => activity_log::run(&command, &session, talk),
+        Command::ActivityCancel(command) => activity_cancel::run(&command, &session, talk),
+        Command::ProjectList(command) => project_list::run(&command, &session, talk),
+        Command::EnvironmentList(command) => environment_list::run(&command, &session, talk),
+    }
+}

@@ -1,0 +1,368 @@
+//! The command line's words: S4's commands and flags, with the names that U gives them today.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::dates::DateFormat;
+use super::error::Error;
+use super::table::{Format, Look};
+use crate::domain::activity::{ActivityResult, ActivityState};
+use crate::domain::ids::{ActivityId, EnvironmentName, InvalidId, ProjectId, SnapshotName};
+
+/// What was typed.
+#[derive(Debug)]
+pub struct Arguments {
+    /// `stillpoint`, or `platform` when it was called so.
+    pub program: String,
+    pub answer: AnswerFlags,
+    pub command: Command,
+}
+
+impl Arguments {
+    /// # Errors
+    /// clap's, which are also how it answers `--help` and `--version`.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let stem = words.first().and_then(|word| Path::new(word).file_stem()).and_then(|stem| stem.to_str());
+        let program = if stem == Some("platform") { "platform" } else { "stillpoint" };
+        let matches = Words::command().name(program).bin_name(program).try_get_matches_from(words)?;
+        let Words { answer, command } = Words::from_arg_matches(&matches)?;
+        Ok(Self { program: program.to_owned(), answer, command })
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "Consistent, encrypted snapshots and safe restores of web environments",
+    after_help = ENVIRONMENT,
+    max_term_width = 100
+)]
+struct Words {
+    #[command(flatten)]
+    answer: AnswerFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ENVIRONMENT: &str = "\
+Environment variables:
+  STILLPOINT_URL      address of the console, e.g. https://stillpoint.example.org
+  STILLPOINT_TOKEN    API token, made on the console's tokens page  [else PLATFORMSH_CLI_TOKEN]
+  STILLPOINT_PROJECT  project to act on where -p is absent          [else PLATFORM_PROJECT]
+  STILLPOINT_BRANCH   environment to act on where -e is absent      [else PLATFORM_BRANCH]
+
+Exit codes:
+  0 done   1 failed, declined or nothing found   2 usage   3 not logged in   4 configuration
+  5 no connection   6 not permitted   9 no such project   130 interrupted
+
+Examples:
+  stillpoint snapshot:create
+  stillpoint snapshots
+  stillpoint snapshot:restore 2ca4d90639f706283fee";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take a snapshot of an environment: all its databases and files, at one instant
+    #[command(name = "snapshot:create", visible_aliases = ["backup:create", "backup"], after_help = CREATE)]
+    SnapshotCreate(SnapshotCreate),
+    /// List an environment's snapshots, newest first
+    #[command(name = "snapshots", visible_aliases = ["snapshot:list", "backup:list", "backups"], after_help = LIST)]
+    Snapshots(Snapshots),
+    /// Put a snapshot back; what is there now is kept as a safety snapshot
+    #[command(name = "snapshot:restore", visible_aliases = ["backup:restore"], after_help = RESTORE)]
+    SnapshotRestore(SnapshotRestore),
+    /// Show one snapshot
+    #[command(name = "backup:get", visible_aliases = ["snapshot:get"])]
+    BackupGet(BackupGet),
+    /// List activities, newest first
+    #[command(name = "activity:list", visible_aliases = ["activities", "act"], after_help = ACTIVITIES)]
+    ActivityList(ActivityList),
+    /// Show one activity
+    #[command(name = "activity:get")]
+    ActivityGet(ActivityGet),
+    /// Show an activity's log, and follow it while it runs
+    #[command(name = "activity:log")]
+    ActivityLog(ActivityLog),
+    /// Cancel an activity that is pending, or that can safely be stopped
+    #[command(name = "activity:cancel")]
+    ActivityCancel(ActivityCancel),
+    /// List the projects that you may see
+    #[command(name = "project:list", visible_aliases = ["projects", "pro"])]
+    ProjectList(ProjectList),
+    /// List a project's environments
+    #[command(name = "environment:list", visible_aliases = ["environments", "env"])]
+    EnvironmentList(EnvironmentList),
+}
+
+const CREATE: &str = "\
+On success stdout has one line, `Backup name: 2ca4d90639f706283fee`; all else is on stderr.
+
+Examples:
+  stillpoint snapshot:create
+  stillpoint snapshot:create --note 'before the sale'
+  stillpoint snapshot:create --yes --no-wait            # in a cron job or deploy hook
+  name=$(stillpoint snapshot:create -y | cut -d' ' -f3)";
+
+const LIST: &str = "\
+Columns: created_at, progress, id (the defaults), added, automated, commit_id, consistency,
+environment, expires_at, index, live, note, restorable, size, status, taken_at, updated_at
+
+Examples:
+  stillpoint snapshots
+  stillpoint snapshots -e staging --columns +,size,note
+  stillpoint snapshots --format csv --no-header --columns id | head -1";
+
+const RESTORE: &str = "\
+Without a name, the newest snapshot is restored. The command first shows what will be
+overwritten, and asks; without a terminal it needs --yes.
+
+Examples:
+  stillpoint snapshot:restore 2ca4d90639f706283fee
+  stillpoint snapshot:restore --yes 2ca4d90639f706283fee";
+
+const ACTIVITIES: &str = "\
+Columns: id, created, description, progress, state, result (the defaults), completed,
+environments, started, type
+
+Examples:
+  stillpoint activity:list --incomplete
+  stillpoint activity:list --all --type environment.restore --result failure";
+
+/// How questions are answered.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct AnswerFlags {
+    /// Answer yes to every question
+    #[arg(short, long, global = true, conflicts_with = "no")]
+    pub yes: bool,
+    /// Answer no to every question
+    #[arg(short, long, global = true)]
+    pub no: bool,
+    /// Ask nothing; what would destroy data then needs --yes
+    #[arg(long, global = true)]
+    pub no_interaction: bool,
+}
+
+/// Where to act.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlaceFlags {
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+    /// Environment; `.` is the project's production environment
+    #[arg(short, long, value_name = "NAME")]
+    pub environment: Option<EnvironmentChoice>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvironmentChoice {
+    /// `.`
+    Production,
+    Named(EnvironmentName),
+}
+
+impl FromStr for EnvironmentChoice {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "." => Ok(Self::Production),
+            name => EnvironmentName::parse(name).map(Self::Named),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct WaitFlags {
+    /// Return as soon as the request is stored
+    #[arg(short = 'W', long)]
+    pub no_wait: bool,
+    /// Wait even where not waiting is assumed: in a deploy hook or cron job
+    #[arg(long, conflicts_with = "no_wait")]
+    pub wait: bool,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ListFlags {
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Columns, separated by commas; `+` stands for the default ones
+    #[arg(short, long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub columns: Vec<String>,
+    /// Leave the header out
+    #[arg(long)]
+    pub no_header: bool,
+    /// Format of dates: `%Y-%m-%d %H:%M`, or PHP's letters (`c`); always UTC
+    #[arg(long, value_name = "FORMAT")]
+    pub date_fmt: Option<String>,
+}
+
+impl ListFlags {
+    pub fn look(&self) -> Result<Look, Error> {
+        let dates = self.date_fmt.as_deref().map(DateFormat::parse).transpose()?.unwrap_or_default();
+        Ok(Look { dates })
+    }
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct PropertyFlags {
+    /// Show only this property; dots lead further in, e.g. `attributes.note`
+    #[arg(short = 'P', long, value_name = "NAME")]
+    pub property: Option<String>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotCreate {
+    /// Environment, like -e
+    #[arg(value_name = "ENVIRONMENT", conflicts_with = "environment")]
+    pub positional: Option<EnvironmentChoice>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Don't hold requests: the site goes on, and the snapshot may not show a single instant
+    #[arg(long)]
+    pub live: bool,
+    /// A remark that stays with the snapshot
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    #[command(flatten)]
+    pub wait: WaitFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct Snapshots {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Show at most so many
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotRestore {
+    /// Snapshot; the newest when left out
+    #[arg(value_name = "NAME")]
+    pub id: Option<SnapshotName>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Environment to restore into; the acting one when left out
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub target: Option<String>,
+    /// Parent of a target that is created for it
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub branch_from: Option<String>,
+    /// Accepted for scripts: a snapshot holds no code
+    #[arg(long, hide = true)]
+    pub no_code: bool,
+    /// Accepted for scripts: a snapshot holds no resource settings
+    #[arg(long, hide = true)]
+    pub no_resources: bool,
+    /// Accepted for scripts: a snapshot holds no resource settings
+    #[arg(long, hide = true, value_name = "WHICH")]
+    pub resources_init: Option<String>,
+    #[command(flatten)]
+    pub wait: WaitFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupGet {
+    /// Snapshot; the newest when left out
+    #[arg(value_name = "NAME")]
+    pub id: Option<SnapshotName>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub property: PropertyFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ActivityList {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Only this type, e.g. environment.backup; repeatable
+    #[arg(short = 't', long = "type", value_delimiter = ',', value_name = "TYPE")]
+    pub kinds: Vec<String>,
+    /// Not this type; repeatable
+    #[arg(short = 'x', long = "exclude-type", value_delimiter = ',', value_name = "TYPE")]
+    pub exclude: Vec<String>,
+    /// Only in this state (pending, in_progress, complete, cancelled); repeatable
+    #[arg(long, value_delimiter = ',', value_name = "STATE")]
+    pub state: Vec<ActivityState>,
+    /// Only with this result (success, failure)
+    #[arg(long, value_name = "RESULT")]
+    pub result: Option<ActivityResult>,
+    /// Only those that are not over
+    #[arg(short, long, conflicts_with_all = ["state", "result"])]
+    pub incomplete: bool,
+    /// Of all environments
+    #[arg(short, long, conflicts_with = "environment")]
+    pub all: bool,
+    /// Only those created at or before this instant, e.g. 2015-06-19T17:11:42Z or 2015-06-19
+    #[arg(long, value_name = "INSTANT")]
+    pub start: Option<String>,
+    /// Show at most so many
+    #[arg(long, default_value_t = 10, value_name = "COUNT")]
+    pub limit: usize,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ActivityGet {
+    /// Activity; the environment's newest when left out
+    #[arg(value_name = "ID")]
+    pub id: Option<ActivityId>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub property: PropertyFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ActivityLog {
+    /// Activity; the environment's newest when left out
+    #[arg(value_name = "ID")]
+    pub id: Option<ActivityId>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// 0: show what is there and return; any other number follows until the end
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    pub refresh: u32,
+    /// Put its time before each line
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ActivityCancel {
+    /// Activity; the environment's only unfinished one when left out
+    #[arg(value_name = "ID")]
+    pub id: Option<ActivityId>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ProjectList {
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct EnvironmentList {
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[cfg(test)]
+#[path = "arguments_tests.rs"]
+mod tests;

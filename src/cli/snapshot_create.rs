@@ -1,0 +1,40 @@
+//! `snapshot:create`: takes a snapshot, waits for it, and prints its name.
+
+use super::arguments::{AnswerFlags, PlaceFlags, SnapshotCreate};
+use super::confirm::{Stake, confirm};
+use super::error::Error;
+use super::session::Session;
+use super::talk::Talk;
+use super::wait;
+use crate::wire::{Activity, BackupRequest};
+
+pub fn run(
+    command: &SnapshotCreate,
+    answer: &AnswerFlags,
+    session: &Session,
+    talk: &mut Talk<'_>,
+) -> Result<(), Error> {
+    let environment = command.positional.clone().or_else(|| command.place.environment.clone());
+    let place = session.place(&PlaceFlags { project: command.place.project.clone(), environment })?;
+    let (project, environment) = (&place.project, &place.environment);
+    let how = if command.live { "without holding requests" } else { "requests are held for a moment" };
+    let question = format!("Create a snapshot of {environment} in {project} ({how})?");
+    confirm(&question, Stake::Harmless, answer, talk)?;
+
+    let wait = wait::is_wanted(command.wait, session, talk);
+    let request = BackupRequest { safe: Some(!command.live), note: command.note.clone() };
+    let activity = session.ask(project, |client| client.take_backup(project, environment, &request))?;
+    talk.say(&format!("Creating a snapshot of the environment {environment}"));
+    let name = name(&activity);
+    if wait {
+        wait::until_over(activity, &place, session, talk)?;
+        talk.say("The snapshot is complete.");
+    } else {
+        wait::goes_on(&activity, &place, talk);
+    }
+    talk.answer(&format!("Backup name: {name}"))
+}
+
+fn name(activity: &Activity) -> String {
+    activity.payload.backup_name.as_ref().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,93 @@
+//! `snapshot:restore`: shows what a restore would overwrite, asks, and restores exactly that (R25, R33).
+
+use super::arguments::{AnswerFlags, SnapshotRestore};
+use super::confirm::{Stake, confirm};
+use super::error::Error;
+use super::session::{Place, Session};
+use super::talk::Talk;
+use super::wait;
+use crate::domain::ids::SnapshotName;
+use crate::wire::{Activity, Preflight, RestoreRequest};
+
+pub fn run(
+    command: &SnapshotRestore,
+    answer: &AnswerFlags,
+    session: &Session,
+    talk: &mut Talk<'_>,
+) -> Result<(), Error> {
+    let place = session.place(&command.place)?;
+    let name = session.snapshot(&place, command.id.as_ref())?;
+    let mut request = RestoreRequest {
+        environment_name: command.target.clone(),
+        branch_from: command.branch_from.clone(),
+        plan_hash: None,
+    };
+    let question = if request.leaves(&place.environment) {
+        elsewhere(&request, &name, &place)
+    } else {
+        let (project, environment) = (&place.project, &place.environment);
+        let plan = session.ask(project, |client| client.preflight(project, environment, &name))?;
+        show(&plan, talk);
+        possible(&plan)?;
+        request.plan_hash = Some(plan.plan_hash);
+        format!("Restore {name} into {environment} now?")
+    };
+    confirm(&question, Stake::Destructive, answer, talk)?;
+    let wait = wait::is_wanted(command.wait, session, talk);
+    let activity =
+        session.ask(&place.project, |client| client.restore(&place.project, &place.environment, &name, &request))?;
+    talk.say(&format!("Restoring the snapshot {name}"));
+    if !wait {
+        wait::goes_on(&activity, &place, talk);
+        return Ok(());
+    }
+    let activity = wait::until_over(activity, &place, session, talk)?;
+    talk.say("The snapshot is restored.");
+    undo(&activity, &place, talk);
+    Ok(())
+}
+
+/// Whether that can be done, the server says; but nothing is sent unasked.
+fn elsewhere(request: &RestoreRequest, name: &SnapshotName, place: &Place) -> String {
+    let source = &place.environment;
+    match (&request.environment_name, &request.branch_from) {
+        (Some(target), _) => format!("Restore {name} of {source} into {target}, and overwrite what is there?"),
+        (None, parent) => {
+            let parent = parent.as_deref().unwrap_or_default();
+            format!("Restore {name} of {source} into a new environment made from {parent}?")
+        }
+    }
+}
+
+fn show(plan: &Preflight, talk: &mut Talk<'_>) {
+    let taken = plan.taken_at.table();
+    talk.say(&format!("Restoring {} into {}: the state of {taken} UTC", plan.backup, plan.environment));
+    for change in &plan.changes {
+        talk.say(&format!("  {} ({}): {}", change.part.name, change.part.kind, change.becomes));
+        talk.say(&format!("    replaces {}", change.replaces));
+    }
+    if !plan.untouched.is_empty() {
+        talk.say(&format!("  stays as it is: {}", plan.untouched.join(", ")));
+    }
+    for sentence in &plan.expectations {
+        talk.say(&format!("  {sentence}"));
+    }
+}
+
+fn possible(plan: &Preflight) -> Result<(), Error> {
+    if let Some(refusal) = &plan.refusal {
+        return Err(Error::Refused { message: refusal.reason.clone(), hint: refusal.instead.clone() });
+    }
+    if plan.obstacles.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Refused { message: plan.obstacles.join(" "), hint: None })
+}
+
+fn undo(activity: &Activity, place: &Place, talk: &mut Talk<'_>) {
+    let Some(safety) = &activity.payload.safety_backup_name else { return };
+    let (program, flags) = (talk.program.clone(), place.flags());
+    talk.say(&format!(
+        "What was there before is kept as {safety}; to go back: {program} snapshot:restore {flags} {safety}"
+    ));
+}

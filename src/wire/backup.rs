@@ -1,0 +1,133 @@
+//! Snapshots on the wire, where U calls them backups.
+
+use serde::{Deserialize, Serialize};
+
+use super::links::{Links, href, path};
+use super::word::Word;
+use crate::domain::bytes::Bytes;
+use crate::domain::environment::Environment;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+use crate::domain::snapshot::{Consistency, Origin, Proof};
+use crate::domain::time::Timestamp;
+use crate::domain::view::{SnapshotEntry, SnapshotPage};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The snapshot's name.
+    pub id: SnapshotName,
+    pub created_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
+    /// What Stillpoint knows beyond U's fields.
+    pub attributes: Attributes,
+    /// `CREATED` (complete) or `DELETING`.
+    pub status: String,
+    pub expires_at: Option<Timestamp>,
+    pub index: Option<u64>,
+    pub commit_id: Option<String>,
+    pub environment: EnvironmentName,
+    /// Taken under the snapshot hold; `false`: live (R16).
+    pub safe: bool,
+    pub size_of_volumes: Option<Bytes>,
+    /// Size of everything in it, in bytes.
+    pub size_used: Option<Bytes>,
+    pub deployment: Option<String>,
+    pub restorable: bool,
+    /// Not asked for by a person.
+    pub automated: bool,
+    #[serde(rename = "_links")]
+    pub links: Links,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attributes {
+    pub project: ProjectId,
+    pub origin: Word<Origin>,
+    pub consistency: Word<Consistency>,
+    pub note: Option<String>,
+    /// The instant that the snapshot shows.
+    pub taken_at: Timestamp,
+    /// What it added to the repository, in bytes.
+    pub size_added: Bytes,
+    pub activity: Option<ActivityId>,
+    pub proof: Option<Proof>,
+}
+
+impl Backup {
+    pub fn new(entry: SnapshotEntry, environment: &Environment) -> Self {
+        let SnapshotEntry { snapshot, restore } = entry;
+        let (project, name) = (&snapshot.project, &environment.name);
+        let open = restore.is_open().then(|| href(&path::restore(project, name, &snapshot.name)));
+        let links = Links::to_self(href(&path::backup(project, name, &snapshot.name))).with_if(open, "#restore");
+        Self {
+            created_at: Some(snapshot.created_at),
+            updated_at: Some(snapshot.created_at),
+            status: "CREATED".to_owned(),
+            expires_at: snapshot.expires_at,
+            index: None,
+            commit_id: None,
+            environment: environment.name.clone(),
+            safe: snapshot.consistency != Consistency::Live,
+            size_of_volumes: None,
+            size_used: Some(snapshot.size),
+            deployment: None,
+            restorable: true,
+            automated: snapshot.origin != Origin::Manual,
+            links,
+            attributes: Attributes {
+                project: snapshot.project,
+                origin: snapshot.origin.into(),
+                consistency: snapshot.consistency.into(),
+                note: snapshot.note,
+                taken_at: snapshot.taken_at,
+                size_added: snapshot.added,
+                activity: snapshot.activity,
+                proof: snapshot.proof,
+            },
+            id: snapshot.name,
+        }
+    }
+}
+
+impl From<SnapshotPage> for Backup {
+    fn from(page: SnapshotPage) -> Self {
+        Self::new(SnapshotEntry { snapshot: page.snapshot, restore: page.restore }, &page.environment)
+    }
+}
+
+/// Body of `POST …/backup`; all of it may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackupRequest {
+    /// With the snapshot hold, the default; `false`: live (R16).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safe: Option<bool>,
+    /// Ours: a remark that stays with the snapshot (R19).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Body of `POST …/restore`; all of it may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestoreRequest {
+    /// The target as it was typed; left out: the environment that the snapshot was taken of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment_name: Option<String>,
+    /// The parent of a target that is to be created, as it was typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch_from: Option<String>,
+    /// Ours: of the preflight that was confirmed, so that exactly that is run (R25).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_hash: Option<String>,
+}
+
+impl RestoreRequest {
+    /// Whether another environment than `source` would be overwritten or made. A `branch_from` without a name asks for
+    /// a new environment (S4), whatever its parent: it must never be taken for a restore over the source itself.
+    pub fn leaves(&self, source: &EnvironmentName) -> bool {
+        match &self.environment_name {
+            Some(target) => target != source.as_str(),
+            None => self.branch_from.is_some(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Environments on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use super::links::{Links, href, path};
+use super::word::Word;
+use crate::domain::environment::{EnvironmentKind, EnvironmentStatus};
+use crate::domain::ids::{EnvironmentId, EnvironmentName, ProjectId};
+use crate::domain::time::Timestamp;
+use crate::domain::view::{EnvironmentCard, EnvironmentPage};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// What stands in addresses: the name, as in U.
+    pub id: EnvironmentName,
+    pub name: EnvironmentName,
+    pub machine_name: EnvironmentId,
+    pub title: String,
+    pub project: ProjectId,
+    #[serde(rename = "type")]
+    pub kind: Word<EnvironmentKind>,
+    pub parent: Option<EnvironmentName>,
+    pub status: Word<EnvironmentStatus>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// The production environment: `-e .` on the command line.
+    pub is_main: bool,
+    /// An activity is pending or running.
+    pub is_dirty: bool,
+    /// Code is not in a snapshot, and not known here (R15).
+    pub has_code: bool,
+    pub head_commit: Option<String>,
+    pub last_backup_at: Option<Timestamp>,
+    pub deployment_state: Option<serde_json::Value>,
+    #[serde(rename = "_links")]
+    pub links: Links,
+}
+
+/// As it stands in a list: without operations, which clients look up on the environment itself.
+impl From<EnvironmentCard> for Environment {
+    fn from(card: EnvironmentCard) -> Self {
+        let EnvironmentCard { environment, newest_snapshot, health, .. } = card;
+        let (project, name) = (&environment.project, &environment.name);
+        let links = Links::to_self(href(&path::environment(project, name)))
+            .with("backups", href(&path::backups(project, name)))
+            .with("activities", href(&path::activities(project, name)));
+        Self {
+            is_main: environment.kind == EnvironmentKind::Production,
+            is_dirty: health.tone == crate::domain::view::Tone::Busy,
+            id: environment.name.clone(),
+            name: environment.name,
+            machine_name: environment.id,
+            title: environment.title,
+            project: environment.project,
+            kind: environment.kind.into(),
+            parent: environment.parent,
+            status: environment.status.into(),
+            created_at: environment.created_at,
+            updated_at: environment.updated_at,
+            has_code: false,
+            head_commit: None,
+            last_backup_at: newest_snapshot.map(|snapshot| snapshot.created_at),
+            deployment_state: None,
+            links,
+        }
+    }
+}
+
+impl From<EnvironmentPage> for Environment {
+    fn from(page: EnvironmentPage) -> Self {
+        let open = page.create_snapshot.is_open();
+        let mut environment = Self::from(page.card);
+        let take = open.then(|| href(&path::take_backup(&environment.project, &environment.name)));
+        environment.links = environment.links.with_if(take, "#backup");
+        environment
+    }
+}

@@ -1,0 +1,112 @@
+//! HAL links: what a thing leads to, and what may be done with it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::BASE;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+
+/// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
+/// existing clients ask for nothing else before they act.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Links(BTreeMap<String, Link>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Absolute path, without scheme and host, so that it holds behind every proxy.
+    pub href: String,
+}
+
+impl Links {
+    pub fn to_self(href: String) -> Self {
+        Self::default().with("self", href)
+    }
+
+    #[must_use]
+    pub fn with(mut self, relation: &str, href: String) -> Self {
+        self.0.insert(relation.to_owned(), Link { href });
+        self
+    }
+
+    #[must_use]
+    pub fn with_if(self, open: Option<String>, relation: &str) -> Self {
+        match open {
+            Some(href) => self.with(relation, href),
+            None => self,
+        }
+    }
+
+    pub fn get(&self, relation: &str) -> Option<&str> {
+        self.0.get(relation).map(|link| link.href.as_str())
+    }
+
+    /// Whether the operation is open to the one who asked.
+    pub fn offers(&self, operation: &str) -> bool {
+        self.0.contains_key(&format!("#{operation}"))
+    }
+}
+
+/// Paths of the API below [`BASE`], for links and for the client.
+pub mod path {
+    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+
+    pub fn projects() -> String {
+        "/projects".to_owned()
+    }
+
+    pub fn project(project: &ProjectId) -> String {
+        format!("/projects/{project}")
+    }
+
+    pub fn environments(project: &ProjectId) -> String {
+        format!("/projects/{project}/environments")
+    }
+
+    pub fn environment(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("/projects/{project}/environments/{environment}")
+    }
+
+    pub fn take_backup(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/backup", self::environment(project, environment))
+    }
+
+    pub fn backups(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/backups", self::environment(project, environment))
+    }
+
+    pub fn backup(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/{name}", backups(project, environment))
+    }
+
+    /// `GET` answers the preflight, `POST` starts the restore.
+    pub fn restore(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/restore", backup(project, environment, name))
+    }
+
+    pub fn project_activities(project: &ProjectId) -> String {
+        format!("/projects/{project}/activities")
+    }
+
+    pub fn activities(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/activities", self::environment(project, environment))
+    }
+
+    pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
+        format!("/projects/{project}/activities/{activity}")
+    }
+
+    pub fn cancel(project: &ProjectId, activity: &ActivityId) -> String {
+        format!("{}/cancel", self::activity(project, activity))
+    }
+
+    pub fn log(project: &ProjectId, activity: &ActivityId) -> String {
+        format!("{}/log", self::activity(project, activity))
+    }
+}
+
+/// A path as it stands in a link.
+pub(super) fn href(path: &str) -> String {
+    format!("{BASE}{path}")
+}
