@@ -64,10 +64,9 @@ async fn make_repository(app: &App, project: &ProjectId) -> Result<RepositoryAcc
     let recovery = recovery_key(app).await?;
     let (key, at) = (access.key.clone(), Location::Local(path));
     tokio::task::spawn_blocking(move || {
-        if let Location::Local(path) = &at {
-            std::fs::create_dir_all(path)
-                .map_err(|source| Error::Io { what: format!("{} could not be made", path.display()), source })?;
-        }
+        let Location::Local(path) = &at;
+        std::fs::create_dir_all(path)
+            .map_err(|source| Error::Io { what: format!("{} could not be made", path.display()), source })?;
         Ok::<_, Error>(Repository::create(&at, &key, Some(&recovery)).map(drop)?)
     })
     .await

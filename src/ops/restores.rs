@@ -207,11 +207,11 @@ async fn expectations(
 ) -> Result<Vec<String>, Error> {
     let age = span(now.since(snapshot.taken_at));
     let mut sentences = vec![format!("Everything that was written since then, in the last {age}, is replaced.")];
-    let done = store::activities::Filter {
+    let done = activities::Filter {
         kinds: vec![ActivityKind::Restore],
         states: vec![ActivityState::Complete],
         result: Some(ActivityResult::Success),
-        ..store::activities::Filter::default()
+        ..activities::Filter::default()
     };
     if let Some(last) = activities::newest(db, environment, &done).await?
         && let (Some(started), Some(completed)) = (last.started_at, last.completed_at)
