@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
+use crate::drivers::mount::tests::Small;
 use crate::drivers::{Aside, Beside, Error, Service, connect};
 
 const WITHIN: Duration = Duration::from_secs(1);
@@ -246,16 +247,12 @@ fn a_full_disk_stops_a_load_and_a_prepare_and_leaves_the_live_data() {
     let site = Site::wal();
     site.insert(2_000);
     let (bytes, _) = site.dump();
-    if rustix::process::geteuid().is_root() {
-        let small = TempDir::new().expect("a temporary directory");
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("tmpfs", small.path(), "tmpfs", flags, c"size=128k").expect("root may");
+    if let Some(small) = Small::new(c"size=128k") {
         let load = site.service.load_beside(small.path(), &mut Cursor::new(&bytes));
         let tiny = Site::wal();
         let beside = site.service.load_beside(small.path(), &mut Cursor::new(tiny.dump().0)).expect("that fits");
         let prepare = site.service.prepare(&beside);
         let view = site.service.open_view(WITHIN).expect("a view").settle(small.path(), &|| false);
-        rustix::mount::unmount(small.path(), rustix::mount::UnmountFlags::DETACH).expect("it was mounted");
         assert!(matches!(load, Err(Error::Full { .. })), "{load:?}");
         assert!(matches!(prepare, Err(Error::Full { .. })), "{prepare:?}");
         assert!(matches!(view, Err(Error::Full { .. })), "{view:?}");
