@@ -110,8 +110,6 @@ pub enum Error {
     Mismatch { what: String, expected: String, found: String },
     #[error("nothing is prepared under `{}`: prepare the swap first", path.display())]
     NotPrepared { path: PathBuf },
-    #[error("this belongs to a service of another kind than {kind}: the journal and the declaration disagree")]
-    Foreign { kind: &'static str },
     #[error("the worker was asked to stop")]
     Cancelled,
     #[error("no space is left for `{}`: free some and try again", path.display())]

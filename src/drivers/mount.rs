@@ -10,7 +10,7 @@ mod scan;
 mod stage;
 mod swap;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod walk;
 
 use std::fs;

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::walk::{Stamp, Tree};
 use crate::drivers::Error;
 
+/// A directory on the way that is still being made.
+const UNNAMED: &str = ".stillpoint-way";
+
 /// One excluded path that existed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Carried {
@@ -76,19 +79,25 @@ fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<
     for (parent, like) in parents {
         let above = parent_below(tree, parent)?;
         let Some(name) = parent.file_name() else { continue };
-        match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
-            Ok(()) => {
-                let made = tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-                let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
-                let owner = Some(Uid::from_raw(metadata.uid()));
-                let group = Some(Gid::from_raw(metadata.gid()));
-                rustix::fs::fchown(&made, owner, group)?;
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
-                rustix::fs::fsync(&above)?;
+        match rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            looked => {
+                looked?;
+                continue;
             }
-            Err(Errno::EXIST) => {}
+        }
+        // Under its name only once it is like its model: a worker that dies here leaves no half-made directory.
+        match rustix::fs::mkdirat(&above, UNNAMED, Mode::RWXU) {
+            Err(Errno::EXIST) | Ok(()) => {}
             Err(errno) => return Err(errno),
         }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&above, UNNAMED, flags, Mode::empty())?;
+        let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
+        rustix::fs::fchown(&made, Some(Uid::from_raw(metadata.uid())), Some(Gid::from_raw(metadata.gid())))?;
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
+        rustix::fs::renameat_with(&above, UNNAMED, &above, name, RenameFlags::NOREPLACE)?;
+        rustix::fs::fsync(&above)?;
     }
     parent_below(tree, path)
 }

@@ -84,7 +84,6 @@ impl Index {
                 None => drop(changes.removed.insert((*path).clone())),
             }
         }
-        drop(changed);
         Ok(Scan { changes, started, seen })
     }
 

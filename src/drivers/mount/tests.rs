@@ -89,14 +89,37 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// A file system of its own, as long as this lives. `None`: this process may not mount, as in most containers.
+pub(in crate::drivers) struct Small(TempDir);
+
+impl Small {
+    pub(in crate::drivers) fn new(size: &std::ffi::CStr) -> Option<Self> {
+        let directory = TempDir::new().expect("a temporary directory");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, size).ok().map(|()| Self(directory))
+    }
+
+    pub(in crate::drivers) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).expect("it was mounted");
+    }
+}
+
 /// Root may do everything: what is about permissions runs again as somebody else. `true`: this is that somebody.
 fn as_somebody_else(test: &str) -> bool {
     use std::os::unix::process::CommandExt;
     if !is_root() {
         return true;
     }
-    let program = std::env::current_exe().expect("the test binary");
-    let output = Command::new(program).args(["--exact", test]).uid(65534).gid(65534).output().expect("it runs");
+    // By this name, since somebody else may not be able to walk to where the binary lies.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--exact", test]).env("TMPDIR", "/tmp").current_dir("/").uid(65534).gid(65534);
+    let output = command.output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
     false

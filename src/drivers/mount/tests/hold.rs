@@ -237,41 +237,19 @@ fn a_full_disk_while_staging_has_its_name() {
     let refused = index.changes(&site.staging(), LIMITS);
     assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
 
-    if is_root() {
-        let small = Small::new();
-        let refused = index.changes(small.0.path(), LIMITS);
+    if let Some(small) = Small::new(c"size=64k") {
+        let refused = index.changes(small.path(), LIMITS);
         assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
-    }
-}
-
-/// A file system of 64 KiB.
-struct Small(TempDir);
-
-impl Small {
-    fn new() -> Self {
-        let directory = TempDir::new().expect("a temporary directory");
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, c"size=64k").expect("root may");
-        Self(directory)
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).expect("it was mounted");
     }
 }
 
 #[test]
 fn a_file_system_mounted_inside_is_found_before_anything_else() {
-    if !is_root() {
-        return;
-    }
-    let small = Small::new();
-    let parent = small.0.path().parent().expect("below the temporary directory").to_owned();
+    let Some(small) = Small::new(c"size=64k") else { return };
+    let parent = small.path().parent().expect("below the temporary directory").to_owned();
     let nested = super::super::check_mount_points(&parent);
     assert!(matches!(nested, Err(Error::NestedMountPoint { .. } | Error::MountPoint { .. })), "{nested:?}");
-    let itself = super::super::check_mount_points(&small.0.path().canonicalize().expect("it exists"));
+    let itself = super::super::check_mount_points(&small.path().canonicalize().expect("it exists"));
     assert!(matches!(itself, Err(Error::MountPoint { .. })), "{itself:?}");
 }
 

@@ -140,7 +140,7 @@ fn a_worker_that_died_inside_a_step_can_go_either_way() {
         let flags = rustix::fs::RenameFlags::EXCHANGE;
         rustix::fs::renameat_with(rustix::fs::CWD, site.path(), rustix::fs::CWD, beside.tree(), flags)
             .expect("both are");
-        fs::create_dir(site.path().join("var")).expect("the way for the second one");
+        fs::create_dir(site.path().join(".stillpoint-way")).expect("the way for the second one, half made");
     };
     for crash in [exchange, one_carried, way_made] {
         for forward in [true, false] {
@@ -158,6 +158,7 @@ fn a_worker_that_died_inside_a_step_can_go_either_way() {
             assert_eq!(live("page").as_deref(), Some(page));
             assert_eq!(live("cache/entry").as_deref(), Some("warm"));
             assert_eq!(live("var/tmp/session").as_deref(), Some("open"));
+            assert!(!site.path().join(".stillpoint-way").exists());
         }
     }
 }
