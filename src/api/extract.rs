@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
@@ -74,22 +74,40 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for Place<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
         match Path::<T>::from_request_parts(parts, app).await {
             Ok(Path(place)) => Ok(Self(place)),
-            Err(rejection) => Err(Error::NotFound(noun(&rejection)).into()),
+            Err(rejection) => {
+                let raw = RawPathParams::from_request_parts(parts, app).await;
+                Err(Error::NotFound(noun(&rejection, raw.ok().as_ref())).into())
+            }
         }
     }
 }
 
-fn noun(rejection: &PathRejection) -> &'static str {
-    let PathRejection::FailedToDeserializePathParams(failed) = rejection else { return "page" };
-    let (ErrorKind::DeserializeError { key, .. } | ErrorKind::InvalidUtf8InPathParam { key }) = failed.kind() else {
-        return "page";
+/// What the unusable part of the path would have named.
+fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str {
+    let not_text = match rejection {
+        PathRejection::FailedToDeserializePathParams(failed) => match failed.kind() {
+            ErrorKind::InvalidUtf8InPathParam { key } => Some(key.as_str()),
+            _ => None,
+        },
+        _ => None,
     };
-    match key.as_str() {
-        "project" => "project",
-        "environment" => "environment",
-        "backup" => "snapshot",
-        "activity" => "activity",
+    let invalid = || raw?.iter().find(|(key, value)| !is_valid(key, value)).map(|(key, _)| key);
+    match not_text.or_else(invalid) {
+        Some("project") => "project",
+        Some("environment") => "environment",
+        Some("backup") => "snapshot",
+        Some("activity") => "activity",
         _ => "page",
+    }
+}
+
+fn is_valid(key: &str, value: &str) -> bool {
+    match key {
+        "project" => ProjectId::parse(value).is_ok(),
+        "environment" => EnvironmentName::parse(value).is_ok(),
+        "backup" => SnapshotName::parse(value).is_ok(),
+        "activity" => ActivityId::parse(value).is_ok(),
+        _ => true,
     }
 }
 

@@ -74,14 +74,15 @@ fn show(plan: &Preflight, talk: &mut Talk<'_>) {
     }
 }
 
+/// All that stands in the way; the refusal, where there is one, repeats the first of it.
 fn possible(plan: &Preflight) -> Result<(), Error> {
-    if let Some(refusal) = &plan.refusal {
-        return Err(Error::Refused { message: refusal.reason.clone(), hint: refusal.instead.clone() });
+    if !plan.obstacles.is_empty() {
+        return Err(Error::Refused { message: plan.obstacles.join(" "), hint: None });
     }
-    if plan.obstacles.is_empty() {
-        return Ok(());
+    match &plan.refusal {
+        Some(refusal) => Err(Error::Refused { message: refusal.reason.clone(), hint: refusal.instead.clone() }),
+        None => Ok(()),
     }
-    Err(Error::Refused { message: plan.obstacles.join(" "), hint: None })
 }
 
 fn undo(activity: &Activity, place: &Place, talk: &mut Talk<'_>) {

@@ -1,1 +1,3 @@
+mod api_door;
+
 fn main() {}
