@@ -35,7 +35,7 @@ pub struct Options {
     /// Address under which people reach the console, when something stands in front of it
     #[arg(long, global = true, env = "STILLPOINT_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
-    /// Directories in which mounts and database files may lie; may be given several times
+    /// Directories in which mounts and database files may lie; anywhere if not given
     #[arg(long, global = true, env = "STILLPOINT_ROOTS", value_delimiter = ':', value_name = "DIR")]
     pub roots: Vec<PathBuf>,
     /// Region whose environments this process works for

@@ -38,7 +38,8 @@ pub async fn run(command: Command) -> Result<()> {
     let store = Store::open(&options.database_url(), key.sealer())
         .await
         .with_context(|| "the database can't be opened; look at --database")?;
-    let settings = Settings { data: state, roots: options.roots.clone(), gateway_port: Some(options.gateway.port()) };
+    let roots = if options.roots.is_empty() { vec!["/".into()] } else { options.roots.clone() };
+    let settings = Settings { data: state, roots, gateway_port: Some(options.gateway.port()) };
     let app = App::new(store.clone(), settings);
     match role {
         Role::Admin(admin) => return admin::run(&app, admin).await,

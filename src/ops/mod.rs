@@ -40,7 +40,7 @@ struct Inner {
 pub struct Settings {
     /// Everything of ours lies here.
     pub data: PathBuf,
-    /// Mounts and database files must lie within these (R6); empty: anywhere outside `data`.
+    /// Mounts and database files must lie within these, and outside `data` (R6).
     pub roots: Vec<PathBuf>,
     /// Port of the gateway, for showing sites' addresses; `None`: as the ingress in front of it has it.
     pub gateway_port: Option<u16>,

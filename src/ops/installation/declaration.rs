@@ -191,7 +191,7 @@ impl Reading<'_> {
         let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
         let settings = self.app.settings();
         let mut rules = Rules {
-            roots: if settings.roots.is_empty() { vec!["/".into()] } else { settings.roots.clone() },
+            roots: settings.roots.clone(),
             data: Some(settings.data.clone()),
             ..Rules::default()
         };
