@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::jiff::{self, tz::TimeZone};
-use rustic_core::repofile::{Node, SnapshotFile, StringList};
-use rustic_core::{BackupOptions, Id, ParentOptions, ReadSourceEntry};
+use rustic_core::repofile::{Chunker, Node, SnapshotFile, StringList};
+use rustic_core::{BackupOptions, ConfigOptions, Id, ParentOptions, ReadSourceEntry};
 
 use super::error::Error;
 use super::guard::{Entries, Kept, Tally};
@@ -20,11 +20,14 @@ use super::live::{ByDirectory, Contents, Known, Walk};
 use super::merge::{How, Merge, Merged};
 use super::node::node;
 use super::segments::{Permits, Segments};
-use super::source::{self, Once, Open, Unsettled, What};
+use super::source::{self, Large, Later, Once, Open, Unsettled, What};
 use super::{Ids, MANIFEST, MOUNTS, Repository, SERVICES, Use};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::tree::{FileKind, FileMeta, TreeChanges};
 use crate::domain::{Bytes, SnapshotName, Timestamp};
+
+/// Bytes from which on a file may be more than one chunk: the format's shortest chunk.
+const LARGE: u64 = 512 << 10;
 
 /// A live tree that pass 1 reads.
 pub struct SourceTree {
@@ -71,6 +74,14 @@ pub struct Baseline {
     added: Bytes,
 }
 
+/// A mount while pass 1 reads it.
+struct Watched<'a> {
+    tree: &'a SourceTree,
+    lost: Unsettled,
+    contents: ByDirectory,
+    large: Arc<Mutex<Vec<Large>>>,
+}
+
 pub(super) struct MountBase {
     pub contents: Arc<BTreeMap<PathBuf, Contents>>,
     pub lost: Vec<source::Lost>,
@@ -105,35 +116,87 @@ impl Repository {
         let kept = Arc::new(Mutex::new(None));
         let indexes = self.index_ids()?;
         let usage = Use { counted: job.clone(), indexes: BTreeSet::new() };
-        let (repository, tally) = self.session(job, Entries::Keep(kept.clone()), usage)?;
+        let (mut repository, tally) = self.session(job, Entries::Keep { kept: kept.clone(), parent: None }, usage)?;
+        // For this session only. Below the shortest chunk it cuts as the repository's own does.
+        let chunker = ConfigOptions::default().set_chunker(Some(Chunker::FixedSize));
+        repository.apply_config(&chunker).map_err(|error| Error::internal("the small files' chunker", error))?;
         let repository = job.pool()?.install(|| self.indexed_ids(repository))?;
         let now = Timestamp::now();
         let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
         let mut sorted: Vec<&SourceTree> = trees.iter().collect();
         sorted.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-        let mut watched: Vec<(MountName, Unsettled, ByDirectory)> = Vec::new();
+        let mut watched = Vec::new();
         for tree in sorted {
             let (walk, meta, ctime) = Walk::new(job, &tree.root, &tree.exclude, tree.known.clone())?;
-            watched.push((tree.name.clone(), walk.lost.clone(), walk.contents.clone()));
+            let large = Arc::default();
             let at = Path::new(MOUNTS).join(tree.name.as_str());
             let node = node(OsStr::new(tree.name.as_str()), &meta, ctime).map_err(|source| Error::Source {
                 action: "store the metadata of",
                 path: tree.root.clone(),
                 source,
             })?;
+            watched.push(Watched { tree, lost: walk.lost.clone(), contents: walk.contents.clone(), large });
+            let large = &watched[watched.len() - 1].large;
             entries.push(one(ReadSourceEntry { path: at.clone(), node, open: None }));
-            entries.push(Box::new(live(job, &tally, at, walk)));
+            entries.push(Box::new(live(job, &tally, at, walk, large)));
         }
         let source = Once::new(job, entries.into_iter().flatten());
         let parents = parent.map(str::to_owned).into_iter().collect();
         let stored = self.run(job, &repository, &source, SnapshotFile::default(), parents)?;
-        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mounts = watched.into_iter().map(|(name, lost, contents)| {
-            let lost = std::mem::take(&mut *lost.lock().unwrap_or_else(PoisonError::into_inner));
-            let contents = std::mem::take(&mut *contents.lock().unwrap_or_else(PoisonError::into_inner));
-            (name, MountBase { contents: Arc::new(contents), lost })
-        });
-        Ok(Baseline { kept, indexes, mounts: mounts.collect(), added: added(&stored) })
+        drop(repository);
+        let first = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut baseline = Baseline { kept: first, indexes, mounts: BTreeMap::new(), added: added(&stored) };
+        let mut left = Vec::new();
+        for Watched { tree, lost, contents, large } in watched {
+            let contents = Arc::new(std::mem::take(&mut *contents.lock().unwrap_or_else(PoisonError::into_inner)));
+            let large = std::mem::take(&mut *large.lock().unwrap_or_else(PoisonError::into_inner));
+            left.push((tree, contents.clone(), lost.clone(), large));
+            baseline.mounts.insert(tree.name.clone(), MountBase { contents, lost: Vec::new() });
+        }
+        let unsettled: Vec<(MountName, Unsettled)> =
+            left.iter().map(|(tree, _, lost, _)| (tree.name.clone(), lost.clone())).collect();
+        if left.iter().any(|(.., large)| !large.is_empty()) {
+            self.copy_large(job, &mut baseline, left, now)?;
+        }
+        for (name, lost) in unsettled {
+            if let Some(mount) = baseline.mounts.get_mut(&name) {
+                mount.lost = std::mem::take(&mut *lost.lock().unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+        Ok(baseline)
+    }
+
+    /// The second round of pass 1. The library's chunker makes a table for every file that it opens, which for small ones
+    /// is most of the work: so the first round has a chunker without, and leaves out what that one would cut differently.
+    fn copy_large(
+        &self,
+        job: &Job,
+        baseline: &mut Baseline,
+        left: Vec<(&SourceTree, Arc<BTreeMap<PathBuf, Contents>>, Unsettled, Vec<Large>)>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(first) = baseline.kept.clone() else { return Ok(()) };
+        let kept = Arc::new(Mutex::new(None));
+        // Kept files were counted in the first round.
+        let usage = Use::reading();
+        let entries = Entries::Keep { kept: kept.clone(), parent: Some(first.clone()) };
+        let (repository, tally) = self.session(job, entries, usage)?;
+        let repository = Arc::new(job.pool()?.install(|| self.indexed_ids(repository))?);
+        let mut roots = roots(job, &repository, &first)?;
+        let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
+        for (tree, contents, lost, large) in left {
+            let Some(base) = roots.remove(tree.name.as_str()) else { continue };
+            let merge = Merge::with_large(job, &repository, &tree.root, contents, base, large)?;
+            let at = Path::new(MOUNTS).join(tree.name.as_str());
+            let (job, tally, root) = (job.clone(), tally.clone(), tree.root.clone());
+            entries.push(Box::new(merge.map(move |merged| merged.entry(&job, &tally, &at, &root, &lost))));
+        }
+        let source = Once::new(job, entries.into_iter().flatten());
+        let stored =
+            self.run(job, &repository, &source, SnapshotFile::default(), vec![first.id.to_hex().to_string()])?;
+        baseline.kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        baseline.added = baseline.added + added(&stored);
+        Ok(())
     }
 
     /// Stores the snapshot: the trees as they stood in the hold, the streams, and the manifest, which is made from what
@@ -192,7 +255,9 @@ impl Repository {
         for tree in &mounts.trees {
             let at = Path::new(MOUNTS).join(tree.name.as_str());
             let (job, tally, root) = (job.clone(), tally.clone(), tree.root.clone());
-            entries.push(Box::new(mounts.merge(tree)?.map(move |merged| merged.entry(&job, &tally, &at, &root))));
+            let lost = Unsettled::default();
+            entries
+                .push(Box::new(mounts.merge(tree)?.map(move |merged| merged.entry(&job, &tally, &at, &root, &lost))));
         }
         if !streams.is_empty() {
             entries.push(one(directory(SERVICES, entry.time)?));
@@ -325,14 +390,14 @@ fn count(merge: Merge) -> Contents {
             How::Whole(contents) => contents,
             How::Kept => Contents { files: 1, bytes: merged.node.meta.size },
             How::Staged(_, bytes) => Contents { files: 1, bytes },
-            How::Bare => Contents { files: 1, bytes: 0 },
+            How::Large(_) | How::Bare => Contents { files: 1, bytes: merged.node.meta.size },
         });
     }
     total
 }
 
 impl Merged {
-    fn entry(self, job: &Job, tally: &Arc<Tally>, at: &Path, root: &Path) -> source::Entry {
+    fn entry(self, job: &Job, tally: &Arc<Tally>, at: &Path, root: &Path, lost: &Unsettled) -> source::Entry {
         // Joining an empty path would append a slash.
         let path = if self.relative.as_os_str().is_empty() { at.to_owned() } else { at.join(&self.relative) };
         let open = |what| Some(Open { job: job.clone(), tally: tally.clone(), what });
@@ -347,6 +412,20 @@ impl Merged {
                 let open = open(What::Kept { path: root.join(&self.relative) });
                 ReadSourceEntry { path, node: self.node, open }
             }
+            How::Large(directory) => {
+                let what = What::Live {
+                    directory,
+                    name: self.node.name().into_owned(),
+                    path: root.join(&self.relative),
+                    relative: self.relative,
+                    size: self.node.meta.size,
+                    inode: self.node.meta.inode,
+                    lost: lost.clone(),
+                    counts: true,
+                    later: None,
+                };
+                ReadSourceEntry { path, node: self.node, open: open(what) }
+            }
             How::Staged(copy, size) => {
                 ReadSourceEntry { path, node: self.node, open: open(What::Staged { path: copy, size }) }
             }
@@ -355,8 +434,14 @@ impl Merged {
 }
 
 /// Entries of pass 1.
-fn live(job: &Job, tally: &Arc<Tally>, at: PathBuf, walk: Walk) -> impl Iterator<Item = source::Entry> + Send + use<> {
-    let (job, tally) = (job.clone(), tally.clone());
+fn live(
+    job: &Job,
+    tally: &Arc<Tally>,
+    at: PathBuf,
+    walk: Walk,
+    large: &Arc<Mutex<Vec<Large>>>,
+) -> impl Iterator<Item = source::Entry> + Send + use<> {
+    let (job, tally, large) = (job.clone(), tally.clone(), large.clone());
     let (root, lost) = (walk.root.clone(), walk.lost.clone());
     walk.map_while(move |found| {
         let node = match node(&found.name, &found.meta, found.ctime) {
@@ -375,6 +460,8 @@ fn live(job: &Job, tally: &Arc<Tally>, at: PathBuf, walk: Walk) -> impl Iterator
             size: found.meta.size,
             inode: found.meta.inode,
             lost: lost.clone(),
+            counts: false,
+            later: (found.meta.size >= LARGE).then(|| Later { node: node.clone(), list: large.clone() }),
         });
         let open = what.map(|what| Open { job: job.clone(), tally: tally.clone(), what });
         Some(ReadSourceEntry { path: at.join(&found.relative), node, open })

@@ -24,7 +24,8 @@ pub(super) enum Entries {
     /// As `Refuse`; this file, which is no snapshot, can be read as if it were one.
     Serve(Kept),
     /// Kept in memory, for pass 1, whose entry is only ever needed as the parent of the final one.
-    Keep(Arc<Mutex<Option<Kept>>>),
+    /// `parent` is read from memory. Changes of the configuration are forgotten with the session.
+    Keep { kept: Arc<Mutex<Option<Kept>>>, parent: Option<Kept> },
     /// Written. `parent` is read from memory.
     Commit { parent: Option<Kept> },
 }
@@ -69,7 +70,9 @@ pub(super) struct Guard {
 impl Guard {
     fn kept(&self, tpe: FileType, id: &Id) -> Option<Bytes> {
         match &self.entries {
-            Entries::Serve(kept) | Entries::Commit { parent: Some(kept) }
+            Entries::Serve(kept)
+            | Entries::Commit { parent: Some(kept) }
+            | Entries::Keep { parent: Some(kept), .. }
                 if tpe == FileType::Snapshot && kept.id == *id =>
             {
                 Some(kept.content.clone())
@@ -170,7 +173,8 @@ impl WriteBackend for Guard {
             (Entries::Refuse | Entries::Serve(_), _) => {
                 self.refuse(Error::Internal { what: "a reading job wanted to write".to_owned(), source: None })
             }
-            (Entries::Keep(kept), FileType::Snapshot) => {
+            (Entries::Keep { .. }, FileType::Config) => Ok(()),
+            (Entries::Keep { kept, .. }, FileType::Snapshot) => {
                 if !self.tally.is_even() {
                     return self
                         .refuse(Error::Internal { what: "a file was left out of pass 1".to_owned(), source: None });
@@ -180,7 +184,7 @@ impl WriteBackend for Guard {
                 Ok(())
             }
             (Entries::Commit { .. }, FileType::Snapshot) => self.commit(id, content),
-            (Entries::Keep(_) | Entries::Commit { .. }, _) => self.write(tpe, id, cacheable, content),
+            (Entries::Keep { .. } | Entries::Commit { .. }, _) => self.write(tpe, id, cacheable, content),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ffi::OsString;
 use std::iter::Peekable;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
@@ -18,7 +19,7 @@ use super::error::Error;
 use super::job::Job;
 use super::live::Contents;
 use super::node::node;
-use super::source::Lost;
+use super::source::{Large, Lost};
 use super::{Ids, MountBase};
 use crate::domain::tree::{FileKind, Override, TreeChanges};
 
@@ -29,7 +30,7 @@ pub(super) struct Merge {
     root: PathBuf,
     contents: Arc<BTreeMap<PathBuf, Contents>>,
     /// By directory, then by name.
-    overrides: BTreeMap<PathBuf, BTreeMap<OsString, Override>>,
+    overrides: BTreeMap<PathBuf, BTreeMap<OsString, Change>>,
     unused: usize,
     removed: BTreeSet<PathBuf>,
     /// Directories with a change somewhere below them.
@@ -43,7 +44,12 @@ pub(super) struct Merge {
 struct Level {
     relative: PathBuf,
     base: Peekable<vec::IntoIter<Node>>,
-    over: Peekable<btree_map::IntoIter<OsString, Override>>,
+    over: Peekable<btree_map::IntoIter<OsString, Change>>,
+}
+
+enum Change {
+    Hold(Override),
+    Large(Large),
 }
 
 pub(super) struct Merged {
@@ -62,6 +68,8 @@ pub(super) enum How {
     Kept,
     /// With the content of this copy, of this size.
     Staged(PathBuf, u64),
+    /// A large file of the live tree, in pass 1.
+    Large(Arc<OwnedFd>),
     /// Metadata is all there is to it.
     Bare,
 }
@@ -89,28 +97,10 @@ impl Merge {
             let (Lost::File(path) | Lost::Directory(path)) = path;
             return Err(Error::Changed { path: root.join(path) });
         }
-        let dirty: BTreeSet<PathBuf> = all.iter().flat_map(|p| p.ancestors().skip(1)).map(Path::to_owned).collect();
         let root_override = overrides.remove(Path::new(""));
-        let unused = overrides.len();
-        let mut grouped: BTreeMap<PathBuf, BTreeMap<OsString, Override>> = BTreeMap::new();
-        for (path, change) in overrides {
-            if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
-                grouped.entry(directory.to_owned()).or_default().insert(name.to_owned(), change);
-            }
-        }
-        let mut merge = Self {
-            job: job.clone(),
-            repository: repository.clone(),
-            root: root.to_owned(),
-            contents: base.contents.clone(),
-            overrides: grouped,
-            unused,
-            removed,
-            dirty,
-            ctime,
-            start: None,
-            levels: Vec::new(),
-        };
+        let overrides = overrides.into_iter().map(|(path, change)| (path, Change::Hold(change))).collect();
+        let mut merge = Self::unstarted(job, repository, root, base.contents.clone(), removed, overrides);
+        merge.ctime = ctime;
         let subtree = base_root.subtree;
         let root_node = match root_override {
             Some(change) if change.meta.kind == FileKind::Directory => {
@@ -124,6 +114,54 @@ impl Merge {
         };
         merge.start = Some(merge.directory(PathBuf::new(), root_node, subtree)?);
         Ok(merge)
+    }
+
+    /// Lays large files over what the first round of pass 1 stored without them.
+    pub fn with_large(
+        job: &Job,
+        repository: &Arc<Ids>,
+        root: &Path,
+        contents: Arc<BTreeMap<PathBuf, Contents>>,
+        base_root: Node,
+        large: Vec<Large>,
+    ) -> Result<Self, Error> {
+        let large = large.into_iter().map(|file| (file.relative.clone(), Change::Large(file))).collect();
+        let mut merge = Self::unstarted(job, repository, root, contents, BTreeSet::new(), large);
+        let subtree = base_root.subtree;
+        merge.start = Some(merge.directory(PathBuf::new(), base_root, subtree)?);
+        Ok(merge)
+    }
+
+    fn unstarted(
+        job: &Job,
+        repository: &Arc<Ids>,
+        root: &Path,
+        contents: Arc<BTreeMap<PathBuf, Contents>>,
+        removed: BTreeSet<PathBuf>,
+        changes: BTreeMap<PathBuf, Change>,
+    ) -> Self {
+        let all = removed.iter().chain(changes.keys());
+        let dirty = all.flat_map(|path| path.ancestors().skip(1)).map(Path::to_owned).collect();
+        let unused = changes.len();
+        let mut overrides: BTreeMap<PathBuf, BTreeMap<OsString, Change>> = BTreeMap::new();
+        for (path, change) in changes {
+            if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
+                overrides.entry(directory.to_owned()).or_default().insert(name.to_owned(), change);
+            }
+        }
+        Self {
+            job: job.clone(),
+            repository: repository.clone(),
+            root: root.to_owned(),
+            contents,
+            overrides,
+            unused,
+            removed,
+            dirty,
+            ctime: Timestamp::UNIX_EPOCH,
+            start: None,
+            levels: Vec::new(),
+        }
     }
 
     fn fresh(&self, name: &OsString, at: &Path, change: &Override, base: Option<&Node>) -> Result<Node, Error> {
@@ -200,6 +238,12 @@ impl Merge {
             let base = level.base.next_if(|base| *base.name() == *name);
             let relative = level.relative.join(&name);
             self.unused -= 1;
+            let change = match change {
+                Change::Large(Large { node, directory, .. }) => {
+                    return Ok(Some(Merged { relative, node, how: How::Large(directory) }));
+                }
+                Change::Hold(change) => change,
+            };
             let node = self.fresh(&name, &relative, &change, base.as_ref())?;
             return match (change.meta.kind, change.staged) {
                 (FileKind::Directory, _) => {

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustic_core::repofile::Node;
 use rustic_core::{ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -29,6 +30,19 @@ pub(super) enum Lost {
     Directory(PathBuf),
 }
 
+/// A large file is left for a second round of pass 1: see [`Repository::pre_copy`](super::Repository::pre_copy).
+pub(super) struct Later {
+    pub node: Node,
+    pub list: Arc<Mutex<Vec<Large>>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Large {
+    pub relative: PathBuf,
+    pub node: Node,
+    pub directory: Arc<OwnedFd>,
+}
+
 pub(super) struct Open {
     pub job: Job,
     pub tally: Arc<Tally>,
@@ -45,6 +59,10 @@ pub(super) enum What {
         size: u64,
         inode: u64,
         lost: Unsettled,
+        /// Whether what is read is counted here, and not by the library.
+        counts: bool,
+        /// Where to leave the file when it has to be read and is large.
+        later: Option<Later>,
     },
     /// A copy that was made in the hold.
     Staged {
@@ -69,15 +87,15 @@ impl ReadSourceOpen for Open {
     fn open(self) -> RusticResult<Reader> {
         let Self { job, tally, what } = self;
         let content = match what {
-            What::Live { directory, name, path, relative, size, inode, lost } => {
+            What::Live { directory, relative, later: Some(Later { node, list }), .. } => {
+                list.lock().unwrap_or_else(PoisonError::into_inner).push(Large { relative, node, directory });
+                return Err(dropped("The file is read later."));
+            }
+            What::Live { directory, name, path, relative, size, inode, lost, counts, later: None } => {
                 match open_live(&directory, &name, inode) {
-                    Ok(Some(file)) => Content::File {
-                        file,
-                        path,
-                        left: size,
-                        on_short: Short::Settle { lost, relative },
-                        counts: false,
-                    },
+                    Ok(Some(file)) => {
+                        Content::File { file, path, left: size, on_short: Short::Settle { lost, relative }, counts }
+                    }
                     Ok(None) => {
                         lost.lock().unwrap_or_else(PoisonError::into_inner).push(Lost::File(relative));
                         return Err(dropped("The file vanished."));

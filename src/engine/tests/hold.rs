@@ -107,6 +107,39 @@ fn a_second_snapshot_stores_what_changed_since_the_first() {
 }
 
 #[test]
+fn small_and_large_files_are_both_counted_stored_once_and_brought_back() {
+    let sandbox = Sandbox::new();
+    for (name, size) in [("a/large", 3 << 20), ("a/b/edge", 512 << 10), ("a/c/below", (512 << 10) - 1), ("d", 9 << 20)]
+    {
+        sandbox.write(name, &noise(size, size as u64));
+    }
+    let total = (12 << 20) + (1 << 20) - 1;
+    let job = job();
+    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source(None)], None).expect("pass 1");
+    assert_eq!(job.bytes_done(), total);
+    let first = sandbox.archive(&job, Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
+    assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&first.id).expect("a restore")));
+    // Cut as restic cuts: what restic stores of the same files is there already.
+    let live = sandbox.live();
+    let before = packed(&sandbox);
+    sandbox.restic(&["backup", live.to_str().expect("UTF-8")]);
+    assert!(packed(&sandbox) - before < 50_000);
+    let job = Job::new(|| true);
+    sandbox.repository.pre_copy(&job, &[sandbox.source(None)], Some(&first.id)).expect("pass 1");
+    assert_eq!(job.bytes_done(), total);
+}
+
+/// Bytes of all packs.
+fn packed(sandbox: &Sandbox) -> u64 {
+    let files = walkdir::WalkDir::new(sandbox.path("repository/data")).into_iter();
+    files
+        .map(|entry| entry.expect("readable").metadata().expect("readable"))
+        .filter(fs::Metadata::is_file)
+        .map(|meta| meta.len())
+        .sum()
+}
+
+#[test]
 fn what_is_left_out_is_not_in_the_snapshot() {
     let sandbox = Sandbox::new();
     for name in ["keep/cache/1", "cache/1", "cached"] {

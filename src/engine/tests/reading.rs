@@ -83,6 +83,8 @@ fn open(sandbox: &Sandbox, size: u64, inode: u64) -> (Option<Vec<u8>>, Vec<Lost>
         size,
         inode,
         lost: lost.clone(),
+        counts: false,
+        later: None,
     };
     let open = Open { job: job.clone(), tally: Arc::default(), what };
     let read = open.open().ok().map(|mut reader| {
