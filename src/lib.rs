@@ -7,6 +7,9 @@
 //! **Invariant:** doors (`api`, `app`, `cli`) never name `store`; `domain` names nothing; `cli` knows only `wire` and
 //! `domain`. `tests/it/rooms.rs` reads the paths and fails on a breach.
 
+// A page's view is one deeply nested type.
+#![recursion_limit = "256"]
+
 pub mod domain;
 pub mod wire;
 
