@@ -80,7 +80,7 @@ pub fn not_found() -> impl IntoView {
 }
 
 /// An error as a page, with its status.
-fn failure(problem: Problem) -> impl IntoView {
+fn failure(problem: Problem) -> AnyView {
     if let (Some(response), Ok(status)) = (use_context::<ResponseOptions>(), StatusCode::from_u16(problem.status)) {
         response.set_status(status);
     }
@@ -102,9 +102,10 @@ fn failure(problem: Problem) -> impl IntoView {
             <p><a class="button" href="/">{icon("back")}<span>"To the projects"</span></a></p>
         </section>
     }
+    .into_any()
 }
 
-fn frame(me: Option<Me>, content: AnyView) -> impl IntoView {
+fn frame(me: Option<Me>, content: AnyView) -> AnyView {
     view! {
         <a class="skip" href="#main">"Skip to the content"</a>
         <header class="top">
@@ -122,9 +123,10 @@ fn frame(me: Option<Me>, content: AnyView) -> impl IntoView {
             <p>{format!("Stillpoint {}", env!("CARGO_PKG_VERSION"))}</p>
         </footer>
     }
+    .into_any()
 }
 
-fn account(me: Me) -> impl IntoView {
+fn account(me: Me) -> AnyView {
     let role =
         [(me.operator, "operator"), (me.support, "support")].into_iter().find(|(is, _)| *is).map(|(_, word)| word);
     view! {
@@ -140,10 +142,11 @@ fn account(me: Me) -> impl IntoView {
             </form>
         </div>
     }
+    .into_any()
 }
 
 /// Title of the window, the way here, and the page's heading.
-pub fn heading(title: String, way: Vec<(String, String)>) -> impl IntoView {
+pub fn heading(title: String, way: Vec<(String, String)>) -> AnyView {
     let window: Vec<&str> =
         std::iter::once(title.as_str()).chain(way.iter().rev().map(|(_, text)| text.as_str())).collect();
     let window = format!("{} · Stillpoint", window.join(" · "));
@@ -153,6 +156,7 @@ pub fn heading(title: String, way: Vec<(String, String)>) -> impl IntoView {
         <nav class="crumbs" aria-label="Way here"><ol>{steps}</ol></nav>
         <h1>{title}</h1>
     }
+    .into_any()
 }
 
 /// Why the action that was tried last did not work, beside its form.

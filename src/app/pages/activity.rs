@@ -25,7 +25,7 @@ pub fn Activity() -> impl IntoView {
     )
 }
 
-fn show(page: ActivityPage) -> impl IntoView {
+fn show(page: ActivityPage) -> AnyView {
     let progress = present::progress(&page);
     let lines = page.log.iter().map(present::line).collect();
     let ActivityPage { project, entry, .. } = page;
@@ -54,6 +54,7 @@ fn show(page: ActivityPage) -> impl IntoView {
         {problem("cancel")}
         <LiveActivity stream=(!is_over).then(|| format!("{here}/events")) progress=progress lines=lines cancel=cancel/>
     }
+    .into_any()
 }
 
 /// `session`, `token:<name>`, `system`: as people say it.

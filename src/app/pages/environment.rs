@@ -33,7 +33,7 @@ pub fn Environment() -> impl IntoView {
     )
 }
 
-fn show(page: EnvironmentPage, before: Option<i64>) -> impl IntoView {
+fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let overview = present::overview(&page);
     let EnvironmentPage { project, card, siblings, parts, urls, activities, .. } = page;
     let environment = card.environment;
@@ -60,6 +60,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> impl IntoView {
             older=activities.older.map(|before| format!("?before={before}"))
         />
     }
+    .into_any()
 }
 
 fn part(part: &Part) -> impl IntoView + use<> {

@@ -26,7 +26,7 @@ pub fn Login() -> impl IntoView {
     load_open(work, show)
 }
 
-fn show(next: LocalPath) -> impl IntoView {
+fn show(next: LocalPath) -> AnyView {
     view! {
         <Title text="Log in · Stillpoint"/>
         <section class="gate">
@@ -56,4 +56,5 @@ fn show(next: LocalPath) -> impl IntoView {
             <p class="gate-note">"No account, or the password is lost? The operator of this installation can help."</p>
         </section>
     }
+    .into_any()
 }

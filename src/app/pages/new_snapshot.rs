@@ -25,7 +25,7 @@ pub fn NewSnapshot() -> impl IntoView {
     )
 }
 
-fn show(page: EnvironmentPage) -> impl IntoView {
+fn show(page: EnvironmentPage) -> AnyView {
     let refusal = present::refusal(&page.create_snapshot);
     let EnvironmentPage { project, card, parts, .. } = page;
     let environment = card.environment;
@@ -101,4 +101,5 @@ fn show(page: EnvironmentPage) -> impl IntoView {
             </form>
         </div>
     }
+    .into_any()
 }

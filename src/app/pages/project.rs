@@ -24,7 +24,7 @@ pub fn Project() -> impl IntoView {
     )
 }
 
-fn show(page: ProjectPage) -> impl IntoView {
+fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
     let id = project.id.clone();
     let recent = page.activities.iter().map(|activity| entry(present::entry(&id, activity), Zone::Utc, None));
@@ -52,9 +52,10 @@ fn show(page: ProjectPage) -> impl IntoView {
             <div class="feed">{recent}</div>
         </section>
     }
+    .into_any()
 }
 
-fn environment(project: &ProjectId, card: EnvironmentCard) -> impl IntoView + use<> {
+fn environment(project: &ProjectId, card: EnvironmentCard) -> AnyView {
     let EnvironmentCard { environment, snapshots, newest_snapshot, health } = card;
     let newest = newest_snapshot.map(|snapshot| {
         view! { <span>"newest "<LocalTime moment=present::moment(snapshot.taken_at)/></span> }
@@ -76,4 +77,5 @@ fn environment(project: &ProjectId, card: EnvironmentCard) -> impl IntoView + us
             </p>
         </li>
     }
+    .into_any()
 }

@@ -13,7 +13,7 @@ pub fn Projects() -> impl IntoView {
     load(|visit| async move { ops::projects::list(&visit.app, &visit.actor).await }, show)
 }
 
-fn show(projects: Vec<ProjectCard>) -> impl IntoView {
+fn show(projects: Vec<ProjectCard>) -> AnyView {
     let empty = projects.is_empty().then(|| {
         view! {
             <div class="empty panel">
@@ -30,9 +30,10 @@ fn show(projects: Vec<ProjectCard>) -> impl IntoView {
         {empty}
         <ul class="cards">{projects.into_iter().map(card).collect_view()}</ul>
     }
+    .into_any()
 }
 
-fn card(card: ProjectCard) -> impl IntoView {
+fn card(card: ProjectCard) -> AnyView {
     let href = at::project(&card.project.id);
     view! {
         <li class="card">
@@ -46,4 +47,5 @@ fn card(card: ProjectCard) -> impl IntoView {
             {condition(present::condition(&card.health))}
         </li>
     }
+    .into_any()
 }

@@ -28,7 +28,7 @@ pub fn Restore() -> impl IntoView {
     )
 }
 
-fn show(preflight: Preflight) -> impl IntoView {
+fn show(preflight: Preflight) -> AnyView {
     let refusal = present::refusal(&preflight.offer);
     let Preflight { project, environment, snapshot, changes, untouched, expectations, obstacles, hash, .. } = preflight;
     let snapshot_page = at::snapshot(&project.id, &environment.name, &snapshot.name);
@@ -77,6 +77,7 @@ fn show(preflight: Preflight) -> impl IntoView {
             </form>
         </div>
     }
+    .into_any()
 }
 
 fn hindered(obstacles: Vec<String>) -> impl IntoView {
@@ -92,7 +93,7 @@ fn hindered(obstacles: Vec<String>) -> impl IntoView {
     })
 }
 
-fn change(change: Change) -> impl IntoView {
+fn change(change: Change) -> AnyView {
     view! {
         <li class="change">
             <p class="change-part">
@@ -106,6 +107,7 @@ fn change(change: Change) -> impl IntoView {
             </dl>
         </li>
     }
+    .into_any()
 }
 
 fn list(id: &'static str, title: &'static str, glyph: &'static str, texts: Vec<String>) -> impl IntoView {

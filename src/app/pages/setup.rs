@@ -21,7 +21,7 @@ pub fn Setup() -> impl IntoView {
     load_open(work, show)
 }
 
-fn show(code: String) -> impl IntoView {
+fn show(code: String) -> AnyView {
     view! {
         <Title text="Set up · Stillpoint"/>
         <section class="gate">
@@ -82,4 +82,5 @@ fn show(code: String) -> impl IntoView {
             </form>
         </section>
     }
+    .into_any()
 }

@@ -30,7 +30,7 @@ pub fn Snapshot() -> impl IntoView {
     )
 }
 
-fn show(page: SnapshotPage) -> impl IntoView {
+fn show(page: SnapshotPage) -> AnyView {
     let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore } = page;
     let refusal = present::refusal(&restore);
     let to = Door { href: at::restore(&project.id, &environment.name, &snapshot.name), refusal: refusal.clone() };
@@ -77,6 +77,7 @@ fn show(page: SnapshotPage) -> impl IntoView {
         {snapshot.proof.map(proof)}
         {contents(manifest)}
     }
+    .into_any()
 }
 
 fn consistency(consistency: Consistency, proof: Option<&Proof>) -> Condition {
@@ -93,7 +94,7 @@ fn consistency(consistency: Consistency, proof: Option<&Proof>) -> Condition {
     Condition { tone, sentence }
 }
 
-fn proof(proof: Proof) -> impl IntoView {
+fn proof(proof: Proof) -> AnyView {
     let points = proof.points.into_iter().map(|point| {
         let moved = point.after_drain != point.after_views;
         let views = if moved { format!("moved to {}", point.after_views) } else { "unmoved".to_owned() };
@@ -138,9 +139,10 @@ fn proof(proof: Proof) -> impl IntoView {
             })}
         </section>
     }
+    .into_any()
 }
 
-fn contents(manifest: Manifest) -> impl IntoView {
+fn contents(manifest: Manifest) -> AnyView {
     let Manifest { services, mounts, .. } = manifest;
     view! {
         <section class="panel" aria-labelledby="contents">
@@ -154,9 +156,10 @@ fn contents(manifest: Manifest) -> impl IntoView {
             </p>
         </section>
     }
+    .into_any()
 }
 
-fn service(entry: ServiceEntry) -> impl IntoView {
+fn service(entry: ServiceEntry) -> AnyView {
     let total: u64 = entry.facts.rows.values().sum();
     let tables = entry.facts.rows.len() as u64;
     let rows = entry.facts.rows.into_iter().map(|(table, rows)| {
@@ -180,9 +183,10 @@ fn service(entry: ServiceEntry) -> impl IntoView {
             </div>
         </li>
     }
+    .into_any()
 }
 
-fn mount(entry: MountEntry) -> impl IntoView {
+fn mount(entry: MountEntry) -> AnyView {
     let size = crate::domain::Bytes(entry.bytes);
     let excluded = (!entry.exclude.is_empty())
         .then(|| view! { <p class="limits">{format!("Left out: {}.", entry.exclude.join(", "))}</p> });
@@ -197,6 +201,7 @@ fn mount(entry: MountEntry) -> impl IntoView {
             </div>
         </li>
     }
+    .into_any()
 }
 
 fn limits(limits: Vec<String>) -> impl IntoView {

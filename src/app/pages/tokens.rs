@@ -15,7 +15,7 @@ pub fn Tokens() -> impl IntoView {
     load(|visit| async move { ops::tokens::list(&visit.app, &visit.actor).await }, show)
 }
 
-fn show(tokens: Vec<TokenEntry>) -> impl IntoView {
+fn show(tokens: Vec<TokenEntry>) -> AnyView {
     view! {
         <div class="head">
             {heading("API tokens".to_owned(), Vec::new())}
@@ -37,6 +37,7 @@ fn show(tokens: Vec<TokenEntry>) -> impl IntoView {
             </section>
         </div>
     }
+    .into_any()
 }
 
 /// The new token's text, this once.
@@ -51,7 +52,7 @@ fn made() -> impl IntoView {
     })
 }
 
-fn form() -> impl IntoView {
+fn form() -> AnyView {
     let kept = |field| Flash::kept("make-token", field);
     let days = kept("expires_in_days").unwrap_or_else(|| "90".to_owned());
     let choices = [("7", "in 7 days"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")];
@@ -77,6 +78,7 @@ fn form() -> impl IntoView {
             <button class="button button-main">{icon("key")}<span>"Make the token"</span></button>
         </form>
     }
+    .into_any()
 }
 
 fn list(tokens: Vec<TokenEntry>) -> impl IntoView {
@@ -93,7 +95,7 @@ fn list(tokens: Vec<TokenEntry>) -> impl IntoView {
     view! { <ul class="tokens">{tokens.into_iter().map(token).collect_view()}</ul> }.into_any()
 }
 
-fn token(token: TokenEntry) -> impl IntoView {
+fn token(token: TokenEntry) -> AnyView {
     let instant = |instant| view! { <LocalTime moment=present::moment(instant)/> };
     let expires = match token.expires_at {
         Some(at) => view! { <span>"expires "{instant(at)}</span> }.into_any(),
@@ -122,4 +124,5 @@ fn token(token: TokenEntry) -> impl IntoView {
             </form>
         </li>
     }
+    .into_any()
 }

@@ -6,7 +6,7 @@ use super::{Clock, Weight, Zone, badge, door, icon, time};
 use crate::app::model::{Door, Entry, Stage};
 
 /// `refusal_shown`: the reason that stands above the list, under the id `restore-reason`; a row repeats only others.
-pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
+pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> AnyView {
     let Entry { id, href, glyph, stage, who, what, at, took, percent, failure, snapshot, restore, undo, .. } = entry;
     let name = snapshot.as_ref().map(|(name, _)| name.clone());
     let heading = format!("activity-{id}");
@@ -42,6 +42,7 @@ pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> impl In
             <div class="entry-acts">{restore}{undo}</div>
         </article>
     }
+    .into_any()
 }
 
 pub fn stage_word(stage: Stage) -> impl IntoView {

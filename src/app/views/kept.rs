@@ -20,7 +20,7 @@ pub fn kept_head() -> impl IntoView {
 }
 
 /// `refusal_shown`: as in [`super::entry()`].
-pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
+pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> AnyView {
     let Kept { name, href, taken, expires, origin, consistency, note, size, added, closed, restore } = kept;
     let reason = format!("reason-{name}");
     let own = restore.refusal.clone().filter(|text| Some(text) != refusal_shown.as_ref());
@@ -53,4 +53,5 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl I
             </td>
         </tr>
     }
+    .into_any()
 }

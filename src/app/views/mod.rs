@@ -24,7 +24,7 @@ pub fn badge(tone: Tone, glyph: &'static str, word: impl Into<String>) -> impl I
 }
 
 /// One sentence on how things stand; read out when it changes.
-pub fn condition(condition: Condition) -> impl IntoView {
+pub fn condition(condition: Condition) -> AnyView {
     let Condition { tone, sentence } = condition;
     view! {
         <p class=format!("condition-text tone-{}", tone.class()) role="status">
@@ -32,6 +32,7 @@ pub fn condition(condition: Condition) -> impl IntoView {
             <span>{sentence}</span>
         </p>
     }
+    .into_any()
 }
 
 /// How a door looks.
