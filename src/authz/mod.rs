@@ -10,6 +10,7 @@ mod proof;
 pub use actor::{Actor, Authority};
 pub use gatekeeper::Denied;
 pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing, standing_of};
-pub use proof::{Permission, 
-    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, RestoreSnapshot, ViewHistory, ViewProject,
+pub use proof::{
+    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, Permission, RestoreSnapshot, ViewHistory,
+    ViewProject,
 };

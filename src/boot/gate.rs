@@ -80,9 +80,9 @@ pub async fn control(
     key: &Key,
     stop: CancellationToken,
 ) -> Result<()> {
-    let listener = TcpListener::bind(options.control)
-        .await
-        .with_context(|| format!("the control address {} can't be used; choose another with --control", options.control))?;
+    let listener = TcpListener::bind(options.control).await.with_context(|| {
+        format!("the control address {} can't be used; choose another with --control", options.control)
+    })?;
     let address = listener.local_addr()?;
     let region: RegionId = options.region.parse()?;
     let entry =

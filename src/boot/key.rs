@@ -27,7 +27,9 @@ impl Key {
         }
         let path = state.join("key");
         match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text).with_context(|| format!("{} must hold 64 hexadecimal digits", path.display())),
+            Ok(text) => {
+                Self::parse(&text).with_context(|| format!("{} must hold 64 hexadecimal digits", path.display()))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::make(&path),
             Err(error) => Err(error).with_context(|| format!("the key {} can't be read", path.display())),
         }

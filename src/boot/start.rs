@@ -130,8 +130,7 @@ impl Roles {
             let (gateway, stop) = (gateway.clone(), self.stop.clone());
             async move { gateway.serve(visitors, stop).await }
         });
-        let controlled =
-            gate::control(gateway, self.store.clone(), &self.options, &self.key, self.stop.clone()).await;
+        let controlled = gate::control(gateway, self.store.clone(), &self.options, &self.key, self.stop.clone()).await;
         self.stop.cancel();
         proxy.await??;
         following.await?;
@@ -213,4 +212,3 @@ fn telemetry() {
         builder.json().flatten_event(true).init();
     }
 }
-

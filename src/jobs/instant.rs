@@ -123,7 +123,8 @@ fn open_all(
                 scope.spawn(move || {
                     let started = Instant::now();
                     let staging = staging.join(mount.part.name().as_str());
-                    std::fs::create_dir(&staging).map_err(Error::io(format!("{} could not be made", staging.display())))?;
+                    std::fs::create_dir(&staging)
+                        .map_err(Error::io(format!("{} could not be made", staging.display())))?;
                     let scan = mount.index.changes(&staging, limits).map_err(Error::part(mount.part.label()))?;
                     Ok((mount.part.name().clone(), scan, phase(&mount.part.label(), started)))
                 })

@@ -7,8 +7,8 @@ use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::{ActivityId, EnvironmentId};
 use crate::drivers::mount::{MountAside, MountBeside};
 use crate::drivers::{Aside, Beside};
-use crate::store::swaps::{self, Entry, Stage};
 use crate::store::clock;
+use crate::store::swaps::{self, Entry, Stage};
 
 /// Everything that is needed to finish or to take back a swap, whatever else was lost.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

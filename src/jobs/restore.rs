@@ -149,7 +149,8 @@ impl Loading<'_> {
             };
             body.mounts.push(MountSwap { name: entry.name.clone(), beside: beside.clone(), aside: None });
             self.journal.write(Stage::Loading, body).await?;
-            let (repository, job, id) = (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
+            let (repository, job, id) =
+                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
             let expected = Contents::from(entry);
             let limits = blocking(move || {
                 let restored = repository.restore_tree(&job, &id, mount.name(), &beside.tree())?;
@@ -165,7 +166,8 @@ impl Loading<'_> {
         for entry in &self.plan.services {
             let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
             let directory = self.context.swap_directory(&self.journal.activity).join(entry.name.as_str());
-            let (repository, job, id) = (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
+            let (repository, job, id) =
+                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
             let facts = entry.facts.clone();
             let beside = blocking(move || {
                 fresh(&directory)?;

@@ -150,22 +150,21 @@ impl Storing {
         let baseline = self.repository.pre_copy(&self.job, &trees, self.parent.as_deref())?;
         let entry = Entry { name: manifest.snapshot.clone(), time: manifest.taken_at, host: self.host };
         let mut whole = None;
-        let archived =
-            self.repository.archive(&self.job, &entry, Some(&baseline), finals, streams, |contents| {
-                manifest.mounts = contents
-                    .iter()
-                    .map(|(name, held)| MountEntry {
-                        name: name.clone(),
-                        files: held.files,
-                        bytes: held.bytes,
-                        exclude: Vec::new(),
-                        limits: Vec::new(),
-                    })
-                    .collect();
-                let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
-                whole = Some(manifest);
-                text
-            })?;
+        let archived = self.repository.archive(&self.job, &entry, Some(&baseline), finals, streams, |contents| {
+            manifest.mounts = contents
+                .iter()
+                .map(|(name, held)| MountEntry {
+                    name: name.clone(),
+                    files: held.files,
+                    bytes: held.bytes,
+                    exclude: Vec::new(),
+                    limits: Vec::new(),
+                })
+                .collect();
+            let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
+            whole = Some(manifest);
+            text
+        })?;
         Ok((whole.expect("an entry that was stored has its manifest"), archived))
     }
 }

@@ -25,8 +25,8 @@ use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::environment::{Environment, EnvironmentKind, Project};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
-use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::policy::Refusal;
+use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
 use crate::domain::{Bytes, Timestamp};
@@ -198,11 +198,7 @@ fn source_tree(mount: &Indexed) -> Result<SourceTree, Error> {
     })
 }
 
-fn final_trees(
-    mounts: &[Indexed],
-    scans: Vec<(MountName, Scan)>,
-    job: &engine::Job,
-) -> Result<Vec<FinalTree>, Error> {
+fn final_trees(mounts: &[Indexed], scans: Vec<(MountName, Scan)>, job: &engine::Job) -> Result<Vec<FinalTree>, Error> {
     let trees = mounts.iter().zip(scans).map(|(mount, (name, scan))| {
         let staged = scan.changes.overrides.values().filter(|change| change.staged.is_some());
         job.expect_bytes(staged.map(|change| change.meta.size).sum());

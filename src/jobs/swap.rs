@@ -63,12 +63,7 @@ pub(super) async fn swap(
 ///
 /// # Errors
 /// [`Error::Mixed`]: the gate stays shut.
-pub(super) async fn recover(
-    context: &Context,
-    journal: &Journal<'_>,
-    parts: &Parts,
-    body: &Body,
-) -> Result<(), Error> {
+pub(super) async fn recover(context: &Context, journal: &Journal<'_>, parts: &Parts, body: &Body) -> Result<(), Error> {
     let gates = context.gates().await?;
     journal.write(Stage::RollingBack, body).await?;
     let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits()).await?;

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
-use argon2::Argon2;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -168,8 +168,7 @@ pub async fn actor_of_bearer(app: &App, text: &Secret) -> Result<Actor, Error> {
     let mut db = app.store().read().await?;
     let token = match text.reveal().strip_prefix(ACCESS_PREFIX) {
         Some(sealed) => {
-            let access: Access =
-                app.store().sealer().open(ACCESS_CONTEXT, sealed).map_err(|_| Error::NotLoggedIn)?;
+            let access: Access = app.store().sealer().open(ACCESS_CONTEXT, sealed).map_err(|_| Error::NotLoggedIn)?;
             if access.expires_at <= now {
                 return Err(Error::NotLoggedIn);
             }

@@ -32,7 +32,11 @@ pub enum Error {
     #[error("a service or mount failed")]
     Driver(#[from] drivers::Error),
     #[error("{what}")]
-    Io { what: String, #[source] source: std::io::Error },
+    Io {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl Error {

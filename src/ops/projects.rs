@@ -3,8 +3,8 @@
 use super::{App, Error, activities, environments};
 use crate::authz::{self, Actor, Authorized, ViewProject};
 use crate::domain::environment::{Environment, Project};
-use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::policy::Standing;
+use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
 use crate::store::{Db, projects};
 

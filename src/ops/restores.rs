@@ -224,7 +224,9 @@ async fn expectations(
             None => format!("The last restore took {took}."),
         });
     }
-    sentences.push("Your site goes on serving until the swap; then requests wait for a moment, and none is lost.".to_owned());
+    sentences.push(
+        "Your site goes on serving until the swap; then requests wait for a moment, and none is lost.".to_owned(),
+    );
     sentences.push("What is replaced is kept for 7 days as a safety snapshot, so that you can undo this.".to_owned());
     Ok(sentences)
 }

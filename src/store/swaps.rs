@@ -89,12 +89,9 @@ pub async fn by_activity<T: DeserializeOwned>(
 /// # Errors
 /// When the database fails.
 pub async fn unfinished(db: &mut Db) -> Result<Vec<(ActivityId, EnvironmentId, Stage)>, Error> {
-    let rows = sqlx::query("SELECT activity_id, environment_id, stage FROM swaps WHERE stage <> 'done'")
-        .fetch_all(db)
-        .await?;
-    rows.iter()
-        .map(|row| Ok((row.word("activity_id")?, row.word("environment_id")?, row.word("stage")?)))
-        .collect()
+    let rows =
+        sqlx::query("SELECT activity_id, environment_id, stage FROM swaps WHERE stage <> 'done'").fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.word("activity_id")?, row.word("environment_id")?, row.word("stage")?))).collect()
 }
 
 /// Environments whose data may be mixed right now: their gates must be closed.

@@ -90,9 +90,11 @@ pub fn ensure_target(workspace: &Workspace) -> Result<()> {
 fn build_islands(workspace: &Workspace) -> Result<PathBuf> {
     ensure_target(workspace)?;
     // One profile for every use: it is what people load, and it is built once.
-    let arguments = ["build", "--package", NAME, "--lib", "--profile", "wasm-release", "--target", TARGET];
+    let arguments = ["rustc", "--package", NAME, "--lib", "--profile", "wasm-release", "--target", TARGET];
     let mut cargo = workspace.cargo(&arguments);
-    step("build the islands", cargo.args(["--no-default-features", "--features", "hydrate"]))?;
+    // A module is wanted here only; elsewhere it would be linked at every build for nobody.
+    cargo.args(["--no-default-features", "--features", "hydrate", "--crate-type", "cdylib"]);
+    step("build the islands", &mut cargo)?;
     Ok(workspace.target.join(TARGET).join("wasm-release").join(format!("{NAME}.wasm")))
 }
 

@@ -79,12 +79,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
         snapshots::insert(&mut tx, &snapshot(id, manifest, &plan), manifest).await?;
     }
     app.store().commit(tx).await?;
-    Ok(Adopted {
-        project: project.id.to_string(),
-        environments: seen.len(),
-        snapshots: found.len(),
-        passed_over,
-    })
+    Ok(Adopted { project: project.id.to_string(), environments: seen.len(), snapshots: found.len(), passed_over })
 }
 
 /// Oldest first, with their ids in the repository; and the ids of those that are not ours.

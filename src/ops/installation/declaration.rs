@@ -190,11 +190,7 @@ impl Reading<'_> {
     ) -> Result<(), Error> {
         let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
         let settings = self.app.settings();
-        let mut rules = Rules {
-            roots: settings.roots.clone(),
-            data: Some(settings.data.clone()),
-            ..Rules::default()
-        };
+        let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
         for (_, other) in others {
             rules.mounts.extend(other.mount.iter().map(|mount| mount.get_ref().path.clone().into()));
             rules.databases.extend(other.service.iter().filter_map(|service| service.get_ref().connection.file()));
@@ -247,13 +243,8 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     let mut tx = app.store().write().await?;
     match (known, access) {
         (None, Some(access)) => {
-            let project = Project {
-                id: entry.id.clone(),
-                title,
-                region: local_region(),
-                plan: plan.id.clone(),
-                created_at: now,
-            };
+            let project =
+                Project { id: entry.id.clone(), title, region: local_region(), plan: plan.id.clone(), created_at: now };
             insert_project(app, &mut tx, &project, &plan, &access).await?;
         }
         _ => projects::update(&mut tx, &entry.id, &title, &plan, now).await?,
