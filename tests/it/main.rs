@@ -1,3 +1,10 @@
-mod api_door;
+//! The suite: one binary, on real services. `STILLPOINT_TEST_DATABASE=postgres` runs it on PostgreSQL.
 
-fn main() {}
+mod accounts;
+mod api_door;
+mod declaration;
+mod policy_matrix;
+mod queue;
+mod rooms;
+mod snapshots;
+mod support;

@@ -1,0 +1,31 @@
+// How the stories get in: the demo's accounts, and its shop behind the gateway.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Made by the server at its first start with `--demo`. */
+export function login() {
+  return JSON.parse(readFileSync(join(process.env.STILLPOINT_E2E_DATA, "demo", "login.json"), "utf8"));
+}
+
+export async function logIn(page, who) {
+  const accounts = login();
+  await page.goto("/login");
+  await page.getByLabel("E-mail address").fill(accounts[who]);
+  await page.getByLabel("Password").fill(accounts.password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.getByRole("heading", { level: 1, name: "Projects" }).waitFor();
+}
+
+export const environment = (name) => `/projects/demo/environments/${name}`;
+
+/** The demo shop of an environment, as a visitor reaches it. */
+export const shop = (name) => `http://${name}.demo.localhost:${process.env.STILLPOINT_E2E_GATEWAY.split(":")[1]}`;
+
+/** Names of snapshots, newest first, as the page lists them. */
+export async function snapshotNames(page) {
+  const links = page.getByRole("region", { name: "Snapshots" }).locator("a[href*='/snapshots/']");
+  const addresses = await links.evaluateAll((found) => found.map((link) => link.getAttribute("href")));
+  const names = addresses.map((address) => address.match(/\/snapshots\/([0-9a-f]{20})$/)?.[1]);
+  return [...new Set(names.filter(Boolean))];
+}

@@ -1,0 +1,40 @@
+// axe on every page, in both colour schemes, on a phone and on a desk.
+
+import AxeBuilder from "@axe-core/playwright";
+import { expect, test } from "@playwright/test";
+import { environment, logIn, snapshotNames } from "./demo.js";
+
+async function check(page, address) {
+  await page.goto(address);
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map((found) => `${address}: ${found.id}: ${found.nodes[0].html}`)).toEqual([]);
+  const overflows = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
+  expect(overflows, `${address} is wider than the window`).toBe(false);
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [390, 1280]) {
+    test(`${colorScheme}, ${width} px`, async ({ browser, baseURL }) => {
+      const context = await browser.newContext({ baseURL, colorScheme, viewport: { width, height: 900 } });
+      const page = await context.newPage();
+      await check(page, "/login");
+      await logIn(page, "admin");
+      await page.goto(environment("main"));
+      if ((await snapshotNames(page)).length === 0) {
+        await page.getByRole("link", { name: "Snapshot", exact: true }).click();
+        await page.getByRole("button", { name: "Take the snapshot" }).click();
+        await expect(page.getByText("Complete", { exact: true }).first()).toBeVisible({ timeout: 30_000 });
+        await page.goto(environment("main"));
+      }
+      const [name] = await snapshotNames(page);
+      const activity = await page.locator("a[href*='/activities/']").first().getAttribute("href");
+      const pages = [
+        "/", "/projects/demo", environment("main"), `${environment("main")}/snapshots/new`,
+        `${environment("main")}/snapshots/${name}`, `${environment("main")}/snapshots/${name}/restore`,
+        activity, "/tokens", "/nowhere",
+      ];
+      for (const address of pages) await check(page, address);
+      await context.close();
+    });
+  }
+}

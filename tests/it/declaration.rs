@@ -1,0 +1,75 @@
+//! The declarative file: tried out as a whole, refused with file and line, applied as a whole.
+
+use stillpoint::authz::ViewProject;
+use stillpoint::ops::environments;
+use stillpoint::ops::installation::Applied;
+
+use crate::support::{Site, TestApp, project};
+
+async fn troubles(test: &TestApp, declaration: &str) -> Vec<String> {
+    match test.apply(declaration).await {
+        Applied::Refused(troubles) => troubles
+            .iter()
+            .map(|trouble| {
+                let file = trouble.file.rsplit('/').next().unwrap_or_default();
+                format!("{file}:{}: {}", trouble.line, trouble.message)
+            })
+            .collect(),
+        Applied::Done { .. } => panic!("it was applied"),
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_work_is_named_with_its_line_and_nothing_is_changed() {
+    let test = TestApp::new().await;
+    let admin = test.operator("admin@example.org").await;
+    let site = Site::new(&test.directory.path().join("site"));
+    let state = test.app.settings().data.display().to_string();
+    let declaration = format!(
+        "[[project]]\nid = \"shop\"\nplan = \"gold\"\n\n\
+         [[project.member]]\nemail = \"nobody@example.org\"\nrole = \"admin\"\n\n\
+         [[project.environment]]\nname = \"main\"\ntype = \"production\"\n\n\
+         [[project.environment.service]]\nname = \"database\"\ntype = \"sqlite\"\npath = \"/nowhere/shop.db\"\n\n\
+         [[project.environment.mount]]\nname = \"file\"\npath = {:?}\n\n\
+         [[project.environment.mount]]\nname = \"ours\"\npath = {state:?}\n\n\
+         [[project.environment.route]]\nhost = \"shop.localhost\"\nupstream = \"ftp://127.0.0.1\"\n",
+        site.database
+    );
+    let troubles = troubles(&test, &declaration).await;
+    let expected = [
+        ("declaration.toml:3:", "there is no plan `gold`"),
+        ("declaration.toml:5:", "no account for nobody@example.org"),
+        ("declaration.toml:26:", "must be an http:// address"),
+        ("declaration.toml:13:", "does not exist"),
+        ("declaration.toml:18:", "is not a directory"),
+        ("declaration.toml:22:", "the data directory"),
+    ];
+    assert_eq!(troubles.len(), expected.len(), "{troubles:#?}");
+    for (line, text) in expected {
+        assert!(
+            troubles.iter().any(|trouble| trouble.starts_with(line) && trouble.contains(text)),
+            "{line} {text}: {troubles:#?}"
+        );
+    }
+    assert!(test.app.authorize_project::<ViewProject>(&admin, &project()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_known_is_refused_with_its_line() {
+    let test = TestApp::new().await;
+    let troubles = troubles(&test, "[[project]]\nid = \"shop\"\ncolour = \"red\"\n").await;
+    let [trouble] = troubles.as_slice() else { panic!("{troubles:#?}") };
+    assert!(trouble.starts_with("declaration.toml:3:") && trouble.contains("colour"), "{trouble}");
+}
+
+#[tokio::test]
+async fn applying_again_changes_what_is_named_and_keeps_the_environment() {
+    let shop = TestApp::with_shop().await;
+    let name = shop.snapshot().await;
+    let again = shop.site.declaration("shop", "main", "staging", "starter");
+    shop.test.declare(&again).await;
+    let proof = shop.test.app.authorize_project::<ViewProject>(&shop.admin, &project()).await.expect("an admin");
+    let [card] = &environments::list(&shop.test.app, proof).await.expect("a list")[..] else { panic!("one") };
+    assert_eq!(card.environment.kind.as_str(), "staging");
+    assert_eq!(card.newest_snapshot.as_ref().map(|snapshot| &snapshot.name), Some(&name));
+}
