@@ -45,3 +45,4 @@ pub use shell::Assets;
 pub fn hydrate() {
     leptos::mount::hydrate_islands();
 }
+

@@ -1,5 +1,6 @@
 //! One snapshot in a list: a table row, and a card on a phone.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::{Clock, Weight, Zone, door, time};
@@ -20,7 +21,7 @@ pub fn kept_head() -> impl IntoView {
 }
 
 /// `refusal_shown`: as in [`super::entry()`].
-pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> AnyView {
+pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
     let Kept { name, href, taken, expires, origin, consistency, note, size, added, closed, restore } = kept;
     let reason = format!("reason-{name}");
     let own = restore.refusal.clone().filter(|text| Some(text) != refusal_shown.as_ref());
@@ -29,22 +30,22 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> AnyVie
     view! {
         <tr>
             <th scope="row" data-label="Snapshot">
-                <a class="kept-when" href=href>{time(taken, zone, Clock::Date)}</a>
-                <span class="name">{name}</span>
-                <span class="kept-facts">{format!("{origin} · {consistency}")}</span>
-                {note.map(|note| view! { <span class="kept-note">{format!("“{note}”")}</span> })}
+                <div class="kept-what">
+                    <a class="kept-when" href=href>{time(taken, zone, Clock::Date)}</a>
+                    <span class="name">{name}</span>
+                    <span class="kept-facts">{format!("{origin} · {consistency}")}</span>
+                    {note.map(|note| view! { <span class="kept-note">{format!("“{note}”")}</span> })}
+                </div>
             </th>
             <td data-label="Size" class="number">
                 <span>{size}</span>
                 <span class="second">{format!("+{added}")}<span class="unseen">" added"</span></span>
             </td>
-            <td data-label="Gate closed" class="number">
-                {closed.unwrap_or_else(|| "not closed".to_owned())}
-            </td>
+            <td data-label="Gate closed" class="number">{closed.unwrap_or_else(|| "not closed".to_owned())}</td>
             <td data-label="Expires">
                 {match expires {
-                    Some(expires) => time(expires, zone, Clock::Date).into_any(),
-                    None => view! { <span>"not by age"</span> }.into_any(),
+                    Some(expires) => Either::Left(time(expires, zone, Clock::Day)),
+                    None => Either::Right("not by age"),
                 }}
             </td>
             <td class="acts">
@@ -53,5 +54,4 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> AnyVie
             </td>
         </tr>
     }
-    .into_any()
 }
