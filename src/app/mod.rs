@@ -45,4 +45,3 @@ pub use shell::Assets;
 pub fn hydrate() {
     leptos::mount::hydrate_islands();
 }
-

@@ -55,3 +55,48 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl I
         </tr>
     }
 }
+
+#[cfg(all(test, feature = "ssr"))]
+mod tests {
+    use super::*;
+    use crate::app::model::{Door, Moment};
+
+    fn kept(refusal: Option<&str>) -> Kept {
+        let moment = Moment { iso: "2026-11-21T22:14:05Z".to_owned(), text: "21 Nov 2026, 22:14 UTC".to_owned() };
+        Kept {
+            name: "2ca4d90639f706283fee".to_owned(),
+            href: "/s".to_owned(),
+            taken: moment,
+            expires: None,
+            origin: "manual".to_owned(),
+            consistency: "consistent".to_owned(),
+            note: None,
+            size: "1.0 MiB".to_owned(),
+            added: "1.0 KiB".to_owned(),
+            closed: Some("38 ms".to_owned()),
+            restore: Door { href: "/s/restore".to_owned(), refusal: refusal.map(str::to_owned) },
+        }
+    }
+
+    #[test]
+    fn an_open_restore_is_a_link() {
+        let html = kept_row(kept(None), Zone::Utc, None).to_html();
+        assert!(html.contains(r#"href="/s/restore""#) && !html.contains("disabled"), "{html}");
+        assert!(html.contains(r#"datetime="2026-11-21T22:14:05Z""#), "{html}");
+    }
+
+    #[test]
+    fn a_refused_restore_is_a_disabled_button_with_its_reason_in_sight() {
+        let html = kept_row(kept(Some("Admins only.")), Zone::Utc, None).to_html();
+        assert!(html.contains("disabled") && !html.contains("/s/restore"), "{html}");
+        assert!(html.contains(r#"aria-describedby="reason-2ca4d90639f706283fee""#), "{html}");
+        assert!(html.contains("Admins only."), "{html}");
+    }
+
+    #[test]
+    fn a_reason_that_stands_above_the_list_is_not_repeated() {
+        let shown = Some("Admins only.".to_owned());
+        let html = kept_row(kept(Some("Admins only.")), Zone::Utc, shown).to_html();
+        assert!(html.contains(r#"aria-describedby="restore-reason""#) && !html.contains("Admins only."), "{html}");
+    }
+}
