@@ -111,7 +111,7 @@ fn frame(me: Option<Me>, content: AnyView) -> AnyView {
         <header class="top">
             <div class="top-inner">
                 <a class="brand" href="/">
-                    <svg class="brand-mark" aria-hidden="true" focusable="false"><use_ href="#i-mark"></use_></svg>
+                    {mark()}
                     <span>"Stillpoint"</span>
                 </a>
                 {me.map(account)}
@@ -124,6 +124,12 @@ fn frame(me: Option<Me>, content: AnyView) -> AnyView {
         </footer>
     }
     .into_any()
+}
+
+/// The address is made at run time: a wholly static `use_` would be written under that very name.
+fn mark() -> impl IntoView {
+    let href = "#i-mark".to_owned();
+    view! { <svg class="brand-mark" aria-hidden="true" focusable="false"><use_ href=href></use_></svg> }
 }
 
 fn account(me: Me) -> AnyView {

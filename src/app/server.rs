@@ -5,7 +5,9 @@ use axum::extract::{FromRef, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
+use http::header::LOCATION;
 use leptos::prelude::{LeptosOptions, provide_context};
+use leptos::server_fn::redirect::REDIRECT_HEADER;
 use leptos_axum::{LeptosRoutes, generate_route_list, render_app_async_with_context};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -58,7 +60,13 @@ pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Rou
 async fn page(State(console): State<Console>, request: Request) -> Response {
     let provided = console.clone();
     let render = render_app_async_with_context(move || provided.provide(), move || shell::document(&console.assets));
-    render(request).await
+    let mut response = render(request).await;
+    // Leptos leaves a redirect's status to its own client where the request does not ask for a page by name.
+    response.headers_mut().remove(REDIRECT_HEADER);
+    if response.headers().contains_key(LOCATION) {
+        *response.status_mut() = StatusCode::SEE_OTHER;
+    }
+    response
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

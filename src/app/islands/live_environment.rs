@@ -1,5 +1,6 @@
 //! An environment as it lives: how it stands, its feed, its snapshots.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use super::{Link, link_state};
@@ -81,17 +82,16 @@ fn snapshots(snapshots: Vec<Kept>, zone: Zone, refusal: Option<String>) -> impl 
                 </p>
             </div>
         };
-        return empty.into_any();
+        return Either::Left(empty);
     }
     let rows = snapshots.into_iter().map(|kept| kept_row(kept, zone, refusal.clone())).collect_view();
-    view! {
+    Either::Right(view! {
         <table class="kept">
             <caption class="unseen">"Snapshots, newest first"</caption>
             {kept_head()}
             <tbody>{rows}</tbody>
         </table>
-    }
-    .into_any()
+    })
 }
 
 fn no_activity() -> impl IntoView {

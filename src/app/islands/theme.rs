@@ -65,8 +65,8 @@ pub fn ThemeSwitch(theme: Theme) -> impl IntoView {
         }
     };
     view! {
-        <form method="post" action="/actions/theme" class="choices" role="group" aria-label="Colours">
-            {Theme::ALL.map(choice)}
+        <form method="post" action="/actions/theme">
+            <div class="choices" role="group" aria-label="Colours">{Theme::ALL.map(choice)}</div>
         </form>
     }
 }

@@ -9,6 +9,7 @@ use crate::app::present::{self, at};
 use crate::app::views::stage_word;
 use crate::app::visit;
 use crate::authz::ViewHistory;
+use crate::domain::activity::ActivityKind;
 use crate::domain::ids::{ActivityId, ProjectId};
 use crate::domain::view::ActivityPage;
 use crate::ops;
@@ -39,16 +40,22 @@ fn show(page: ActivityPage) -> AnyView {
     let cancel =
         Cancel { project: project.id.to_string(), activity: activity.id.to_string(), form: once::form_number() };
     let is_over = progress.entry.stage.is_over();
-    let (who, what, took) = (progress.entry.who.clone(), progress.entry.what.clone(), progress.entry.took.clone());
+    let took = progress.entry.took.clone();
+    let title = match activity.kind {
+        ActivityKind::Backup => format!("Snapshot of {}", entry.environment),
+        ActivityKind::Restore => format!("Restore of {}", entry.environment),
+        ActivityKind::BackupDelete => format!("Deletion of a snapshot of {}", entry.environment),
+    };
+    let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let stage = is_over.then(|| stage_word(progress.entry.stage));
     view! {
         <div class="head">
-            {heading(format!("{who} {what}"), way)}
+            {heading(title, way)}
             <p class="facts">
                 {stage}
-                <span>"asked for "<LocalTime moment=present::moment(activity.created_at)/></span>
+                <span>{who}</span>
+                <LocalTime moment=present::moment(activity.created_at)/>
                 {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
-                <span>{format!("by {}", authority(&activity.initiator.authority))}</span>
             </p>
         </div>
         {problem("cancel")}

@@ -86,7 +86,7 @@ fn show(page: EnvironmentPage) -> AnyView {
                     <input
                         id="note"
                         name="note"
-                        maxlength="200"
+                        maxlength="500"
                         placeholder="before the spring import"
                         value=Flash::kept("snapshot", "note")
                     />

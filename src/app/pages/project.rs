@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use crate::app::islands::LocalTime;
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::{Zone, condition, entry};
+use crate::app::views::{Zone, condition, entry, reason};
 use crate::app::visit;
 use crate::authz::ViewProject;
 use crate::domain::ids::ProjectId;
@@ -27,8 +27,9 @@ pub fn Project() -> impl IntoView {
 fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
     let id = project.id.clone();
-    let recent = page.activities.iter().map(|activity| entry(present::entry(&id, activity), Zone::Utc, None));
-    let recent = recent.collect_view();
+    let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
+    let recent = page.activities.iter();
+    let recent = recent.map(|activity| entry(present::entry(&id, activity), Zone::Utc, refusal.clone())).collect_view();
     let nothing = page.activities.is_empty().then(|| {
         view! { <p class="empty">"Nothing has happened in this project yet."</p> }
     });
@@ -49,6 +50,7 @@ fn show(page: ProjectPage) -> AnyView {
         <section class="panel" aria-labelledby="activity">
             <header class="panel-head"><h2 id="activity">"Recent activity"</h2></header>
             {nothing}
+            {refusal.map(|text| reason("restore-reason".to_owned(), text))}
             <div class="feed">{recent}</div>
         </section>
     }
@@ -70,7 +72,7 @@ fn environment(project: &ProjectId, card: EnvironmentCard) -> AnyView {
                 <span class="tag">{present::type_word(environment.kind)}</span>
                 {environment.live.then(|| view! { <span class="tag tag-strong">"Live"</span> })}
             </p>
-            {condition(present::condition(&health))}
+            {condition(present::condition(&health)).into_any()}
             <p class="facts facts-low">
                 <span>{present::counted(snapshots, "snapshot")}</span>
                 {newest}

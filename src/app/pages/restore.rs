@@ -38,7 +38,8 @@ fn show(preflight: Preflight) -> AnyView {
         (at::environment(&project.id, &environment.name), environment.title.clone()),
         (snapshot_page.clone(), "Snapshot".to_owned()),
     ];
-    let obstacles: Vec<String> = refusal.into_iter().chain(obstacles).collect();
+    let unsaid = refusal.filter(|refusal| !obstacles.contains(refusal));
+    let obstacles: Vec<String> = unsaid.into_iter().chain(obstacles).collect();
     let closed = !obstacles.is_empty();
     view! {
         <div class="narrow">
@@ -64,10 +65,6 @@ fn show(preflight: Preflight) -> AnyView {
                 <input type="hidden" name="environment" value=environment.name.to_string()/>
                 <input type="hidden" name="snapshot" value=snapshot.name.to_string()/>
                 <input type="hidden" name="plan_hash" value=hash/>
-                <p>
-                    "What is replaced is kept for seven days as a safety snapshot: "<strong>"Undo"</strong>" in the feed "
-                    "brings it back."
-                </p>
                 <div class="buttons">
                     <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("obstacles")>
                         {icon("restore")}<span>{format!("Overwrite {} and restore", environment.name)}</span>

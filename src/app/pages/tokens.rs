@@ -65,7 +65,7 @@ fn form() -> AnyView {
             {form_number()}
             <div class="field">
                 <label for="name">"Name"</label>
-                <input id="name" name="name" maxlength="80" required placeholder="nightly cron" value=kept("name")/>
+                <input id="name" name="name" maxlength="100" required placeholder="nightly cron" value=kept("name")/>
             </div>
             <div class="field">
                 <label for="expires">"Expires"</label>

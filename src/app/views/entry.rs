@@ -6,7 +6,7 @@ use super::{Clock, Weight, Zone, badge, door, icon, time};
 use crate::app::model::{Door, Entry, Stage};
 
 /// `refusal_shown`: the reason that stands above the list, under the id `restore-reason`; a row repeats only others.
-pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> AnyView {
+pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
     let Entry { id, href, glyph, stage, who, what, at, took, percent, failure, snapshot, restore, undo, .. } = entry;
     let name = snapshot.as_ref().map(|(name, _)| name.clone());
     let heading = format!("activity-{id}");
@@ -32,9 +32,11 @@ pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> AnyView
                 <p class="entry-meta">
                     {stage_word(stage)}
                     {time(at, zone, Clock::Date)}
+                </p>
+                <p class="entry-meta">
+                    {snapshot.map(|(name, href)| view! { <a class="name" href=href>{name}</a> })}
                     {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
                 </p>
-                {snapshot.map(|(name, href)| view! { <p class="entry-meta"><a class="name" href=href>{name}</a></p> })}
                 {(!stage.is_over()).then(|| progress_bar(stage, percent))}
                 {failure.map(|failure| view! { <p class="entry-failure">{failure}</p> })}
                 {own.map(|text| super::reason(own_reason, text))}
@@ -42,7 +44,6 @@ pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> AnyView
             <div class="entry-acts">{restore}{undo}</div>
         </article>
     }
-    .into_any()
 }
 
 pub fn stage_word(stage: Stage) -> impl IntoView {

@@ -1,9 +1,12 @@
 //! What pages and islands are put together from; drawn alike on the server and in the browser.
+//!
+//! **Invariant:** no `AnyView` here or in `islands`: each erased type costs a browser some five kilobytes.
 
 mod entry;
 mod kept;
 mod time;
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 pub use entry::{entry, progress_bar, stage_word};
@@ -24,7 +27,7 @@ pub fn badge(tone: Tone, glyph: &'static str, word: impl Into<String>) -> impl I
 }
 
 /// One sentence on how things stand; read out when it changes.
-pub fn condition(condition: Condition) -> AnyView {
+pub fn condition(condition: Condition) -> impl IntoView {
     let Condition { tone, sentence } = condition;
     view! {
         <p class=format!("condition-text tone-{}", tone.class()) role="status">
@@ -32,7 +35,6 @@ pub fn condition(condition: Condition) -> AnyView {
             <span>{sentence}</span>
         </p>
     }
-    .into_any()
 }
 
 /// How a door looks.
@@ -70,9 +72,9 @@ pub fn door(
                 {icon(glyph)} <span>{word}{label}</span>
             </button>
         };
-        return disabled.into_any();
+        return Either::Left(disabled);
     }
-    view! { <a class=weight.class() href=door.href>{icon(glyph)} <span>{word}{label}</span></a> }.into_any()
+    Either::Right(view! { <a class=weight.class() href=door.href>{icon(glyph)} <span>{word}{label}</span></a> })
 }
 
 /// Why something can't be used, as text that everybody sees.

@@ -16,12 +16,15 @@ pub enum Zone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     Date,
+    /// The day alone; the title has the rest.
+    Day,
     Seconds,
 }
 
 pub fn time(moment: Moment, zone: Zone, clock: Clock) -> impl IntoView {
     let Moment { iso, text } = moment;
     let text = match zone {
+        Zone::Utc if clock == Clock::Day => text.split(',').next().unwrap_or_default().to_owned(),
         Zone::Utc => text,
         Zone::Local => local(&iso, clock).unwrap_or(text),
     };
@@ -42,11 +45,13 @@ fn local(iso: &str, clock: Clock) -> Option<String> {
 
     let date = Date::new(&iso.into());
     let options = Object::new();
-    let mut parts = vec![("hour", "2-digit"), ("minute", "2-digit")];
-    match clock {
-        Clock::Date => parts.extend([("day", "numeric"), ("month", "short"), ("year", "numeric")]),
-        Clock::Seconds => parts.push(("second", "2-digit")),
-    }
+    let day = [("day", "numeric"), ("month", "short"), ("year", "numeric")];
+    let minute = [("hour", "2-digit"), ("minute", "2-digit")];
+    let parts = match clock {
+        Clock::Date => [&day[..], &minute].concat(),
+        Clock::Day => day.to_vec(),
+        Clock::Seconds => [&minute[..], &[("second", "2-digit")]].concat(),
+    };
     for (key, value) in parts {
         Reflect::set(&options, &key.into(), &value.into()).ok()?;
     }
