@@ -1,6 +1,6 @@
 //! The command line of `stillpointd`, and where everything lies.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -38,6 +38,9 @@ pub struct Options {
     /// Directories in which mounts and database files may lie; anywhere if not given
     #[arg(long, global = true, env = "STILLPOINT_ROOTS", value_delimiter = ':', value_name = "DIR")]
     pub roots: Vec<PathBuf>,
+    /// Proxies in front of the gateway, whose word about visitors counts (X-Forwarded-For, -Proto)
+    #[arg(long, global = true, env = "STILLPOINT_TRUSTED_PROXIES", value_delimiter = ',', value_name = "IP")]
+    pub trusted_proxies: Vec<IpAddr>,
     /// Region whose environments this process works for
     #[arg(long, global = true, env = "STILLPOINT_REGION", default_value = "local", value_name = "NAME")]
     pub region: String,

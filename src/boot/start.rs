@@ -75,7 +75,7 @@ impl Roles {
         let console = bind(self.options.listen, "--listen").await?;
         let visitors = bind(self.options.gateway, "--gateway").await?;
         let sample = if self.options.demo { Some(samples::start(&self.app, &self.options.data).await?) } else { None };
-        let gateway = gate::prepare(&self.store).await?;
+        let gateway = gate::prepare(&self.store, &self.options).await?;
         let context = self.context(Gateways::Local(gateway.clone()));
         let router = console::router(&self.app, self.store.clone(), &self.options, self.stop.clone());
         let listening = console.local_addr()?;
@@ -123,7 +123,7 @@ impl Roles {
 
     async fn gate(self) -> Result<()> {
         let visitors = bind(self.options.gateway, "--gateway").await?;
-        let gateway = gate::prepare(&self.store).await?;
+        let gateway = gate::prepare(&self.store, &self.options).await?;
         println!("Gateway at http://{}, orders at {}", visitors.local_addr()?, self.options.control);
         let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), self.stop.clone()));
         let proxy = tokio::spawn({

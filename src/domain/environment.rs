@@ -128,6 +128,7 @@ impl ServiceConnection {
 
 /// A directory that holds files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MountSpec {
     pub name: MountName,
     /// Absolute path of the directory.
@@ -139,6 +140,7 @@ pub struct MountSpec {
 
 /// A host name that the gateway serves for the environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RouteSpec {
     /// Without port, lower case, e.g. `main.demo.localhost`.
     pub host: String,

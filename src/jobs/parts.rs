@@ -1,12 +1,13 @@
 //! An environment's services and mounts, connected and tested.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Context, Error};
 use crate::domain::EnvironmentId;
 use crate::domain::environment::{Composition, ServiceSpec};
 use crate::domain::ids::{MountName, ServiceName};
+use crate::domain::policy::Refusal;
 use crate::drivers::mount::Rules;
 use crate::drivers::{self, Mount, Service};
 use crate::store::environments;
@@ -70,6 +71,9 @@ impl Parts {
     /// The first part that does not work, with what to do.
     pub fn test(&self, rules: &Rules) -> Result<(), Error> {
         for service in &self.services {
+            if let Some(file) = service.spec.connection.file() {
+                within_roots(&file, rules)?;
+            }
             service.driver.test().map_err(Error::part(service.label()))?;
         }
         for mount in &self.mounts {
@@ -81,6 +85,23 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// Paths reach out of the system, so the operator decides about those of databases as about those of mounts (R6).
+fn within_roots(file: &Path, rules: &Rules) -> Result<(), Error> {
+    // One that does not exist has its own error, from its driver.
+    let Ok(real) = file.canonicalize() else { return Ok(()) };
+    let below = |root: &PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
+    let shown = file.display();
+    if !rules.roots.iter().any(below) {
+        let reason = format!("The database {shown} is outside the directories that the operator allows.");
+        return Err(Refusal::new(reason).instead("Ask for its directory to be allowed.").into());
+    }
+    if rules.data.iter().any(below) {
+        let reason = format!("The database {shown} lies in Stillpoint's own data directory.");
+        return Err(Refusal::new(reason).instead("Move it elsewhere.").into());
+    }
+    Ok(())
 }
 
 impl Context {

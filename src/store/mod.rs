@@ -90,7 +90,7 @@ impl Store {
         &self.sealer
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 

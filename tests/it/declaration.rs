@@ -73,3 +73,60 @@ async fn applying_again_changes_what_is_named_and_keeps_the_environment() {
     assert_eq!(card.environment.kind.as_str(), "staging");
     assert_eq!(card.newest_snapshot.as_ref().map(|snapshot| &snapshot.name), Some(&name));
 }
+
+#[tokio::test]
+async fn a_misspelled_key_of_a_part_is_refused() {
+    let test = TestApp::new().await;
+    let site = Site::new(&test.directory.path().join("site"));
+    for (wrong, key) in [("exclude = []\nexcludes = [\"cache\"]", "excludes"), ("pth = 1", "pth")] {
+        let declaration = format!(
+            "{}{wrong}\n",
+            site.declaration("shop", "main", "production", "self-hosted").trim_end().to_owned() + "\n"
+        );
+        let troubles = troubles(&test, &declaration).await;
+        assert!(troubles.iter().any(|trouble| trouble.contains(key)), "{troubles:#?}");
+    }
+    let service = "[[project]]\nid = \"shop\"\n[[project.environment]]\nname = \"main\"\ntype = \"production\"\n\
+                   [[project.environment.service]]\nname = \"database\"\ntype = \"sqlite\"\npath = \"/x\"\nmode = \"ro\"\n";
+    let troubles = troubles(&test, service).await;
+    assert!(troubles.iter().any(|trouble| trouble.contains("mode")), "{troubles:#?}");
+}
+
+#[tokio::test]
+async fn what_another_environment_has_is_refused() {
+    let shop = TestApp::with_shop().await;
+    let other = shop.site.declaration("other", "main", "production", "self-hosted");
+    let troubles = troubles(&shop.test, &other).await;
+    assert!(troubles.iter().any(|trouble| trouble.contains("belongs to another environment")), "{troubles:#?}");
+    assert!(troubles.iter().any(|trouble| trouble.contains("overlap")), "{troubles:#?}");
+}
+
+#[tokio::test]
+async fn names_that_stand_twice_and_unknown_parents_are_refused() {
+    let test = TestApp::new().await;
+    let twice = "[[project]]\nid = \"shop\"\n\
+                 [[project.environment]]\nname = \"main\"\ntype = \"production\"\n\
+                 [[project.environment]]\nname = \"main\"\ntype = \"staging\"\nparent = \"nobody\"\n";
+    let troubles = troubles(&test, twice).await;
+    assert_eq!(troubles.len(), 2, "{troubles:#?}");
+    assert!(troubles[0].contains("stands twice") && troubles[1].contains("no environment nobody"), "{troubles:#?}");
+}
+
+#[tokio::test]
+async fn a_database_outside_the_allowed_roots_is_refused() {
+    let test = TestApp::with_roots(&["allowed"]).await;
+    let site = Site::new(&test.directory.path().join("elsewhere"));
+    let troubles = troubles(&test, &site.declaration("shop", "main", "production", "self-hosted")).await;
+    assert_eq!(troubles.len(), 2, "{troubles:#?}");
+    assert!(troubles.iter().all(|trouble| trouble.contains("outside the directories")), "{troubles:#?}");
+}
+
+#[tokio::test]
+async fn a_project_keeps_its_plan_and_title_when_they_are_not_named() {
+    let shop = TestApp::with_shop().await;
+    shop.test.declare(&shop.site.declaration("shop", "main", "production", "starter")).await;
+    shop.test.declare("[[project]]\nid = \"shop\"\n").await;
+    let proof = shop.test.app.authorize_project::<ViewProject>(&shop.admin, &project()).await.expect("an admin");
+    let page = stillpoint::ops::projects::page(&shop.test.app, proof).await.expect("the page");
+    assert_eq!((page.card.plan_title.as_str(), page.card.project.title.as_str()), ("Starter", "Shop"));
+}

@@ -8,3 +8,4 @@ mod queue;
 mod rooms;
 mod snapshots;
 mod support;
+mod unauthorized;

@@ -1,19 +1,20 @@
 //! The declarative file: projects, environments, members. Checked as a whole by trying everything, then applied as a
 //! whole, or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{insert_project, local_region, make_repository, plan};
 use crate::domain::environment::{
-    Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec, ServiceSpec,
+    Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec, ServiceConnection,
+    ServiceSpec,
 };
-use crate::domain::ids::EnvironmentName;
+use crate::domain::ids::{EnvironmentName, ServiceName};
 use crate::domain::policy::{Plan, ProjectRole, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Timestamp};
 use crate::drivers::mount::Rules;
@@ -60,11 +61,26 @@ struct EnvironmentEntry {
     #[serde(default)]
     live: bool,
     #[serde(default)]
-    service: Vec<Spanned<ServiceSpec>>,
+    service: Vec<Spanned<ServiceEntry>>,
     #[serde(default)]
     mount: Vec<Spanned<MountSpec>>,
     #[serde(default)]
     route: Vec<Spanned<RouteSpec>>,
+}
+
+/// A service with its connection's keys beside its name; an unknown key is refused here, which [`ServiceSpec`] can't.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+enum ServiceEntry {
+    Sqlite { name: ServiceName, path: String },
+}
+
+impl ServiceEntry {
+    fn spec(&self) -> ServiceSpec {
+        match self.clone() {
+            Self::Sqlite { name, path } => ServiceSpec { name, connection: ServiceConnection::Sqlite { path } },
+        }
+    }
 }
 
 /// What does not work in the file, and where.
@@ -148,7 +164,11 @@ impl Reading<'_> {
                 project.get_ref().environment.iter().map(move |environment| (id.clone(), environment.get_ref()))
             })
             .collect();
+        let others = self.declared_elsewhere(&declared).await?;
         let mut hosts: BTreeMap<String, String> = BTreeMap::new();
+        for (key, composition) in &others {
+            hosts.extend(composition.routes.iter().map(|route| (route.host.to_lowercase(), key.clone())));
+        }
         for project in &file.project {
             let entry = project.get_ref();
             if let Some(name) = entry.plan.as_ref().filter(|name| plan(name.get_ref()).is_none()) {
@@ -163,6 +183,7 @@ impl Reading<'_> {
                     troubles.push(self.trouble(&member.span(), message));
                 }
             }
+            self.check_names(entry, &mut troubles).await?;
             for environment in &entry.environment {
                 let key = format!("{}/{}", entry.id, environment.get_ref().name);
                 for route in &environment.get_ref().route {
@@ -174,10 +195,55 @@ impl Reading<'_> {
                         troubles.push(self.trouble(&route.span(), why));
                     }
                 }
-                self.check_parts(&entry.id, environment.get_ref(), &declared, &mut troubles).await?;
+                self.check_parts(&entry.id, environment.get_ref(), &declared, &others, &mut troubles).await?;
             }
         }
         Ok(troubles)
+    }
+
+    /// What other environments, which this file leaves as they are, consist of; by `project/environment`.
+    async fn declared_elsewhere(
+        &self,
+        declared: &[(ProjectId, &EnvironmentEntry)],
+    ) -> Result<Vec<(String, Composition)>, Error> {
+        let mut db = self.app.store().read().await?;
+        let mut others = Vec::new();
+        for (id, composition) in environments::compositions(&mut db, self.app.store().sealer()).await? {
+            let Some(known) = environments::by_id(&mut db, &id).await? else { continue };
+            if !declared.iter().any(|(project, entry)| *project == known.project && entry.name == known.name) {
+                others.push((format!("{}/{}", known.project, known.name), composition));
+            }
+        }
+        Ok(others)
+    }
+
+    /// Names that stand twice, and parents that are nowhere.
+    async fn check_names(&self, project: &ProjectEntry, troubles: &mut Vec<Trouble>) -> Result<(), Error> {
+        let known = environments::by_project(&mut *self.app.store().read().await?, &project.id).await?;
+        let mut names: BTreeSet<&EnvironmentName> = BTreeSet::new();
+        for environment in &project.environment {
+            let entry = environment.get_ref();
+            if !names.insert(&entry.name) {
+                troubles
+                    .push(self.trouble(&environment.span(), format!("the environment {} stands twice", entry.name)));
+            }
+            let mut parts = BTreeSet::new();
+            let services = entry.service.iter().map(|part| (part.span(), part.get_ref().spec().name.to_string()));
+            let mounts = entry.mount.iter().map(|part| (part.span(), part.get_ref().name.to_string()));
+            for (span, name) in services.chain(mounts) {
+                if !parts.insert(name.clone()) {
+                    troubles.push(self.trouble(&span, format!("the name {name} stands twice in this environment")));
+                }
+            }
+            let Some(parent) = &entry.parent else { continue };
+            let declared = project.environment.iter().any(|other| other.get_ref().name == *parent);
+            if *parent == entry.name || !(declared || known.iter().any(|other| other.name == *parent)) {
+                troubles.push(
+                    self.trouble(&environment.span(), format!("there is no environment {parent} to be its parent")),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Tries every service and mount of one environment.
@@ -186,20 +252,33 @@ impl Reading<'_> {
         project: &ProjectId,
         environment: &EnvironmentEntry,
         declared: &[(ProjectId, &EnvironmentEntry)],
+        elsewhere: &[(String, Composition)],
         troubles: &mut Vec<Trouble>,
     ) -> Result<(), Error> {
         let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
         let settings = self.app.settings();
         let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
+        let mut taken: Vec<PathBuf> = Vec::new();
         for (_, other) in others {
             rules.mounts.extend(other.mount.iter().map(|mount| mount.get_ref().path.clone().into()));
-            rules.databases.extend(other.service.iter().filter_map(|service| service.get_ref().connection.file()));
+            taken.extend(other.service.iter().filter_map(|service| service.get_ref().spec().connection.file()));
         }
+        for (_, other) in elsewhere {
+            rules.mounts.extend(other.mounts.iter().map(|mount| PathBuf::from(&mount.path)));
+            taken.extend(other.databases());
+        }
+        for service in &environment.service {
+            if let Some(file) = service.get_ref().spec().connection.file().filter(|file| taken.contains(file)) {
+                let message = format!("the database {} belongs to another environment", file.display());
+                troubles.push(self.trouble(&service.span(), message));
+            }
+        }
+        rules.databases.extend(taken);
         let parts = environment
             .service
             .iter()
             .map(|service| {
-                let one = Composition { services: vec![service.get_ref().clone()], ..Composition::default() };
+                let one = Composition { services: vec![service.get_ref().spec()], ..Composition::default() };
                 (service.span(), one, rules.clone())
             })
             .chain(environment.mount.iter().map(|mount| {
@@ -207,9 +286,9 @@ impl Reading<'_> {
                 let mut rules = rules.clone();
                 let siblings = environment.mount.iter().filter(|other| other.get_ref().name != mount.get_ref().name);
                 rules.mounts.extend(siblings.map(|other| other.get_ref().path.clone().into()));
-                rules
-                    .databases
-                    .extend(environment.service.iter().filter_map(|service| service.get_ref().connection.file()));
+                rules.databases.extend(
+                    environment.service.iter().filter_map(|service| service.get_ref().spec().connection.file()),
+                );
                 (mount.span(), one, rules)
             }));
         for (span, composition, rules) in parts {
@@ -232,10 +311,18 @@ fn upstream(text: &str) -> Result<(), String> {
 
 /// Adds or changes one project. Its repository is made first: a project never stands without one.
 async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
-    let wanted = entry.plan.as_ref().map_or("self-hosted", |name| name.get_ref().as_str());
-    let plan = plan(wanted).ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))?;
-    let known = projects::by_id(&mut *app.store().read().await?, &entry.id).await?;
-    let title = entry.title.clone().unwrap_or_else(|| entry.id.to_string());
+    let mut db = app.store().read().await?;
+    let known = projects::by_id(&mut db, &entry.id).await?;
+    let plan = match (&entry.plan, &known) {
+        (None, Some(known)) => projects::plan(&mut db, &known.id).await?,
+        (wanted, _) => {
+            let wanted = wanted.as_ref().map_or("self-hosted", |name| name.get_ref().as_str());
+            plan(wanted).ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))?
+        }
+    };
+    drop(db);
+    let kept = known.as_ref().map(|known| known.title.clone());
+    let title = entry.title.clone().or(kept).unwrap_or_else(|| entry.id.to_string());
     let now = app.now().await?;
     let is_new = known.is_none();
     let access = if is_new { Some(make_repository(app, &entry.id).await?) } else { None };
@@ -291,7 +378,7 @@ async fn put_environment(
         updated_at: now,
     };
     let composition = Composition {
-        services: entry.service.into_iter().map(Spanned::into_inner).collect(),
+        services: entry.service.iter().map(|service| service.get_ref().spec()).collect(),
         mounts: entry.mount.into_iter().map(Spanned::into_inner).collect(),
         routes: entry.route.into_iter().map(Spanned::into_inner).collect(),
     };

@@ -4,7 +4,7 @@ pub mod postgres;
 pub mod site;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +46,15 @@ pub struct Shop {
 impl TestApp {
     /// An empty installation, on SQLite or, when the suite runs on it, on PostgreSQL.
     pub async fn new() -> Self {
+        Self::make(|_| vec!["/".into()]).await
+    }
+
+    /// Sites may lie in these directories of the test's own only.
+    pub async fn with_roots(roots: &[&str]) -> Self {
+        Self::make(|directory| roots.iter().map(|root| directory.join(root)).collect()).await
+    }
+
+    async fn make(roots: impl FnOnce(&Path) -> Vec<PathBuf>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = match std::env::var("STILLPOINT_TEST_DATABASE").as_deref() {
             Ok("postgres") => postgres::fresh_database().await,
@@ -54,7 +63,7 @@ impl TestApp {
         let store = Store::open(&url, Sealer::new(&[7; 32], &[])).await.expect("an empty database");
         let data = directory.path().join("state");
         std::fs::create_dir(&data).expect("a fresh directory");
-        let settings = Settings { data, roots: vec!["/".into()], gateway_port: None };
+        let settings = Settings { data, roots: roots(directory.path()), gateway_port: None };
         let app = App::new(store.clone(), settings);
         Self { app, store, gateway: Gateway::new(GatewaySettings::default()), directory }
     }
@@ -198,7 +207,7 @@ pub fn environment(name: &str) -> EnvironmentName {
 }
 
 /// Names and contents of all files below.
-pub fn tree(root: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+pub fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).into_iter().map(|entry| entry.expect("a readable tree")) {
         if entry.file_type().is_file() {

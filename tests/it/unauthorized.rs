@@ -1,0 +1,170 @@
+//! Every address refuses who is not logged in, and a new one can't come without its refusal being tested.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, header};
+use clap::Parser as _;
+use stillpoint::boot::config::Command;
+use stillpoint::boot::console;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::support::{PASSWORD, TestApp};
+
+/// Addresses that are for everybody, and why.
+const OPEN: &[&str] = &[
+    // How one gets in.
+    "/login",
+    "/setup",
+    "log-in",
+    "set-up",
+    // Nothing to protect: ends a session, changes a colour.
+    "log-out",
+    "theme",
+    // Proves itself by the API token in its form.
+    "/oauth2/token",
+];
+
+async fn console(test: &TestApp) -> Router {
+    test.operator("admin@example.org").await;
+    let options = Command::parse_from(["stillpointd"]).options;
+    console::router(&test.app, test.store.clone(), &options, CancellationToken::new())
+}
+
+async fn send(router: &Router, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:4180");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::from(body.to_owned())).expect("a valid request");
+    let here: std::net::SocketAddr = "127.0.0.1:50000".parse().expect("an address");
+    request.extensions_mut().insert(axum::extract::ConnectInfo(here));
+    router.clone().oneshot(request).await.expect("the router answers")
+}
+
+fn source(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands between `before` and `after`, wherever it occurs.
+fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
+    text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).map(str::to_owned).collect()
+}
+
+/// Segments that stand for something get a value of its form.
+fn filled(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part.trim_matches([':', '{', '}']) {
+        "activity" | "snapshot" | "backup" if part.starts_with([':', '{']) => "0123456789abcdef0123",
+        "project" if part.starts_with([':', '{']) => "shop",
+        "environment" if part.starts_with([':', '{']) => "main",
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn to_login(response: &Response<Body>) -> bool {
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    response.status().is_redirection() && location.is_some_and(|location| location.starts_with("/login"))
+}
+
+#[tokio::test]
+async fn every_page_leads_to_the_login() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let pages = all_between(&source("app/shell.rs"), "path!(\"", "\")");
+    assert!(pages.len() >= 10, "{pages:?}");
+    for page in pages.iter().filter(|page| !OPEN.contains(&page.as_str())) {
+        let response = send(&router, "GET", &filled(page), &[("accept", "text/html")], "").await;
+        assert!(to_login(&response), "{page}: {} {:?}", response.status(), response.headers());
+    }
+}
+
+#[tokio::test]
+async fn every_stream_refuses() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let routes = all_between(&source("app/server.rs"), ".route(\"", "\"");
+    let streams: Vec<&String> = routes.iter().filter(|route| route.ends_with("/events")).collect();
+    assert_eq!(streams.len(), 2, "{routes:?}");
+    for stream in streams {
+        let response = send(&router, "GET", &filled(stream), &[], "").await;
+        assert!(response.status() == 401 || to_login(&response), "{stream}: {}", response.status());
+    }
+}
+
+#[tokio::test]
+async fn every_action_refuses() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let actions = all_between(&source("app/actions.rs"), "#[server(prefix = \"/actions\", endpoint = \"", "\"");
+    let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\
+                token=0123456789abcdef0123&mode=consistent&plan_hash=x&form=1&expires_in_days=";
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("accept", "text/html"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    assert!(actions.len() >= 9, "{actions:?}");
+    for action in actions.iter().filter(|action| !OPEN.contains(&action.as_str())) {
+        let address = format!("/actions/{action}");
+        let response = send(&router, "POST", &address, &headers, form).await;
+        assert!(to_login(&response), "{address}: {} {:?}", response.status(), response.headers());
+    }
+}
+
+#[tokio::test]
+async fn every_route_of_the_api_refuses() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let text = source("api/mod.rs").replace(['\n', ' '], "");
+    let mut asked = 0;
+    for route in text.split(".route(\"").skip(1) {
+        let (path, rest) = route.split_once('"').expect("a path");
+        if OPEN.contains(&path) {
+            continue;
+        }
+        let handlers = rest.split(".route(").next().unwrap_or(rest);
+        for (method, mark) in [("GET", "get("), ("POST", "post("), ("DELETE", "delete(")] {
+            if handlers.contains(mark) {
+                let response = send(&router, method, &format!("/api{}", filled(path)), &[], "").await;
+                assert_eq!(response.status(), 401, "{method} {path}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked >= 14, "only {asked} routes were found");
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_is_refused_even_with_a_session() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let body = format!("email=admin%40example.org&password={}&next=%2F", PASSWORD.replace(' ', "+"));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let html = ("accept", "text/html");
+    let own = send(&router, "POST", "/actions/log-in", &[form, html, ("sec-fetch-site", "same-origin")], &body).await;
+    let cookie = own.headers().get_all(header::SET_COOKIE).iter().find_map(|value| {
+        let text = value.to_str().ok()?;
+        text.starts_with("stillpoint=").then(|| text.to_owned())
+    });
+    let cookie = cookie.expect("a session");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let session = cookie.split(';').next().expect("a value").to_owned();
+
+    let page = send(&router, "GET", "/tokens", &[html, ("cookie", &session)], "").await;
+    assert_eq!(page.status(), 200, "the session works");
+    for foreign in [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")] {
+        let headers = [form, html, ("cookie", session.as_str()), foreign];
+        let response = send(&router, "POST", "/actions/make-token", &headers, "name=x").await;
+        assert_eq!(response.status(), 403, "{foreign:?}");
+    }
+    let headers = [form, html, ("cookie", session.as_str()), ("sec-fetch-site", "same-origin")];
+    let out = send(&router, "POST", "/actions/log-out", &headers, "").await;
+    assert!(out.status().is_redirection());
+    let after = send(&router, "GET", "/tokens", &[html, ("cookie", &session)], "").await;
+    assert!(to_login(&after), "the session has ended");
+}
