@@ -1,8 +1,7 @@
 //! Activities: the feed's reading side, and the rows that the queue moves.
 
-use sqlx::{Any, QueryBuilder};
-
 use super::row::{Columns as _, to_json};
+use super::sql::Sql;
 use super::{Db, Error, events};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Initiator, Payload};
 use crate::domain::ids::RegionId;
@@ -89,47 +88,28 @@ pub struct Filter {
 /// # Errors
 /// When the database fails.
 pub async fn list(db: &mut Db, scope: &Scope, filter: &Filter, count: u32) -> Result<Vec<Activity>, Error> {
-    let mut query = QueryBuilder::<Any>::new("SELECT * FROM activities WHERE ");
+    let mut query = Sql::new("SELECT * FROM activities WHERE ");
     match scope {
-        Scope::Environment(id) => {
-            query.push("environment_id = ").push_bind(id.as_str().to_owned());
-        }
-        Scope::Environments(ids) => one_of(&mut query, "environment_id", ids.iter().map(|id| id.as_str())),
-    }
+        Scope::Environment(id) => query.push("environment_id = ").text(id.as_str()),
+        Scope::Environments(ids) => query.one_of("environment_id", ids.iter().map(EnvironmentId::as_str)),
+    };
     if !filter.kinds.is_empty() {
-        query.push(" AND ");
-        one_of(&mut query, "kind", filter.kinds.iter().map(|kind| kind.as_str()));
+        query.push(" AND ").one_of("kind", filter.kinds.iter().map(|kind| kind.as_str()));
     }
     if !filter.states.is_empty() {
-        query.push(" AND ");
-        one_of(&mut query, "state", filter.states.iter().map(|state| state.as_str()));
+        query.push(" AND ").one_of("state", filter.states.iter().map(|state| state.as_str()));
     }
     if let Some(result) = filter.result {
-        query.push(" AND result = ").push_bind(result.as_str());
+        query.push(" AND result = ").text(result.as_str());
     }
     if let Some(before) = filter.before {
-        query.push(" AND seq < ").push_bind(before);
+        query.push(" AND seq < ").number(before);
     }
     if let Some(starts_at) = filter.starts_at {
-        query.push(" AND created_at <= ").push_bind(starts_at.as_micros());
+        query.push(" AND created_at <= ").number(starts_at.as_micros());
     }
-    query.push(" ORDER BY seq DESC LIMIT ").push_bind(i64::from(count));
-    let rows = query.build().fetch_all(db).await?;
-    rows.iter().map(read).collect()
-}
-
-fn one_of<'a>(query: &mut QueryBuilder<Any>, column: &'static str, values: impl Iterator<Item = &'a str>) {
-    query.push(column).push(" IN (");
-    let mut list = query.separated(", ");
-    let mut empty = true;
-    for value in values {
-        list.push_bind(value.to_owned());
-        empty = false;
-    }
-    if empty {
-        list.push("NULL");
-    }
-    query.push(")");
+    query.push(" ORDER BY seq DESC LIMIT ").number(i64::from(count));
+    query.fetch_all(db).await?.iter().map(read).collect()
 }
 
 /// The newest activity of each kind of end: what the health sentence is made from.

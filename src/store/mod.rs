@@ -19,6 +19,7 @@ pub mod seal;
 pub mod sessions;
 pub mod settings;
 pub mod snapshots;
+mod sql;
 pub mod swaps;
 pub mod tokens;
 pub mod users;

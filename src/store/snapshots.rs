@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Any, QueryBuilder};
-
 use super::row::{Columns as _, to_bigint, to_json};
+use super::sql::Sql;
 use super::{Db, Error};
 use crate::domain::manifest::Manifest;
 use crate::domain::snapshot::Snapshot;
@@ -81,13 +80,9 @@ pub async fn existing(db: &mut Db, names: &[SnapshotName]) -> Result<HashSet<Sna
     if names.is_empty() {
         return Ok(HashSet::new());
     }
-    let mut query = QueryBuilder::<Any>::new("SELECT name FROM snapshots WHERE deleted_at IS NULL AND name IN (");
-    let mut list = query.separated(", ");
-    for name in names {
-        list.push_bind(name.as_str().to_owned());
-    }
-    query.push(")");
-    let rows = query.build().fetch_all(db).await?;
+    let mut query = Sql::new("SELECT name FROM snapshots WHERE deleted_at IS NULL AND ");
+    query.one_of("name", names.iter().map(SnapshotName::as_str));
+    let rows = query.fetch_all(db).await?;
     rows.iter().map(|row| row.word("name")).collect()
 }
 
