@@ -20,6 +20,8 @@ use crate::store::Store;
 
 /// Jobs side by side in one process.
 const CAPACITY: usize = 2;
+/// How soon a site that had to stay shut is tried again: a lock may be gone, a gateway back.
+const RECOVER_AGAIN: Duration = Duration::from_secs(5);
 /// How long open connections may go on after the order to stop.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -154,17 +156,38 @@ impl Roles {
             region: self.options.region.parse()?,
             handler: Arc::new(Jobs(context)),
             capacity: CAPACITY,
-            timing: Timing::default(),
+            timing: timing(),
         })
+    }
+}
+
+/// In debug builds a test may shorten the leases, so that it need not wait 20 s for a dead worker's activity.
+fn timing() -> Timing {
+    let shorter = std::env::var("STILLPOINT_LEASE_MS").ok().filter(|_| cfg!(debug_assertions));
+    match shorter.and_then(|text| text.parse().ok()).map(Duration::from_millis) {
+        Some(lease) => Timing { lease, heartbeat: lease / 5 },
+        None => Timing::default(),
     }
 }
 
 /// Half-done swaps first: they keep a site shut.
 async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
-    if let Err(error) = jobs::recover(&context).await {
+    recover(&context).await;
+    let again = async {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(RECOVER_AGAIN) => recover(&context).await,
+                () = stop.cancelled() => return,
+            }
+        }
+    };
+    tokio::join!(worker.run(stop.clone()), again);
+}
+
+async fn recover(context: &jobs::Context) {
+    if let Err(error) = jobs::recover(context).await {
         tracing::error!(error = %error.for_people(), "unfinished restores could not be looked at");
     }
-    worker.run(stop).await;
 }
 
 async fn bind(address: std::net::SocketAddr, flag: &str) -> Result<TcpListener> {

@@ -43,7 +43,7 @@ pub enum Error {
     TakenBack(#[source] Box<Error>),
     #[error(
         "the restore did not succeed, and taking it back failed too; visitors are asked to come back until that is done, \
-         which is tried again at the next start"
+         which is tried again every few seconds"
     )]
     Mixed(#[source] Box<Error>),
     #[error(
@@ -60,6 +60,10 @@ impl Error {
 
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing: doing.into(), source }
+    }
+
+    pub(super) fn touched_the_site(&self) -> bool {
+        matches!(self, Self::TakenBack(_) | Self::Mixed(_) | Self::NoSafety(_))
     }
 
     /// The whole chain as a sentence for the feed.

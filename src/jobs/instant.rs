@@ -137,6 +137,7 @@ fn open_all(
     let views = split(views, &mut phases)?;
     let scans = split(scans, &mut phases)?;
 
+    crash_point("snapshot: views open");
     let checked = Instant::now();
     let after = positions(services)?;
     let mut points = Vec::new();

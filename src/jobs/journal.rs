@@ -7,8 +7,8 @@ use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::{ActivityId, EnvironmentId};
 use crate::drivers::mount::{MountAside, MountBeside};
 use crate::drivers::{Aside, Beside};
-use crate::store::clock;
 use crate::store::swaps::{self, Entry, Stage};
+use crate::store::{Db, clock};
 
 /// Everything that is needed to finish or to take back a swap, whatever else was lost.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -52,10 +52,16 @@ impl Journal<'_> {
     pub(super) async fn write(&self, stage: Stage, body: &Body) -> Result<(), Error> {
         let store = self.context.store();
         let mut tx = store.write().await?;
-        let now = clock::now(&mut tx, store.dialect()).await?;
+        self.write_with(&mut tx, stage, body).await?;
+        Ok(store.commit(tx).await?)
+    }
+
+    /// Becomes true with the caller's transaction.
+    pub(super) async fn write_with(&self, db: &mut Db, stage: Stage, body: &Body) -> Result<(), Error> {
+        let store = self.context.store();
+        let now = clock::now(db, store.dialect()).await?;
         let entry =
             Entry { activity: self.activity.clone(), environment: self.environment.clone(), stage, body: body.clone() };
-        swaps::put(&mut tx, store.sealer(), &entry, now).await?;
-        Ok(store.commit(tx).await?)
+        Ok(swaps::put(db, store.sealer(), &entry, now).await?)
     }
 }

@@ -45,7 +45,9 @@ impl Handler for Jobs {
             let failure = match done {
                 Ok(()) => return Ok(()),
                 Err(Error::Queue(error)) => return Err(Failure::Queue(error)),
-                Err(_) if lease.is_cancelled() => return Err(Failure::Cancelled),
+                // Put back into the queue, or cancelled, unless the site is no longer what it was: that must be told.
+                Err(_) if lease.is_stopping() => return Err(Failure::Cancelled),
+                Err(error) if lease.is_cancelled() && !error.touched_the_site() => return Err(Failure::Cancelled),
                 Err(error) => error.for_people(),
             };
             lease.log(&failure).await?;
@@ -54,9 +56,20 @@ impl Handler for Jobs {
     }
 }
 
-/// Ends the process at a step that a test names, as `kill -9` would. Not in release builds.
+/// Ends the process at a step that a test names, as `kill -9` would, or stops it there until the test lets it go on.
+/// Not in release builds.
 fn crash_point(step: &str) {
-    if cfg!(debug_assertions) && std::env::var("STILLPOINT_CRASH_AT").is_ok_and(|wanted| wanted == step) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let named = |variable: &str| std::env::var(variable).is_ok_and(|wanted| wanted == step);
+    if named("STILLPOINT_CRASH_AT") {
         std::process::abort();
+    }
+    if named("STILLPOINT_STOP_AT") {
+        let sent = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        sent.expect("a process may stop itself");
+        // Another thread may take the signal: this one must not go on meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
 }

@@ -13,16 +13,25 @@ const STEP: Duration = Duration::from_millis(250);
 pub(super) async fn watched<T>(lease: &Lease, job: &engine::Job, work: impl Future<Output = T>) -> T {
     tokio::select! {
         done = work => done,
-        () = report(lease, job) => unreachable!("reporting never ends by itself"),
+        () = report(lease, job, lease.cancelled()) => unreachable!("reporting never ends by itself"),
     }
 }
 
-async fn report(lease: &Lease, job: &engine::Job) {
+/// Like [`watched`], for what must be brought to its end once it was begun: a wish to cancel comes too late.
+pub(super) async fn completed<T>(lease: &Lease, job: &engine::Job, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        done = work => done,
+        () = report(lease, job, lease.interrupted()) => unreachable!("reporting never ends by itself"),
+    }
+}
+
+async fn report(lease: &Lease, job: &engine::Job, cancelled: impl Future<Output = ()>) {
+    tokio::pin!(cancelled);
     let mut told = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(STEP) => {}
-            () = lease.cancelled() => {
+            () = &mut cancelled => {
                 job.cancel();
                 // What runs ends at its next step; its own outcome is what counts.
                 std::future::pending::<()>().await;

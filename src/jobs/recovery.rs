@@ -1,42 +1,76 @@
-//! At a worker's start: takes back what nobody works on any more (R23).
+//! Takes back what nobody works on any more (R23): at a worker's start, now and then, and before the
+//! environment's next job.
 
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::{Error, swap};
+use crate::domain::{ActivityId, EnvironmentId};
 use crate::store::swaps::Stage;
 use crate::store::{activities, environments, swaps};
 
-/// Takes every half-done swap back whose activity is over. One whose activity is still in the queue is dealt with by
-/// the worker that takes it up again.
+/// Takes every half-done swap back whose activity is over, and removes what a load left. One whose activity is still in
+/// the queue is dealt with by the worker that takes it up again.
 ///
 /// # Errors
 /// When the store fails. A swap that can't be taken back is logged, and its gate stays shut.
 pub async fn recover(context: &Context) -> Result<(), Error> {
-    let mut db = context.store().read().await?;
-    let unfinished = swaps::unfinished(&mut db).await?;
-    drop(db);
-    for (activity, environment, stage) in unfinished {
-        let mut db = context.store().read().await?;
-        let over = activities::by_id(&mut db, &activity).await?.is_none_or(|activity| activity.state.is_over());
-        if !over || !stage.is_mixed() {
-            continue;
-        }
-        let composition = environments::composition(&mut db, context.store().sealer(), &environment).await?;
-        drop(db);
-        let journal = Journal { context, activity, environment };
-        let taken_back = async {
-            let Some((_, body)) = journal.read().await? else { return Ok(()) };
-            let parts = Parts::connect(&composition)?;
-            swap::recover(context, &journal, &parts, &body).await?;
-            swap::discard(&parts, &body).await?;
-            journal.write(Stage::Done, &Body::default()).await
-        };
-        let id = &journal.activity;
-        match taken_back.await {
-            Ok(()) => tracing::warn!(activity.id = %id, "a restore that was left half done was taken back"),
-            Err(error) => tracing::error!(activity.id = %id, error = %error.for_people(), "the site stays shut"),
+    for (activity, environment, stage) in left(context).await? {
+        match take_back(context, &activity, &environment, stage).await {
+            Ok(()) => tracing::warn!(activity.id = %activity, "what a restore had left was taken back"),
+            Err(error) if stage.is_mixed() => {
+                tracing::error!(activity.id = %activity, error = %error.for_people(), "the site stays shut");
+            }
+            Err(error) => {
+                tracing::warn!(activity.id = %activity, error = %error.for_people(), "a restore's leftovers stay");
+            }
         }
     }
     Ok(())
+}
+
+/// Before a job touches the environment: a swap that an earlier activity left half done must not be read, and would be
+/// taken back later over whatever this job brought.
+///
+/// # Errors
+/// [`Error::Mixed`] when it can't be taken back now either.
+pub(super) async fn take_back_others(context: &Context, environment: &EnvironmentId) -> Result<(), Error> {
+    for (activity, of, stage) in left(context).await? {
+        if of == *environment && stage.is_mixed() {
+            take_back(context, &activity, &of, stage).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Journals whose activities are over although the journals are not. A swap that was complete keeps what it replaced.
+async fn left(context: &Context) -> Result<Vec<(ActivityId, EnvironmentId, Stage)>, Error> {
+    let mut db = context.store().read().await?;
+    let mut left = Vec::new();
+    for (activity, environment, stage) in swaps::unfinished(&mut db).await? {
+        let over = activities::by_id(&mut db, &activity).await?.is_none_or(|activity| activity.state.is_over());
+        if over && stage != Stage::Swapped {
+            left.push((activity, environment, stage));
+        }
+    }
+    Ok(left)
+}
+
+async fn take_back(
+    context: &Context,
+    activity: &ActivityId,
+    environment: &EnvironmentId,
+    stage: Stage,
+) -> Result<(), Error> {
+    let mut db = context.store().read().await?;
+    let composition = environments::composition(&mut db, context.store().sealer(), environment).await?;
+    drop(db);
+    let journal = Journal { context, activity: activity.clone(), environment: environment.clone() };
+    let Some((_, body)) = journal.read().await? else { return Ok(()) };
+    let parts = Parts::connect(&composition)?;
+    if stage.is_mixed() {
+        swap::recover(context, &journal, &parts, &body).await?;
+    }
+    swap::discard(&journal, &parts, &body).await?;
+    journal.write(Stage::Done, &Body::default()).await
 }

@@ -19,7 +19,7 @@ use super::journal::{Body, Journal, MountSwap, ServiceSwap};
 use super::parts::Parts;
 use super::progress::watched;
 use super::snapshot::{may_still, subject};
-use super::{ATTEMPTS, Error, crash_point, safety, stream, swap};
+use super::{ATTEMPTS, Error, crash_point, recovery, safety, stream, swap};
 use crate::domain::activity::RestoreSnapshot;
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::acts::Act;
@@ -45,24 +45,28 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     };
     let keeping = safety::Keeping { context, work, job: &job, project: &project, environment: &environment };
 
+    recovery::take_back_others(context, &environment.id).await?;
     if let Some((stage, body)) = journal.read().await? {
         let parts = connected(context, &environment).await?;
         match stage {
             Stage::Swapped => {
                 lease.log("Going on after an interruption: the swap was complete").await?;
-                for gate in context.gates().await? {
-                    gate.open(&environment.id).await?;
-                }
+                swap::open(context, &environment.id).await;
                 return keeping.keep(&journal, &parts, &body, &request.safety, Proof::default()).await;
             }
             Stage::Swapping | Stage::RollingBack => {
                 lease.log("An earlier try was interrupted in the middle of the swap: taking it back").await?;
                 swap::recover(context, &journal, &parts, &body).await?;
-                swap::discard(&parts, &body).await?;
+                swap::discard(&journal, &parts, &body).await?;
             }
-            Stage::Loading => swap::discard(&parts, &body).await?,
+            Stage::Loading => {
+                // Nothing was exchanged, but a gate may have shut itself when the earlier try died in its hold.
+                swap::open(context, &environment.id).await;
+                swap::discard(&journal, &parts, &body).await?;
+            }
             Stage::Done => {}
         }
+        journal.write(Stage::Done, &Body::default()).await?;
     }
     if work.attempt > ATTEMPTS {
         return Err(Error::TooManyAttempts(ATTEMPTS));
@@ -84,8 +88,8 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         Ok(report) => report,
         Err(error @ (Error::Mixed(_) | Error::Queue(_))) => return Err(error),
         Err(error) => {
-            swap::discard(&parts, &body).await?;
-            journal.write(Stage::Done, &body).await?;
+            swap::discard(&journal, &parts, &body).await?;
+            journal.write(Stage::Done, &Body::default()).await?;
             return Err(error);
         }
     };

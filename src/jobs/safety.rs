@@ -4,7 +4,8 @@
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
-use super::progress::watched;
+use super::progress::completed;
+use super::snapshot::stored_before;
 use super::{Error, crash_point, stream, swap};
 use crate::domain::environment::{Environment, Project};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
@@ -40,18 +41,19 @@ impl Keeping<'_> {
         let lease = &self.work.lease;
         lease.log("Storing what was replaced as a safety snapshot").await?;
         let manifest = self.manifest(name, proof);
-        let stored = watched(lease, self.job, self.store(parts, body, manifest)).await;
+        let stored = completed(lease, self.job, self.stored(parts, body, manifest)).await;
         let (manifest, archived) = match stored {
             Ok(stored) => stored,
             Err(error) => return Err(Error::NoSafety(Box::new(error))),
         };
         crash_point("restore: safety stored");
         lease.log(&format!("What was replaced is the snapshot {name}, kept for 7 days: restore it to undo")).await?;
-        swap::discard(parts, body).await?;
-        journal.write(Stage::Done, body).await?;
+        swap::discard(journal, parts, body).await?;
         crash_point("restore: discarded");
 
+        // Together: a try that comes after this one must neither restore again nor store again.
         let mut tx = self.context.store().write().await?;
+        journal.write_with(&mut tx, Stage::Done, &Body::default()).await?;
         let now = lease.finish(&mut tx, &End::Success).await?;
         let plan = projects::plan(&mut tx, &self.project.id).await?;
         let snapshot = Snapshot {
@@ -72,6 +74,17 @@ impl Keeping<'_> {
         };
         snapshots::insert(&mut tx, &snapshot, &manifest).await?;
         Ok(self.context.store().commit(tx).await?)
+    }
+
+    /// What an earlier try stored, or stored now.
+    async fn stored(&self, parts: &Parts, body: &Body, manifest: Manifest) -> Result<(Manifest, Archived), Error> {
+        if self.work.attempt > 1 {
+            let repository = self.context.repository(&self.project.id).await?;
+            if let Some(stored) = stored_before(&repository, &manifest.snapshot).await? {
+                return Ok(stored);
+            }
+        }
+        self.store(parts, body, manifest).await
     }
 
     async fn store(&self, parts: &Parts, body: &Body, manifest: Manifest) -> Result<(Manifest, Archived), Error> {
@@ -134,14 +147,15 @@ impl Storing {
             let failed = || Error::part(service.label());
             // Once for what a later load is checked against, once to store it: nothing else needs the disk.
             let facts = service.driver.dump_aside(&aside, &mut std::io::sink()).map_err(failed())?;
-            let tested = service.driver.test().map_err(failed())?;
+            // The live service may be busy with its visitors: what stands aside is kept all the same.
+            let tested = service.driver.test().ok();
             manifest.services.push(ServiceEntry {
                 name: swap.name.clone(),
                 kind: service.driver.kind().to_owned(),
-                version: tested.version,
+                version: tested.as_ref().map(|tested| tested.version.clone()).unwrap_or_default(),
                 position: "replaced by a restore".to_owned(),
                 facts,
-                limits: tested.limits,
+                limits: tested.map(|tested| tested.limits).unwrap_or_default(),
             });
             let reader = stream::reading_from(move |out| service.driver.dump_aside(&aside, out).map(drop))
                 .map_err(Error::io("a pipe could not be made"))?;

@@ -19,7 +19,7 @@ use super::context::{Context, Scratch};
 use super::instant::{self, Captured, Indexed};
 use super::parts::{Parts, ServicePart};
 use super::progress::watched;
-use super::{ATTEMPTS, Error, crash_point, stream};
+use super::{ATTEMPTS, Error, crash_point, recovery, stream};
 use crate::authz;
 use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::environment::{Environment, EnvironmentKind, Project};
@@ -29,7 +29,7 @@ use crate::domain::policy::Refusal;
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
-use crate::domain::{Bytes, Timestamp};
+use crate::domain::{Bytes, SnapshotName, Timestamp};
 use crate::drivers::View;
 use crate::drivers::mount::Scan;
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Known, Repository, SourceTree, Stream};
@@ -38,28 +38,32 @@ use crate::store::work::End;
 use crate::store::{Db, environments, projects, snapshots, users};
 
 pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
+    // First of all, so that what a try that died left goes whatever becomes of this one.
+    let scratch = context.scratch(&work.activity.id)?;
     if work.attempt > ATTEMPTS {
         return Err(Error::TooManyAttempts(ATTEMPTS));
     }
     let (project, environment) = subject(context, &work.activity).await?;
     may_still(context, &work.activity, &project, &environment, Act::CreateSnapshot).await?;
+    recovery::take_back_others(context, &environment.id).await?;
     let lease = &work.lease;
     let repository_lease = Arc::new(context.share_repository(&project.id, work.activity.id.as_str()).await?);
     let repository = context.repository(&project.id).await?;
     if work.attempt > 1
-        && let Some((id, manifest)) = stored_before(&repository, &take).await?
+        && let Some((manifest, archived)) = stored_before(&repository, &take.snapshot).await?
     {
         lease.log("An earlier try had stored the snapshot already").await?;
-        let archived = Archived { id, size: manifest_size(&manifest), added: Bytes(0), files: 0 };
         return complete(context, work, &environment, &project, &take, manifest, archived).await;
     }
 
     let parts = context.parts(&environment.id).await?;
-    let scratch = context.scratch(&work.activity.id)?;
     let job = {
         let (lease, repository_lease, runtime) = (lease.clone(), Arc::clone(&repository_lease), Handle::current());
         engine::Job::new(move || {
-            runtime.block_on(async { lease.confirm().await.is_ok() && repository_lease.confirm().await.is_ok() })
+            // The lease learns of a wish to cancel when it is confirmed.
+            runtime.block_on(async {
+                lease.confirm().await.is_ok() && !lease.is_cancelled() && repository_lease.confirm().await.is_ok()
+            })
         })
     };
     let taking = Taking { context, lease, job: &job, project: &project, environment: &environment, take: &take };
@@ -264,15 +268,20 @@ async fn newest(context: &Context, environment: &Environment) -> Result<Option<S
     Ok(newest.map(|snapshot| snapshot.repository_id))
 }
 
-async fn stored_before(repository: &Repository, take: &TakeSnapshot) -> Result<Option<(String, Manifest)>, Error> {
-    let (repository, name) = (repository.clone(), take.snapshot.clone());
+/// The entry that an earlier try stored under that name before it died.
+pub(super) async fn stored_before(
+    repository: &Repository,
+    name: &SnapshotName,
+) -> Result<Option<(Manifest, Archived)>, Error> {
+    let (repository, name) = (repository.clone(), name.clone());
     tokio::task::spawn_blocking(move || {
         let listing = repository.list()?;
         let Some(stored) = listing.snapshots.into_iter().find(|stored| stored.name.as_ref() == Some(&name)) else {
             return Ok(None);
         };
-        let manifest = serde_json::from_slice(&repository.manifest(&stored.id)?);
-        Ok(manifest.ok().map(|manifest| (stored.id, manifest)))
+        let Ok(manifest) = serde_json::from_slice(&repository.manifest(&stored.id)?) else { return Ok(None) };
+        let archived = Archived { id: stored.id, size: manifest_size(&manifest), added: Bytes(0), files: 0 };
+        Ok(Some((manifest, archived)))
     })
     .await?
 }

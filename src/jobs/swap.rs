@@ -3,12 +3,14 @@
 //! **Invariant:** the gate opens only when everything is new or everything is old. The journal says which stage may have
 //! begun *before* its work begins; every driver step may be repeated.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::{Error, crash_point};
+use crate::domain::EnvironmentId;
 use crate::gateway::{self, Held, HoldKind, HoldReport};
 use crate::queue::Lease;
 use crate::store::swaps::Stage;
@@ -32,7 +34,7 @@ pub(super) async fn swap(
         Ok(prepared) => prepared,
         // Nothing was exchanged: the site may go on.
         Err(error) => {
-            held.release().await?;
+            let_go(context, held).await;
             return Err(error);
         }
     };
@@ -40,23 +42,59 @@ pub(super) async fn swap(
     // What comes before the journal's word may be left by simply opening the gate again.
     let ready = async {
         lease.confirm().await?;
+        // The last moment at which that is safe (R20).
+        if lease.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         held.confirm().await?;
         journal.write(Stage::Swapping, body).await
     };
     if let Err(error) = ready.await {
-        held.release().await?;
+        let_go(context, held).await;
         return Err(error);
     }
     crash_point("restore: swapping");
     let exchanged = async {
         exchange(&held, parts, body).await?;
+        // Only a gate that was closed all the time may open on the new data.
+        held.confirm().await?;
         journal.write(Stage::Swapped, body).await
     };
     if let Err(error) = exchanged.await {
-        return Err(take_back(journal, held, parts, body, error).await);
+        return Err(take_back(context, journal, held, parts, body, error).await);
     }
     crash_point("restore: swapped");
-    Ok(held.release().await?)
+    Ok(let_go(context, held).await)
+}
+
+/// Opens the gates on data that is wholly old or wholly new, and the journal says so: a gate that had given up by itself
+/// must not stay shut, and one that died must not fail what is done. It reads the journal when it starts again.
+async fn let_go(context: &Context, held: Held) -> HoldReport {
+    let environment = held.environment().clone();
+    match held.release().await {
+        Ok(report) => report,
+        Err(error) => {
+            tracing::warn!(environment.id = %environment, %error, "the hold had ended before; opening the gates");
+            open(context, &environment).await;
+            HoldReport::default()
+        }
+    }
+}
+
+/// Opens every gate that can be reached. Only while nothing of the environment is mixed.
+pub(super) async fn open(context: &Context, environment: &EnvironmentId) {
+    let gates = match context.gates().await {
+        Ok(gates) => gates,
+        Err(error) => {
+            tracing::error!(environment.id = %environment, error = %error.for_people(), "the gates are not known");
+            return;
+        }
+    };
+    for gate in gates {
+        if let Err(error) = gate.open(environment).await {
+            tracing::warn!(environment.id = %environment, %error, "a gate could not be opened; it opens when it restarts");
+        }
+    }
 }
 
 /// Takes a swap back that an earlier worker left unfinished, in a hold of its own, and opens the gate.
@@ -65,17 +103,31 @@ pub(super) async fn swap(
 /// [`Error::Mixed`]: the gate stays shut.
 pub(super) async fn recover(context: &Context, journal: &Journal<'_>, parts: &Parts, body: &Body) -> Result<(), Error> {
     let gates = context.gates().await?;
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits())
+        .await
+        .map_err(|error| Error::Mixed(Box::new(error.into())))?;
+    // The hold is what keeps two recoveries apart: the other one may have been here before.
+    if !journal.read().await?.is_some_and(|(stage, _)| stage.is_mixed()) {
+        let_go(context, held).await;
+        return Ok(());
+    }
     journal.write(Stage::RollingBack, body).await?;
-    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits()).await?;
     if let Err(error) = roll_back(&held, parts, body).await {
         return Err(left_shut(held, error).await);
     }
     journal.write(Stage::Loading, body).await?;
-    held.release().await?;
+    let_go(context, held).await;
     Ok(())
 }
 
-async fn take_back(journal: &Journal<'_>, held: Held, parts: &Parts, body: &Body, cause: Error) -> Error {
+async fn take_back(
+    context: &Context,
+    journal: &Journal<'_>,
+    held: Held,
+    parts: &Parts,
+    body: &Body,
+    cause: Error,
+) -> Error {
     let taken_back = async {
         journal.write(Stage::RollingBack, body).await?;
         crash_point("restore: rolling back");
@@ -85,10 +137,8 @@ async fn take_back(journal: &Journal<'_>, held: Held, parts: &Parts, body: &Body
     if let Err(error) = taken_back.await {
         return left_shut(held, error).await;
     }
-    match held.release().await {
-        Ok(_) => Error::TakenBack(Box::new(cause)),
-        Err(error) => error.into(),
-    }
+    let_go(context, held).await;
+    Error::TakenBack(Box::new(cause))
 }
 
 async fn left_shut(held: Held, cause: Error) -> Error {
@@ -158,9 +208,10 @@ async fn roll_back(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error
     .map(drop)
 }
 
-/// Removes everything that the restore put beside the live data.
-pub(super) async fn discard(parts: &Parts, body: &Body) -> Result<(), Error> {
-    blocking(parts, body, |parts, body| {
+/// Removes everything that the restore put beside the live data, and what a try that died had not noted yet.
+pub(super) async fn discard(journal: &Journal<'_>, parts: &Parts, body: &Body) -> Result<(), Error> {
+    let directory = journal.context.swap_directory(&journal.activity);
+    blocking(parts, body, move |parts, body| {
         for swap in &body.services {
             let service = service(parts, swap.name.as_str())?;
             service.driver.discard(&swap.beside, swap.aside.as_ref()).map_err(Error::part(service.label()))?;
@@ -169,10 +220,19 @@ pub(super) async fn discard(parts: &Parts, body: &Body) -> Result<(), Error> {
             let mount = mount(parts, swap.name.as_str())?;
             mount.driver.discard(&swap.beside, swap.aside.as_ref()).map_err(Error::part(mount.label()))?;
         }
-        Ok(())
+        remove(&directory)
     })
     .await
     .map(drop)
+}
+
+fn remove(directory: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("{} could not be removed", directory.display()))(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Runs `work` on a thread for blocking work and gives the body that it may have changed.

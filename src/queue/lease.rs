@@ -1,7 +1,6 @@
 //! The right to work on one activity.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -18,15 +17,16 @@ pub struct Lease(Arc<Inner>);
 struct Inner {
     store: Store,
     holder: Holder,
-    lost: AtomicBool,
+    timing: Timing,
+    lost: CancellationToken,
     cancel: CancellationToken,
     stop: CancellationToken,
 }
 
 impl Lease {
-    pub(super) fn new(store: Store, holder: Holder, stop: CancellationToken) -> Self {
+    pub(super) fn new(store: Store, holder: Holder, timing: Timing, stop: CancellationToken) -> Self {
         let cancel = stop.child_token();
-        Self(Arc::new(Inner { store, holder, lost: AtomicBool::new(false), cancel, stop }))
+        Self(Arc::new(Inner { store, holder, timing, lost: CancellationToken::new(), cancel, stop }))
     }
 
     pub fn activity(&self) -> &ActivityId {
@@ -38,16 +38,25 @@ impl Lease {
         self.0.cancel.cancelled().await;
     }
 
+    /// Resolves when the work can't go on here, whatever was wished for: the worker is stopping, or the lease was lost.
+    pub async fn interrupted(&self) {
+        tokio::select! {
+            () = self.0.stop.cancelled() => {}
+            () = self.0.lost.cancelled() => {}
+        }
+    }
+
     pub fn is_cancelled(&self) -> bool {
         self.0.cancel.is_cancelled()
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    /// The worker is stopping: the activity goes back into the queue.
+    pub fn is_stopping(&self) -> bool {
         self.0.stop.is_cancelled()
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.0.lost.load(Ordering::Acquire)
+        self.0.lost.is_cancelled()
     }
 
     /// Asks the database whether the lease still stands: before anything final is written.
@@ -55,7 +64,7 @@ impl Lease {
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails, which is no leave to go on either.
     pub async fn confirm(&self) -> Result<(), Error> {
-        if self.renew(Timing::default()).await? { Ok(()) } else { Err(self.lost()) }
+        if self.renew().await? { Ok(()) } else { Err(self.lost()) }
     }
 
     /// One line for people in the activity's log.
@@ -107,8 +116,8 @@ impl Lease {
         Ok(())
     }
 
-    async fn renew(&self, timing: Timing) -> Result<bool, Error> {
-        let store = &self.0.store;
+    async fn renew(&self) -> Result<bool, Error> {
+        let Inner { store, timing, .. } = &*self.0;
         let mut tx = store.write().await?;
         let now = clock::now(&mut tx, store.dialect()).await?;
         let renewed = work::renew(&mut tx, &self.0.holder, now, timing.lease).await?;
@@ -121,11 +130,12 @@ impl Lease {
 
     /// Renews until dropped. A database that can't be reached is tried again; once the lease must have expired it
     /// counts as lost.
-    pub(super) async fn keep(&self, timing: Timing) {
+    pub(super) async fn keep(&self) {
+        let timing = self.0.timing;
         let mut renewed_at = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(timing.heartbeat).await;
-            match self.renew(timing).await {
+            match self.renew().await {
                 Ok(true) => renewed_at = tokio::time::Instant::now(),
                 Ok(false) => break,
                 Err(error) => {
@@ -141,7 +151,7 @@ impl Lease {
     }
 
     fn lost(&self) -> Error {
-        self.0.lost.store(true, Ordering::Release);
+        self.0.lost.cancel();
         self.0.cancel.cancel();
         Error::LeaseLost(self.activity().clone())
     }

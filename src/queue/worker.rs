@@ -79,7 +79,7 @@ impl Worker {
                         owner: owner.clone(),
                         generation: taken.generation,
                     };
-                    let lease = Lease::new(worker.store.clone(), holder, stop.child_token());
+                    let lease = Lease::new(worker.store.clone(), holder, worker.timing, stop.child_token());
                     let work = Work { activity: taken.activity, lease, attempt: taken.attempt };
                     let worker = Arc::clone(&worker);
                     tasks.spawn(async move {
@@ -123,7 +123,7 @@ impl Worker {
         let activity = work.activity.id.clone();
         let outcome = tokio::select! {
             outcome = self.handler.run(work) => outcome,
-            () = lease.keep(self.timing) => unreachable!("keeping a lease never ends by itself"),
+            () = lease.keep() => unreachable!("keeping a lease never ends by itself"),
         };
         let ended = match outcome {
             Ok(()) => Ok(()),

@@ -15,7 +15,7 @@ pub struct GatewayEntry {
     pub control_url: String,
 }
 
-/// Registers the gateway, or renews its lease.
+/// Registers the gateway, or renews its lease. One that took orders at the same address before is gone.
 ///
 /// # Errors
 /// When the database fails.
@@ -26,6 +26,11 @@ pub async fn put(
     now: Timestamp,
     time: Duration,
 ) -> Result<(), Error> {
+    sqlx::query("DELETE FROM gateways WHERE control_url = $1 AND id <> $2")
+        .bind(&gateway.control_url)
+        .bind(&gateway.id)
+        .execute(&mut *db)
+        .await?;
     sqlx::query(
         "INSERT INTO gateways (id, region_id, epoch, control_url, expires_at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (id) DO UPDATE SET

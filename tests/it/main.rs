@@ -2,9 +2,13 @@
 
 mod accounts;
 mod api_door;
+mod bad_luck;
+mod crash;
 mod declaration;
 mod policy_matrix;
+mod process;
 mod queue;
+mod roles;
 mod rooms;
 mod snapshots;
 mod support;

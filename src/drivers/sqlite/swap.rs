@@ -189,8 +189,15 @@ pub(super) fn commit(live: &Path, beside: &Beside, aside: &Aside) -> Result<(), 
         return Err(Error::NotPrepared { path: aside.file.clone() });
     }
     beside.set(Mark::Begun)?;
-    replace(live, &beside.file())?;
-    beside.set(Mark::Committed)
+    match replace(live, &beside.file()) {
+        // It never came to its transaction's end: nothing is to be taken back, which would meet the same lock.
+        Err(error @ Error::Locked { .. }) => {
+            beside.clear(Mark::Begun)?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+        Ok(()) => beside.set(Mark::Committed),
+    }
 }
 
 pub(super) fn roll_back(live: &Path, beside: &Beside, aside: &Aside) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{insert_project, local_region, plan, random_key};
+use super::{insert_project, local_region, plan, random_key, recovery_key};
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::ProjectRole;
@@ -35,12 +35,15 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
         .map_err(|source| Error::Io { what: format!("{} can't be opened", repository.display()), source })?;
     let location = path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid("The path must be UTF-8."))?;
     let access = RepositoryAccess { location, key: random_key() };
+    // The one that is printed from now on must open this repository too.
+    let recovery = recovery_key(app).await?;
     let (found, passed_over) = {
         let (path, key, own) = (path.clone(), key.clone(), access.key.clone());
         tokio::task::spawn_blocking(move || {
             let repository = Repository::open(&Location::Local(path), &key)?;
             let found = manifests(&repository)?;
             repository.ensure_key(&own)?;
+            repository.ensure_key(&recovery)?;
             Ok::<_, Error>(found)
         })
         .await

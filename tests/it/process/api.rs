@@ -1,0 +1,125 @@
+//! The JSON door, as a client in another process uses it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Installation, until};
+
+const MAIN: &str = "/projects/shop/environments/main";
+
+/// An activity that was asked for, and the snapshot that it makes or restores.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub activity: String,
+    pub snapshot: String,
+}
+
+impl Installation {
+    /// `None` when the server can't be reached.
+    pub fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
+        self.ask_as(&self.token, method, path, body)
+    }
+
+    pub fn ask_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+        let agent: ureq::Agent = config.timeout_global(Some(Duration::from_secs(30))).build().into();
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://127.0.0.1:{}/api{path}", self.listen))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json");
+        let text = body.map(|body| body.to_string()).unwrap_or_default();
+        let mut reply = agent.run(request.body(text).expect("a request")).ok()?;
+        let status = reply.status().as_u16();
+        let text = reply.body_mut().read_to_string().ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        let (status, body) = self.ask("GET", path, None).expect("the server answers");
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    #[track_caller]
+    pub fn ask_snapshot(&self) -> Asked {
+        self.ask_snapshot_as(&self.token, json!({}))
+    }
+
+    #[track_caller]
+    pub fn ask_snapshot_as(&self, token: &str, body: Value) -> Asked {
+        accepted(self.ask_as(token, "POST", &format!("{MAIN}/backup"), Some(body)))
+    }
+
+    #[track_caller]
+    pub fn ask_restore(&self, snapshot: &str) -> Asked {
+        accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(json!({}))))
+    }
+
+    /// A snapshot that was taken.
+    #[track_caller]
+    pub fn snapshot(&self) -> String {
+        let asked = self.ask_snapshot();
+        self.succeeded(&asked);
+        asked.snapshot
+    }
+
+    #[track_caller]
+    pub fn restore(&self, snapshot: &str) {
+        let asked = self.ask_restore(snapshot);
+        self.succeeded(&asked);
+    }
+
+    pub fn activity(&self, asked: &Asked) -> Value {
+        self.get(&format!("/projects/shop/activities/{}", asked.activity))
+    }
+
+    /// Asks to cancel it.
+    pub fn cancel(&self, asked: &Asked) -> u16 {
+        let path = format!("/projects/shop/activities/{}/cancel", asked.activity);
+        self.ask("POST", &path, Some(json!({}))).expect("the server answers").0
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn over(&self, asked: &Asked) -> Value {
+        until(&format!("activity {} ends", asked.activity), || {
+            let activity = self.activity(asked);
+            matches!(activity["state"].as_str(), Some("complete" | "cancelled")).then_some(activity)
+        })
+    }
+
+    #[track_caller]
+    pub fn succeeded(&self, asked: &Asked) -> Value {
+        let activity = self.over(asked);
+        assert_eq!(activity["result"], "success", "{activity:#}");
+        activity
+    }
+
+    /// The reason that the feed gives.
+    #[track_caller]
+    pub fn failed(&self, asked: &Asked) -> String {
+        let activity = self.over(asked);
+        assert_eq!(activity["result"], "failure", "{activity:#}");
+        activity["failure_reason"].as_str().expect("a reason").to_owned()
+    }
+
+    pub fn backups(&self) -> Vec<Value> {
+        self.get(&format!("{MAIN}/backups")).as_array().expect("a list").clone()
+    }
+
+    pub fn backup(&self, name: &str) -> Value {
+        self.get(&format!("{MAIN}/backups/{name}"))
+    }
+}
+
+#[track_caller]
+fn accepted(reply: Option<(u16, Value)>) -> Asked {
+    let (status, body) = reply.expect("the server answers");
+    assert_eq!(status, 202, "{body}");
+    let activity = &body["_embedded"]["activities"][0];
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    Asked { activity: text(&activity["id"]), snapshot: text(&activity["payload"]["backup_name"]) }
+}

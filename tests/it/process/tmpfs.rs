@@ -1,0 +1,34 @@
+//! A small file system that can be filled.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Unmounted when dropped.
+pub struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// `None` where this program may not mount: then there is no full disk to be had.
+    pub fn mount(at: &Path, kib: u32) -> Option<Self> {
+        fs::create_dir_all(at).expect("a directory");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
+        let mounted = command.output().is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("no tmpfs can be mounted here: nothing is tried on a full disk");
+        }
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    pub fn resize(&self, kib: u32) {
+        let mut command = Command::new("mount");
+        let done = command.args(["-o", &format!("remount,size={kib}k")]).arg(&self.0).status().expect("mount");
+        assert!(done.success());
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
