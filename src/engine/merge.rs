@@ -19,8 +19,9 @@ use super::error::Error;
 use super::job::Job;
 use super::live::Contents;
 use super::node::node;
+use super::pre_copy::MountBase;
 use super::source::{Large, Lost};
-use super::{Ids, MountBase};
+use super::Ids;
 use crate::domain::tree::{FileKind, Override, TreeChanges};
 
 pub(super) struct Merge {

@@ -9,6 +9,7 @@
 //! knows no service, no hold and no lease: a [`Job`] carries the question whether the lease still stands.
 
 mod archive;
+mod entries;
 mod error;
 mod guard;
 mod job;
@@ -16,6 +17,8 @@ mod live;
 mod locks;
 mod merge;
 mod node;
+mod pre_copy;
+mod put;
 mod read;
 mod restore;
 mod segments;
@@ -35,13 +38,13 @@ use rustic_core::{
     RepositoryBackends, RepositoryOptions, RusticError, WriteBackend,
 };
 
-pub use self::archive::{Archived, Baseline, Entry, FinalTree, SourceTree, Stream};
+pub use self::archive::{Archived, Entry, FinalTree, Stream};
 pub use self::error::{Cause, Error};
 pub use self::job::Job;
 pub use self::live::{Contents, Known};
+pub use self::pre_copy::{Baseline, SourceTree};
 pub use self::restore::Restored;
 
-use self::archive::MountBase;
 use self::guard::{Entries, Guard, Tally};
 use self::job::Counting;
 use crate::domain::{Secret, SnapshotName, Timestamp};

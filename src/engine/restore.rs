@@ -71,14 +71,16 @@ impl Repository {
     }
 }
 
-struct Restorer<'a> {
+pub(super) struct Restorer<'a> {
     job: &'a Job,
     reading: &'a Reading,
     destination: &'a Path,
     root: Arc<OwnedFd>,
     bytes: AtomicU64,
-    unowned: AtomicU64,
-    unattributed: AtomicU64,
+    /// Files that could not be given to their owner.
+    pub unowned: AtomicU64,
+    /// Attributes that could not be set.
+    pub unattributed: AtomicU64,
 }
 
 struct Task {
@@ -264,106 +266,14 @@ impl Restorer<'_> {
         self.finish(&file, node).map_err(failed("finish"))
     }
 
-    /// Owner, attributes, permissions, times. In this order: a new owner clears special bits and capabilities, and what
-    /// may not be written can't be given attributes.
-    fn finish(&self, file: impl AsFd, node: &Node) -> io::Result<()> {
-        let (owner, group) = (node.meta.uid.map(Uid::from_raw), node.meta.gid.map(Gid::from_raw));
-        self.owned(rustix::fs::fchown(&file, owner, group), || rustix::fs::fstat(&file), node)?;
-        for attribute in &node.meta.extended_attributes {
-            let value = attribute.value.as_deref().unwrap_or_default();
-            let set = rustix::fs::fsetxattr(&file, attribute.name.as_str(), value, XattrFlags::empty());
-            self.attributed(set)?;
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode(node)))?;
-        rustix::fs::futimens(&file, &times(node))?;
-        Ok(())
-    }
-
-    /// Links, pipes, sockets, devices.
-    fn special(&self, directory: &OwnedFd, name: &OsStr, node: &Node) -> io::Result<()> {
-        let make = |kind, device| rustix::fs::mknodat(directory, name, kind, Mode::RUSR | Mode::WUSR, device);
-        match &node.node_type {
-            NodeType::Symlink { .. } => rustix::fs::symlinkat(node.node_type.to_link(), directory, name)?,
-            NodeType::Fifo => make(FileType::Fifo, 0)?,
-            NodeType::Socket => make(FileType::Socket, 0)?,
-            NodeType::Dev { device } => make(FileType::BlockDevice, *device)?,
-            NodeType::Chardev { device } => make(FileType::CharacterDevice, *device)?,
-            NodeType::File | NodeType::Dir => {}
-        }
-        let (owner, group) = (node.meta.uid.map(Uid::from_raw), node.meta.gid.map(Gid::from_raw));
-        let owned = rustix::fs::chownat(directory, name, owner, group, AtFlags::SYMLINK_NOFOLLOW);
-        self.owned(owned, || rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW), node)?;
-        // The kernel's own path of what is open: no name on the way can be a link.
-        let mut path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        path.push(name);
-        for attribute in &node.meta.extended_attributes {
-            let value = attribute.value.as_deref().unwrap_or_default();
-            self.attributed(rustix::fs::lsetxattr(&path, attribute.name.as_str(), value, XattrFlags::empty()))?;
-        }
-        if !node.is_symlink() {
-            rustix::fs::chmodat(directory, name, Mode::from_raw_mode(mode(node)), AtFlags::empty())?;
-        }
-        rustix::fs::utimensat(directory, name, &times(node), AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(())
-    }
-
-    fn owned(
-        &self,
-        set: rustix::io::Result<()>,
-        stat: impl FnOnce() -> rustix::io::Result<rustix::fs::Stat>,
-        node: &Node,
-    ) -> io::Result<()> {
-        match set {
-            // Only root may give files away.
-            Err(Errno::PERM) if !rustix::process::geteuid().is_root() => {
-                let stat = stat()?;
-                let is_right = node.meta.uid.is_none_or(|uid| uid == stat.st_uid)
-                    && node.meta.gid.is_none_or(|gid| gid == stat.st_gid);
-                self.unowned.fetch_add(u64::from(!is_right), Ordering::Relaxed);
-                Ok(())
-            }
-            other => Ok(other?),
-        }
-    }
-
-    fn attributed(&self, set: rustix::io::Result<()>) -> io::Result<()> {
-        match set {
-            Err(Errno::PERM | Errno::OPNOTSUPP) => {
-                self.unattributed.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            other => Ok(other?),
-        }
-    }
-
-    fn link(&self, first: &Path, second: &Path) -> io::Result<()> {
-        let (from, to) = (self.parent(first)?, self.parent(second)?);
-        let (first, second) = (first.file_name().unwrap_or_default(), second.file_name().unwrap_or_default());
-        Ok(rustix::fs::linkat(from, first, to, second, AtFlags::empty())?)
-    }
-
-    fn parent(&self, relative: &Path) -> io::Result<OwnedFd> {
-        self.below(relative.parent().unwrap_or(Path::new("")))
-    }
-
     /// Opens a directory that was made, name by name.
-    fn below(&self, relative: &Path) -> io::Result<OwnedFd> {
+    pub(super) fn below(&self, relative: &Path) -> io::Result<OwnedFd> {
         let mut directory = self.root.try_clone()?;
         for name in relative {
             directory = rustix::fs::openat(&directory, name, DIRECTORY, Mode::empty())?;
         }
         Ok(directory)
     }
-}
-
-fn times(node: &Node) -> Timestamps {
-    let spec = |time| {
-        let (tv_sec, tv_nsec) = seconds(time);
-        Timespec { tv_sec, tv_nsec }
-    };
-    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-    let modified = node.meta.mtime.map_or(omit, spec);
-    Timestamps { last_access: node.meta.atime.map_or(modified, spec), last_modification: modified }
 }
 
 fn open_empty(path: &Path) -> Result<OwnedFd, Error> {

@@ -1,4 +1,7 @@
 //! `cargo xtask bench [NAME…] [--json FILE]`: figures, as one flat object.
+//!
+//! Everything is measured at the release build, as whole processes that are driven as people drive them: over HTTP and
+//! by the programs' own commands. `docs/figures.md` says how each figure is measured.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,8 +10,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::build::{self, Profile};
 use crate::bundle;
 use crate::workspace::Workspace;
+
+mod hold;
+mod idle;
+mod page;
+mod server;
+mod statistics;
+mod tree;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -17,18 +28,53 @@ pub struct Arguments {
     /// Also write the figures to this file, as one flat JSON object
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measure this `stillpointd` instead of building one: to compare two builds
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
 }
 
-/// A figure's name and its value; the unit ends the name (`_kb`, `_ms`, `_mb`), ratios have none.
+/// A figure's name and its value; the unit ends the name (`_kb`, `_ms`, `_mb`), ratios and counts have none.
 type Figures = Vec<(&'static str, f64)>;
 
 /// One measurement, which may give several figures.
 struct Bench {
     figures: &'static [&'static str],
-    measure: fn(&Workspace) -> Result<Figures>,
+    measure: fn(&Bed) -> Result<Figures>,
 }
 
-const BENCHES: &[Bench] = &[Bench { figures: &["web.first_load_kb"], measure: first_load }];
+const BENCHES: &[Bench] = &[
+    Bench { figures: &["web.first_load_kb"], measure: first_load },
+    Bench { figures: &["idle_mb"], measure: idle::measure },
+    Bench { figures: &["web.environment_page_ms"], measure: page::measure },
+    Bench {
+        figures: &[
+            "snapshot.first_vs_restic",
+            "snapshot.unchanged_vs_restic",
+            "snapshot.changed_vs_restic",
+            "restore.vs_restic",
+            "snapshot.peak_mb",
+            "restore.peak_mb",
+        ],
+        measure: tree::measure,
+    },
+    Bench { figures: &["hold.p50_ms", "hold.p99_ms", "hold.growth_10x", "hold.lost"], measure: hold::measure },
+];
+
+/// What measurements work with.
+struct Bed<'a> {
+    workspace: &'a Workspace,
+    /// `stillpointd`.
+    server: PathBuf,
+}
+
+impl Bed<'_> {
+    /// A fresh directory on the disk that the build lies on; a directory for temporary files may be kept in memory.
+    fn directory(&self) -> Result<tempfile::TempDir> {
+        let place = self.workspace.target.join("bench");
+        fs::create_dir_all(&place)?;
+        Ok(tempfile::tempdir_in(place)?)
+    }
+}
 
 pub fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let known = || BENCHES.iter().flat_map(|bench| bench.figures);
@@ -40,9 +86,14 @@ pub fn bench(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let asked = |figure: &str| arguments.names.is_empty() || arguments.names.iter().any(|name| matches(figure, name));
 
+    let server = match &arguments.server {
+        Some(file) => file.canonicalize().with_context(|| format!("{} can't be used", file.display()))?,
+        None => build::build(workspace, Profile::Release)?.server,
+    };
+    let bed = Bed { workspace, server };
     let mut all = BTreeMap::new();
     for bench in BENCHES.iter().filter(|bench| bench.figures.iter().any(|figure| asked(figure))) {
-        let figures = (bench.measure)(workspace).with_context(|| format!("measuring {}", bench.figures.join(", ")))?;
+        let figures = (bench.measure)(&bed).with_context(|| format!("measuring {}", bench.figures.join(", ")))?;
         for (name, value) in figures.into_iter().filter(|(name, _)| asked(name)) {
             println!("{name:<32} {value:>10.2}");
             all.insert(name, value);
@@ -60,8 +111,8 @@ fn matches(figure: &str, name: &str) -> bool {
 }
 
 /// All that a browser loads the first time, beside the page: JavaScript, WebAssembly and style, as brotli. In kB (1000).
-fn first_load(workspace: &Workspace) -> Result<Figures> {
-    let bundle = bundle::bundle(workspace)?;
+fn first_load(bed: &Bed) -> Result<Figures> {
+    let bundle = bundle::bundle(bed.workspace)?;
     let bytes: usize = bundle.first_load_bytes;
     Ok(vec![("web.first_load_kb", bytes as f64 / 1000.0)])
 }
