@@ -1,4 +1,5 @@
-//! The live streams: an environment's feed, and one activity with its log, as server-sent events.
+//! The live streams: an environment's feed, and one activity with its log, as server-sent events. What changed is sent
+//! as HTML, drawn by the same views as the page; a browser only puts it in its place (`islands::place`).
 //!
 //! **Invariant:** a stream ends by itself after [`LIFETIME`] and at shutdown; the browser comes back with the last number
 //! it saw, and session and role are asked again.
@@ -13,13 +14,14 @@ use axum::response::{IntoResponse, Response};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, StatusCode};
+use leptos::prelude::{AnyView, IntoView, RenderHtml};
 use serde::Deserialize;
 use tower_sessions::Session;
 
-use super::model::{Entry, Stage};
-use super::present;
+use super::model::{Cancel, Entry, Stage};
 use super::server::Console;
 use super::visit::Visit;
+use super::{once, present, views};
 use crate::authz::{Authorized, ViewHistory};
 use crate::domain::ids::{ActivityId, EnvironmentName, InvalidId, ProjectId};
 use crate::ops::activities::{self, Filter, Update};
@@ -42,8 +44,8 @@ pub struct After {
     after: i64,
 }
 
-/// `GET /projects/:p/environments/:e/feed/events`: `entry` (numbered) for each change of an activity, `overview` before
-/// it when a stage changed.
+/// `GET /projects/:p/environments/:e/feed/events`: the row (numbered) of each activity that changed; before it, when a
+/// stage changed, what changed beside the feed.
 pub async fn environment(
     State(console): State<Console>,
     session: Session,
@@ -57,8 +59,8 @@ pub async fn environment(
     Ok(respond(&console, feed(app, proof, resume(&headers, &after))))
 }
 
-/// `GET /projects/:p/activities/:id/events`: `log` (numbered by the last line) and `progress`; `end` when nothing more
-/// will come.
+/// `GET /projects/:p/activities/:id/events`: log lines (numbered by the last) and what changed beside the log; `end`
+/// when nothing more will come.
 pub async fn activity(
     State(console): State<Console>,
     session: Session,
@@ -79,6 +81,8 @@ fn feed(app: App, proof: Authorized<ViewHistory>, after: i64) -> impl Stream<Ite
     let mut updates = activities::watch(&app, proof.clone(), after).ready_chunks(CHUNK).boxed();
     let project = proof.on().project.id.clone();
     let mut stages: HashMap<String, Stage> = HashMap::new();
+    let mut shown = Shown::default();
+    let mut refusal = None;
     async_stream::try_stream! {
         while let Some(chunk) = updates.next().await {
             let chunk: Vec<Update> = chunk.into_iter().collect::<Result<_, _>>()?;
@@ -89,10 +93,16 @@ fn feed(app: App, proof: Authorized<ViewHistory>, after: i64) -> impl Stream<Ite
             });
             if changed.count() > 0 {
                 let page = ops::environments::page(&app, proof.clone()).await?;
-                yield event("overview", &present::overview(&page));
+                let overview = present::overview(&page);
+                refusal.clone_from(&overview.restore_refusal);
+                for event in shown.changed(views::environment_parts(overview)) {
+                    yield event;
+                }
             }
             for (number, entry) in latest(entries) {
-                yield event("entry", &entry).id(number.to_string());
+                let row = format!("activity-{}", entry.id);
+                let event = put(Place::First("feed", &row), views::entry(entry, refusal.clone()));
+                yield event.id(number.to_string());
             }
         }
     }
@@ -121,21 +131,23 @@ fn progress(
 ) -> impl Stream<Item = Result<Event, Error>> + Send {
     let Watched { app, proof, activity } = watched;
     let mut seen = after;
-    let mut shown = None;
+    let mut shown = Shown::default();
+    let (project, form) = (proof.on().project.id.to_string(), once::form_number());
+    let cancel = Cancel { project, activity: activity.to_string(), form };
     async_stream::try_stream! {
         loop {
             let (lines, sealed) = activities::log(&app, &proof, &activity, seen).await?;
             let page = activities::page(&app, &proof, &activity).await?;
             if let Some(last) = lines.last() {
                 seen = last.seq;
-                let lines: Vec<_> = lines.iter().map(present::line).collect();
-                yield event("log", &lines).id(seen.to_string());
+                let lines: Vec<_> = lines.iter().map(|line| views::line(present::line(line))).collect();
+                let event = put(Place::Append("log"), lines);
+                yield event.id(seen.to_string());
             }
             let progress = present::progress(&page);
             let is_over = sealed && progress.entry.stage.is_over();
-            if shown.as_ref() != Some(&progress) {
-                yield event("progress", &progress);
-                shown = Some(progress);
+            for event in shown.changed(views::activity_parts(progress, cancel.clone())) {
+                yield event;
             }
             if is_over {
                 yield Event::default().event("end").data("");
@@ -154,9 +166,46 @@ fn concerns(activity: ActivityId) -> impl FnMut(&Result<Update, Error>) -> futur
     move |update| futures::future::ready(update.as_ref().map_or(true, |update| update.entry.activity.id == activity))
 }
 
-fn event<T: serde::Serialize>(name: &str, data: &T) -> Event {
-    let text = serde_json::to_string(data).expect("the console's own values have only text keys");
-    Event::default().event(name).data(text)
+/// Where a fragment goes, by the ids of elements. Written here, read by `islands::place`.
+enum Place<'a> {
+    /// Instead of what is in it.
+    Fill(&'a str),
+    /// After what is in it.
+    Append(&'a str),
+    /// In this list, the row of this id: where it stands, or else at the beginning.
+    First(&'a str, &'a str),
+}
+
+fn put(place: Place<'_>, view: impl IntoView) -> Event {
+    place_html(place, &view.into_view().to_html())
+}
+
+fn place_html(place: Place<'_>, html: &str) -> Event {
+    let order = match place {
+        Place::Fill(id) => format!("fill {id}"),
+        Place::Append(id) => format!("append {id}"),
+        Place::First(list, id) => format!("first {list} {id}"),
+    };
+    Event::default().data(format!("{order}\n{html}"))
+}
+
+/// What a stream has sent last of each part of its page.
+#[derive(Default)]
+struct Shown(HashMap<&'static str, String>);
+
+impl Shown {
+    /// Sends what differs: what is read out, or has the keyboard's focus, is not touched without need.
+    fn changed(&mut self, parts: impl IntoIterator<Item = (&'static str, AnyView)>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (id, view) in parts {
+            let html = view.to_html();
+            if self.0.get(id) != Some(&html) {
+                events.push(place_html(Place::Fill(id), &html));
+                self.0.insert(id, html);
+            }
+        }
+        events
+    }
 }
 
 /// The header that a browser sends when it comes back tells more than the address that the page was made with.

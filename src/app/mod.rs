@@ -1,11 +1,10 @@
 //! The browser door: a server-rendered console with islands where something is live; all of it works without JavaScript.
 //!
 //! **Invariant:** names only `domain`, `authz` and `ops`. A page is parse, proof, operation, view; what a browser loads
-//! (`islands`, `views`, `model`) holds no rule.
+//! (`islands`) holds no rule and draws no rows: only the server does.
 
+mod icon;
 pub mod islands;
-pub mod model;
-pub mod views;
 
 #[cfg(feature = "ssr")]
 mod actions;
@@ -17,6 +16,8 @@ mod flash;
 mod forms;
 #[cfg(feature = "ssr")]
 mod local;
+#[cfg(feature = "ssr")]
+mod model;
 #[cfg(feature = "ssr")]
 mod once;
 #[cfg(feature = "ssr")]
@@ -32,6 +33,8 @@ mod server;
 #[cfg(feature = "ssr")]
 mod shell;
 #[cfg(feature = "ssr")]
+mod views;
+#[cfg(feature = "ssr")]
 mod visit;
 
 #[cfg(feature = "ssr")]
@@ -39,9 +42,10 @@ pub use server::router;
 #[cfg(feature = "ssr")]
 pub use shell::Assets;
 
-/// Wakes the islands of the page that the browser has loaded.
+/// Wakes the page that the browser has loaded: its islands, and its instants in the browser's own zone.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     leptos::mount::hydrate_islands();
+    islands::localise();
 }

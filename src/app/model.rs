@@ -1,27 +1,23 @@
-//! What the console's live parts are drawn from: small values with every text already made, the same on the server, in
-//! the browser and on the wire of the live feed.
+//! What pages and live streams are drawn from: small values with every text already made.
 //!
-//! **Invariant:** no rule and no clock here: `present` makes these from `domain::view` on the server, so that the
-//! module which a browser loads carries neither policy nor time zones.
-
-use serde::{Deserialize, Serialize};
+//! **Invariant:** no rule and no clock here: `present` makes these from `domain::view`.
 
 /// An instant: for `<time datetime>`, and as text in UTC until the browser puts it in its own zone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
     pub iso: String,
     pub text: String,
 }
 
 /// Where something can be done; with `refusal` it is shown and can't be used (R7).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Door {
     pub href: String,
     pub refusal: Option<String>,
 }
 
 /// How something stands: never told by colour alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
     Busy,
@@ -53,14 +49,14 @@ impl Tone {
 }
 
 /// A sentence and how serious it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub tone: Tone,
     pub sentence: String,
 }
 
 /// How far an activity is, as one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Waiting,
     Running,
@@ -103,12 +99,12 @@ impl Stage {
 }
 
 /// One activity in a feed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     pub id: String,
     pub href: String,
     /// Name of the icon: `snapshot`, `restore`, `trash`.
-    pub glyph: String,
+    pub glyph: &'static str,
     pub stage: Stage,
     pub who: String,
     /// "created a snapshot of main"
@@ -127,7 +123,7 @@ pub struct Entry {
 }
 
 /// One snapshot in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     pub name: String,
     pub href: String,
@@ -145,7 +141,7 @@ pub struct Kept {
 }
 
 /// What changes on an environment's page beside its feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
     pub condition: Condition,
     pub snapshot: Door,
@@ -154,19 +150,25 @@ pub struct Overview {
 }
 
 /// One line of an activity's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    pub seq: i64,
     pub at: Moment,
     pub message: String,
 }
 
 /// What changes on an activity's page beside its log.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     pub entry: Entry,
     pub condition: Condition,
-    pub started: Option<Moment>,
-    pub ended: Option<Moment>,
     pub made: Option<Kept>,
+}
+
+/// What the form that cancels sends.
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    pub project: String,
+    pub activity: String,
+    /// By which it acts once (`once`).
+    pub form: String,
 }

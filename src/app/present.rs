@@ -78,7 +78,7 @@ pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
     Entry {
         id: activity.id.to_string(),
         href: at::activity(project, &activity.id),
-        glyph: glyph(activity.kind).to_owned(),
+        glyph: glyph(activity.kind),
         stage,
         who: activity.initiator.name.clone(),
         what: entry.description.clone(),
@@ -132,17 +132,14 @@ pub fn overview(page: &EnvironmentPage) -> Overview {
 pub fn line(line: &LogLine) -> Line {
     let mut at = moment(line.at);
     at.text = line.at.table().chars().skip(11).collect();
-    Line { seq: line.seq, at, message: line.message.clone() }
+    Line { at, message: line.message.clone() }
 }
 
 pub fn progress(page: &ActivityPage) -> Progress {
     let project = &page.project.id;
     let entry = entry(project, &page.entry);
-    let activity = &page.entry.activity;
     Progress {
         condition: Condition { tone: entry.stage.tone(), sentence: sentence(page) },
-        started: activity.started_at.map(moment),
-        ended: activity.completed_at.map(moment),
         made: page.made.as_ref().map(|snapshot| {
             let restore = page.entry.restore.clone();
             kept(project, &page.entry.environment, &SnapshotEntry { snapshot: snapshot.clone(), restore })

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::app::views::icon;
+use crate::app::icon::icon;
 
 /// Shown only where it works: with JavaScript, in a secure context.
 #[island]

@@ -2,11 +2,11 @@
 
 use leptos::prelude::*;
 
-use crate::app::islands::{Cancel, LiveActivity, LocalTime};
+use crate::app::model::Cancel;
 use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::stage_word;
+use crate::app::views::{self, date, stage_word};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::activity::ActivityKind;
@@ -28,6 +28,7 @@ pub fn Activity() -> impl IntoView {
 
 fn show(page: ActivityPage) -> AnyView {
     let progress = present::progress(&page);
+    let last = page.log.last().map_or(0, |line| line.seq);
     let lines = page.log.iter().map(present::line).collect();
     let ActivityPage { project, entry, .. } = page;
     let activity = entry.activity;
@@ -54,12 +55,12 @@ fn show(page: ActivityPage) -> AnyView {
             <p class="facts">
                 {stage}
                 <span>{who}</span>
-                <LocalTime moment=present::moment(activity.created_at)/>
+                {date(present::moment(activity.created_at))}
                 {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
             </p>
         </div>
         {problem("cancel")}
-        <LiveActivity stream=(!is_over).then(|| format!("{here}/events")) progress=progress lines=lines cancel=cancel/>
+        {views::activity((!is_over).then(|| (format!("{here}/events"), last)), progress, lines, cancel)}
     }
     .into_any()
 }

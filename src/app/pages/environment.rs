@@ -3,10 +3,9 @@
 
 use leptos::prelude::*;
 
-use crate::app::islands::LiveEnvironment;
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::icon;
+use crate::app::views::{self, icon};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::ids::{EnvironmentName, ProjectId};
@@ -39,6 +38,8 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
     let entries = activities.entries.iter().map(|activity| present::entry(&project.id, activity)).collect();
+    let stream = before.is_none().then(|| (format!("{here}/feed/events"), activities.event));
+    let older = activities.older.map(|before| format!("?before={before}"));
     let way = vec![("/".to_owned(), "Projects".to_owned()), (at::project(&project.id), project.title.clone())];
     view! {
         <div class="head">
@@ -52,13 +53,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
             </p>
             {switcher(&project.id, &environment.name, siblings)}
         </div>
-        <LiveEnvironment
-            stream=before.is_none().then(|| format!("{here}/feed/events"))
-            after=activities.event
-            overview=overview
-            entries=entries
-            older=activities.older.map(|before| format!("?before={before}"))
-        />
+        {views::environment(stream, overview, entries, older)}
     }
     .into_any()
 }

@@ -2,10 +2,9 @@
 
 use leptos::prelude::*;
 
-use crate::app::islands::LocalTime;
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::{Zone, condition, entry, reason};
+use crate::app::views::{condition, date, entry, reason};
 use crate::app::visit;
 use crate::authz::ViewProject;
 use crate::domain::ids::ProjectId;
@@ -29,7 +28,7 @@ fn show(page: ProjectPage) -> AnyView {
     let id = project.id.clone();
     let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
     let recent = page.activities.iter();
-    let recent = recent.map(|activity| entry(present::entry(&id, activity), Zone::Utc, refusal.clone())).collect_view();
+    let recent = recent.map(|activity| entry(present::entry(&id, activity), refusal.clone())).collect_view();
     let nothing = page.activities.is_empty().then(|| {
         view! { <p class="empty">"Nothing has happened in this project yet."</p> }
     });
@@ -60,7 +59,7 @@ fn show(page: ProjectPage) -> AnyView {
 fn environment(project: &ProjectId, card: EnvironmentCard) -> AnyView {
     let EnvironmentCard { environment, snapshots, newest_snapshot, health } = card;
     let newest = newest_snapshot.map(|snapshot| {
-        view! { <span>"newest "<LocalTime moment=present::moment(snapshot.taken_at)/></span> }
+        view! { <span>"newest "{date(present::moment(snapshot.taken_at))}</span> }
     });
     view! {
         <li class="card">

@@ -2,10 +2,9 @@
 
 use leptos::prelude::*;
 
-use crate::app::islands::LocalTime;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{icon, reason};
+use crate::app::views::{date, icon, reason};
 use crate::app::visit;
 use crate::authz::RestoreSnapshot;
 use crate::domain::SnapshotName;
@@ -47,7 +46,7 @@ fn show(preflight: Preflight) -> AnyView {
                 {heading(format!("Restore {}", environment.name), way)}
                 <p class="lead">
                     {format!("{} goes back to ", environment.name)}
-                    <LocalTime moment=present::moment(snapshot.taken_at)/>
+                    {date(present::moment(snapshot.taken_at))}
                     ", as kept in snapshot "<a class="name" href=snapshot_page.clone()>{snapshot.name.to_string()}</a>"."
                 </p>
             </div>

@@ -2,11 +2,11 @@
 
 use leptos::prelude::*;
 
-use crate::app::islands::{CopyButton, LocalTime};
+use crate::app::islands::CopyButton;
 use crate::app::model::{Condition, Door, Tone};
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::{Weight, condition, door, icon, reason};
+use crate::app::views::{Weight, condition, date, door, icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::SnapshotName;
@@ -44,7 +44,7 @@ fn show(page: SnapshotPage) -> AnyView {
         view! { <div><dt>"Taken by"</dt><dd><a href=href>{who}</a></dd></div> }
     });
     let expires = match snapshot.expires_at {
-        Some(instant) => view! { <LocalTime moment=present::moment(instant)/> }.into_any(),
+        Some(instant) => date(present::moment(instant)).into_any(),
         None => "not by age".into_any(),
     };
     let note = snapshot.note.clone().map(|note| view! { <p class="lead">{format!("“{note}”")}</p> });
@@ -66,7 +66,7 @@ fn show(page: SnapshotPage) -> AnyView {
         </div>
         <section class="panel" aria-label="Facts">
             <dl class="figures">
-                <div><dt>"Shows"</dt><dd><LocalTime moment=present::moment(snapshot.taken_at)/></dd></div>
+                <div><dt>"Shows"</dt><dd>{date(present::moment(snapshot.taken_at))}</dd></div>
                 <div><dt>"Size"</dt><dd>{snapshot.size.to_string()}</dd></div>
                 <div><dt>"Added to storage"</dt><dd>{snapshot.added.to_string()}</dd></div>
                 <div><dt>"Expires"</dt><dd>{expires}</dd></div>

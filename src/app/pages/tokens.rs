@@ -3,10 +3,10 @@
 use leptos::prelude::*;
 
 use crate::app::flash::Flash;
-use crate::app::islands::{CopyButton, LocalTime};
+use crate::app::islands::CopyButton;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present;
-use crate::app::views::icon;
+use crate::app::views::{date, icon};
 use crate::domain::view::TokenEntry;
 use crate::ops;
 
@@ -96,7 +96,7 @@ fn list(tokens: Vec<TokenEntry>) -> impl IntoView {
 }
 
 fn token(token: TokenEntry) -> AnyView {
-    let instant = |instant| view! { <LocalTime moment=present::moment(instant)/> };
+    let instant = |instant| date(present::moment(instant));
     let expires = match token.expires_at {
         Some(at) => view! { <span>"expires "{instant(at)}</span> }.into_any(),
         None => view! { <span>"does not expire"</span> }.into_any(),

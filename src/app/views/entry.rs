@@ -2,14 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::{Clock, Weight, Zone, badge, door, icon, time};
+use super::{Weight, badge, date, door, icon};
 use crate::app::model::{Door, Entry, Stage};
 
 /// `refusal_shown`: the reason that stands above the list, under the id `restore-reason`; a row repeats only others.
-pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
+pub fn entry(entry: Entry, refusal_shown: Option<String>) -> impl IntoView {
     let Entry { id, href, glyph, stage, who, what, at, took, percent, failure, snapshot, restore, undo, .. } = entry;
     let name = snapshot.as_ref().map(|(name, _)| name.clone());
-    let heading = format!("activity-{id}");
+    let heading = format!("about-{id}");
     let own_reason = format!("reason-{id}");
     let refusal = restore.as_ref().or(undo.as_ref()).and_then(|door| door.refusal.clone());
     let (described_by, own) = match refusal {
@@ -23,15 +23,19 @@ pub fn entry(entry: Entry, zone: Zone, refusal_shown: Option<String>) -> impl In
     let restore = act(restore, "restore", "Restore");
     let undo = act(undo, "undo", "Undo");
     view! {
-        <article class=format!("entry tone-{}", stage.tone().class()) aria-labelledby=heading.clone()>
-            <span class="entry-mark">{icon(glyph_of(&glyph))}</span>
+        <article
+            id=format!("activity-{id}")
+            class=format!("entry tone-{}", stage.tone().class())
+            aria-labelledby=heading.clone()
+        >
+            <span class="entry-mark">{icon(glyph)}</span>
             <div class="entry-body">
                 <h3 class="entry-text" id=heading.clone()>
                     <a href=href><span class="entry-who">{who}</span>" "{what}</a>
                 </h3>
                 <p class="entry-meta">
                     {stage_word(stage)}
-                    {time(at, zone, Clock::Date)}
+                    {date(at)}
                 </p>
                 <p class="entry-meta">
                     {snapshot.map(|(name, href)| view! { <a class="name" href=href>{name}</a> })}
@@ -58,15 +62,5 @@ pub fn progress_bar(stage: Stage, percent: u16) -> impl IntoView {
             <progress max="100" value=percent.to_string() aria-label="Progress"></progress>
             <span class="bar-label">{label}</span>
         </p>
-    }
-}
-
-/// The sprite's names are static; a feed's come over the wire.
-fn glyph_of(name: &str) -> &'static str {
-    match name {
-        "snapshot" => "snapshot",
-        "restore" => "restore",
-        "trash" => "trash",
-        _ => "dash",
     }
 }

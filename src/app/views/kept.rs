@@ -3,10 +3,26 @@
 use leptos::either::Either;
 use leptos::prelude::*;
 
-use super::{Clock, Weight, Zone, door, time};
+use super::{Clock, Weight, date, door, time};
 use crate::app::model::Kept;
 
-pub fn kept_head() -> impl IntoView {
+/// `caption`: what the table lists, for those who don't see what stands round it.
+pub fn kept_table(
+    caption: &'static str,
+    snapshots: Vec<Kept>,
+    refusal_shown: &Option<String>,
+) -> impl IntoView + use<> {
+    let rows = snapshots.into_iter().map(|kept| kept_row(kept, refusal_shown.clone())).collect_view();
+    view! {
+        <table class="kept">
+            <caption class="unseen">{caption}</caption>
+            {kept_head()}
+            <tbody>{rows}</tbody>
+        </table>
+    }
+}
+
+fn kept_head() -> impl IntoView {
     view! {
         <thead>
             <tr>
@@ -21,7 +37,7 @@ pub fn kept_head() -> impl IntoView {
 }
 
 /// `refusal_shown`: as in [`super::entry()`].
-pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl IntoView {
+fn kept_row(kept: Kept, refusal_shown: Option<String>) -> impl IntoView {
     let Kept { name, href, taken, expires, origin, consistency, note, size, added, closed, restore } = kept;
     let reason = format!("reason-{name}");
     let own = restore.refusal.clone().filter(|text| Some(text) != refusal_shown.as_ref());
@@ -31,7 +47,7 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl I
         <tr>
             <th scope="row" data-label="Snapshot">
                 <div class="kept-what">
-                    <a class="kept-when" href=href>{time(taken, zone, Clock::Date)}</a>
+                    <a class="kept-when" href=href>{date(taken)}</a>
                     <span class="name">{name}</span>
                     <span class="kept-facts">{format!("{origin} · {consistency}")}</span>
                     {note.map(|note| view! { <span class="kept-note">{format!("“{note}”")}</span> })}
@@ -44,7 +60,7 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl I
             <td data-label="Gate closed" class="number">{closed.unwrap_or_else(|| "not closed".to_owned())}</td>
             <td data-label="Expires">
                 {match expires {
-                    Some(expires) => Either::Left(time(expires, zone, Clock::Day)),
+                    Some(expires) => Either::Left(time(expires, Clock::Day)),
                     None => Either::Right("not by age"),
                 }}
             </td>
@@ -56,7 +72,7 @@ pub fn kept_row(kept: Kept, zone: Zone, refusal_shown: Option<String>) -> impl I
     }
 }
 
-#[cfg(all(test, feature = "ssr"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::app::model::{Door, Moment};
@@ -80,14 +96,14 @@ mod tests {
 
     #[test]
     fn an_open_restore_is_a_link() {
-        let html = kept_row(kept(None), Zone::Utc, None).to_html();
+        let html = kept_row(kept(None), None).to_html();
         assert!(html.contains(r#"href="/s/restore""#) && !html.contains("disabled"), "{html}");
         assert!(html.contains(r#"datetime="2026-11-21T22:14:05Z""#), "{html}");
     }
 
     #[test]
     fn a_refused_restore_is_a_disabled_button_with_its_reason_in_sight() {
-        let html = kept_row(kept(Some("Admins only.")), Zone::Utc, None).to_html();
+        let html = kept_row(kept(Some("Admins only.")), None).to_html();
         assert!(html.contains("disabled") && !html.contains("/s/restore"), "{html}");
         assert!(html.contains(r#"aria-describedby="reason-2ca4d90639f706283fee""#), "{html}");
         assert!(html.contains("Admins only."), "{html}");
@@ -96,7 +112,7 @@ mod tests {
     #[test]
     fn a_reason_that_stands_above_the_list_is_not_repeated() {
         let shown = Some("Admins only.".to_owned());
-        let html = kept_row(kept(Some("Admins only.")), Zone::Utc, shown).to_html();
+        let html = kept_row(kept(Some("Admins only.")), shown).to_html();
         assert!(html.contains(r#"aria-describedby="restore-reason""#) && !html.contains("Admins only."), "{html}");
     }
 }

@@ -1,24 +1,23 @@
-//! What pages and islands are put together from; drawn alike on the server and in the browser.
-//!
-//! **Invariant:** no `AnyView` here or in `islands`: each erased type costs a browser some five kilobytes.
+//! What pages are put together from, and what live streams send of them: one drawing for both, on the server.
 
+mod activity;
 mod entry;
+mod environment;
 mod kept;
 mod time;
 
 use leptos::either::Either;
 use leptos::prelude::*;
 
+pub use activity::{activity, activity_parts, line};
 pub use entry::{entry, progress_bar, stage_word};
-pub use kept::{kept_head, kept_row};
-pub use time::{Clock, Zone, time, use_zone};
+pub use environment::{environment, environment_parts};
+pub use kept::kept_table;
+pub use time::{Clock, date, time};
 
+pub use super::icon::icon;
+use super::islands::Live;
 use super::model::{Condition, Door, Tone};
-
-/// An icon of the sprite that every page begins with; it always stands beside a word.
-pub fn icon(name: &'static str) -> impl IntoView {
-    view! { <svg class="icon" aria-hidden="true" focusable="false"><use_ href=format!("#i-{name}")></use_></svg> }
-}
 
 /// Colour, icon and word together, so that none of them has to speak alone.
 pub fn badge(tone: Tone, glyph: &'static str, word: impl Into<String>) -> impl IntoView {
@@ -26,11 +25,11 @@ pub fn badge(tone: Tone, glyph: &'static str, word: impl Into<String>) -> impl I
     view! { <span class=format!("badge tone-{}", tone.class())>{icon(glyph)}{word}</span> }
 }
 
-/// One sentence on how things stand; read out when it changes.
+/// One sentence on how things stand.
 pub fn condition(condition: Condition) -> impl IntoView {
     let Condition { tone, sentence } = condition;
     view! {
-        <p class=format!("condition-text tone-{}", tone.class()) role="status">
+        <p class=format!("condition-text tone-{}", tone.class())>
             {icon(tone.glyph())}
             <span>{sentence}</span>
         </p>
@@ -41,7 +40,6 @@ pub fn condition(condition: Condition) -> impl IntoView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
     Main,
-    Side,
     Small,
 }
 
@@ -49,7 +47,6 @@ impl Weight {
     fn class(self) -> &'static str {
         match self {
             Self::Main => "button button-main",
-            Self::Side => "button",
             Self::Small => "button button-small",
         }
     }
@@ -80,4 +77,22 @@ pub fn door(
 /// Why something can't be used, as text that everybody sees.
 pub fn reason(id: String, text: String) -> impl IntoView {
     view! { <p class="reason" id=id>{icon("info")}<span>{text}</span></p> }
+}
+
+/// Makes `content` live where there is a stream: its address, and the number of the last event that the page shows.
+fn live(stream: Option<(String, i64)>, content: AnyView) -> AnyView {
+    match stream {
+        Some((stream, after)) => view! { <Live stream=stream after=after>{content}</Live> }.into_any(),
+        None => content,
+    }
+}
+
+/// How the live stream stands: shown once there is one, beside a heading.
+fn link() -> impl IntoView {
+    view! {
+        <span class="link" id="link">
+            <span class="link-live">{icon("dot")}"Live"</span>
+            <span class="link-lost">{icon("turning")}"Reconnecting…"</span>
+        </span>
+    }
 }

@@ -1,0 +1,76 @@
+//! The live part of an activity's page: how it stands, its progress, its log.
+
+use leptos::prelude::*;
+
+use super::{Clock, Weight, condition, door, icon, kept_table, link, live, progress_bar, reason, time};
+use crate::app::model::{Cancel, Door, Entry, Kept, Line, Progress};
+
+/// `stream`: as in [`live`]; none: it is over and its log is sealed.
+pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Line>, cancel: Cancel) -> AnyView {
+    let nothing = lines.is_empty().then(|| view! { <p class="empty">"No lines yet."</p> });
+    let [(_, status), (_, acts), (_, bar), (_, made)] = activity_parts(progress, cancel);
+    let content = view! {
+        <div class="condition">
+            <div id="status" role="status">{status}</div>
+            <div id="acts" class="live-part">{acts}</div>
+            <div id="bar" class="live-part">{bar}</div>
+        </div>
+        <div id="made" class="live-part">{made}</div>
+        <section class="panel" aria-labelledby="log-title">
+            <header class="panel-head"><h2 id="log-title">"Log"</h2>{link()}</header>
+            {nothing}
+            <ol class="log" id="log" tabindex="0" aria-label="Log lines">{lines.into_iter().map(line).collect_view()}</ol>
+        </section>
+    };
+    live(stream, content.into_any())
+}
+
+/// What changes beside the log: ids of elements, and what fills them.
+pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, AnyView); 4] {
+    let Progress { entry, condition: stands, made } = progress;
+    let (stage, percent) = (entry.stage, entry.percent);
+    let bar = (!stage.is_over()).then(|| progress_bar(stage, percent));
+    [
+        ("status", condition(stands).into_any()),
+        ("acts", acts(entry, cancel)),
+        ("bar", bar.into_any()),
+        ("made", made.map(snapshot).into_any()),
+    ]
+}
+
+pub fn line(line: Line) -> impl IntoView {
+    view! { <li>{time(line.at, Clock::Seconds)}<span>{line.message}</span></li> }
+}
+
+fn snapshot(made: Kept) -> impl IntoView {
+    view! {
+        <section class="panel" aria-labelledby="snapshot">
+            <header class="panel-head"><h2 id="snapshot">"The snapshot"</h2></header>
+            {kept_table("The snapshot that this activity made", vec![made], &None)}
+        </section>
+    }
+}
+
+fn acts(entry: Entry, cancel: Cancel) -> AnyView {
+    let refusal = |door: &Option<Door>| door.as_ref().and_then(|door| door.refusal.clone());
+    let why = refusal(&entry.cancel).or(refusal(&entry.restore)).or(refusal(&entry.undo));
+    let name = entry.snapshot.map(|(name, _)| name);
+    let by = || "act-reason".to_owned();
+    let restore = entry.restore.map(|to| door(to, Weight::Main, "restore", "Restore", name, by()));
+    let undo = entry.undo.map(|to| door(to, Weight::Main, "undo", "Undo", None, by()));
+    let cancel = entry.cancel.map(|to| {
+        let refused = to.refusal.is_some();
+        view! {
+            <form method="post" action="/actions/cancel">
+                <input type="hidden" name="project" value=cancel.project/>
+                <input type="hidden" name="activity" value=cancel.activity/>
+                <input type="hidden" name="form" value=cancel.form/>
+                <button class="button" id="cancel" disabled=refused aria-describedby=refused.then(by)>
+                    {icon("cross")}<span>"Cancel"</span>
+                </button>
+            </form>
+        }
+    });
+    let why = why.map(|text| reason(by(), text));
+    view! { <div class="condition-act">{restore}{undo}{cancel}{why}</div> }.into_any()
+}
