@@ -61,6 +61,9 @@ pub(super) struct MountBase {
     pub lost: Vec<source::Lost>,
 }
 
+/// What the first round left of a tree: what it contains, what vanished, which large files wait.
+type Left<'a> = (&'a SourceTree, Arc<BTreeMap<PathBuf, Contents>>, Unsettled, Vec<Large>);
+
 impl Repository {
     /// Pass 1, without a hold: stores the live trees' data, and no entry. `parent` is the repository's id of an earlier
     /// snapshot of the environment; what has not changed since is not read.
@@ -129,13 +132,7 @@ impl Repository {
 
     /// The second round of pass 1. The library's chunker makes a table for every file that it opens, which for small ones
     /// is most of the work: so the first round has a chunker without, and leaves out what that one would cut differently.
-    fn copy_large(
-        &self,
-        job: &Job,
-        baseline: &mut Baseline,
-        left: Vec<(&SourceTree, Arc<BTreeMap<PathBuf, Contents>>, Unsettled, Vec<Large>)>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    fn copy_large(&self, job: &Job, baseline: &mut Baseline, left: Vec<Left<'_>>, now: Timestamp) -> Result<(), Error> {
         let Some(first) = baseline.kept.clone() else { return Ok(()) };
         let kept = Arc::new(Mutex::new(None));
         // Kept files were counted in the first round.

@@ -49,6 +49,7 @@ pub(super) struct Open {
     pub what: What,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 pub(super) enum What {
     /// A file of the live tree, in pass 1.
     Live {

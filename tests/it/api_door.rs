@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, header};
+use axum::http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use stillpoint::domain::Secret;
@@ -25,7 +25,7 @@ struct Door {
 
 struct Reply {
     status: u16,
-    headers: axum::http::HeaderMap,
+    headers: HeaderMap,
     json: Value,
 }
 

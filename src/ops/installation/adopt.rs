@@ -86,7 +86,9 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
 }
 
 /// Oldest first, with their ids in the repository; and the ids of those that are not ours.
-fn manifests(repository: &Repository) -> Result<(Vec<(String, Manifest)>, Vec<String>), Error> {
+type Found = (Vec<(String, Manifest)>, Vec<String>);
+
+fn manifests(repository: &Repository) -> Result<Found, Error> {
     let listing = repository.list()?;
     let mut found = Vec::new();
     let mut passed_over = listing.unreadable;
