@@ -51,17 +51,17 @@ fn refocus(changed: &Element, focused: &Element) -> Option<()> {
 
 /// Writes every instant that still stands in UTC in the browser's own zone; its title keeps UTC.
 pub fn localise() {
-    let Ok(times) = document().query_selector_all("time[data-clock]") else { return };
-    for time in (0..times.length()).filter_map(|index| times.get(index)) {
-        let time: &Element = time.unchecked_ref();
+    let page = document();
+    while let Ok(Some(time)) = page.query_selector("time[data-clock]") {
         let options = match time.get_attribute("data-clock").as_deref() {
             Some("day") => r#"{"dateStyle":"medium"}"#,
             Some("seconds") => r#"{"timeStyle":"medium"}"#,
             _ => r#"{"dateStyle":"medium","timeStyle":"short"}"#,
         };
+        // First of all: an instant that can't be read must not be found again.
+        let _done = time.remove_attribute("data-clock");
         let (Some(instant), Ok(options)) = (time.get_attribute("datetime"), JSON::parse(options)) else { continue };
         let text = Date::new(&instant.into()).to_locale_string("en-GB", options.unchecked_ref());
         time.set_text_content(text.as_string().as_deref());
-        let _done = time.remove_attribute("data-clock");
     }
 }
