@@ -150,7 +150,8 @@ fn progress(
                 yield event;
             }
             if is_over {
-                yield Event::default().event("end").data("");
+                // An event without data is none to a browser.
+                yield Event::default().event("end").data("end");
                 return;
             }
             let woken = tokio::select! {

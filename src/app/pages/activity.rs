@@ -6,7 +6,7 @@ use crate::app::model::Cancel;
 use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{self, date, stage_word};
+use crate::app::views::{self, date};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::activity::ActivityKind;
@@ -41,22 +41,20 @@ fn show(page: ActivityPage) -> AnyView {
     let cancel =
         Cancel { project: project.id.to_string(), activity: activity.id.to_string(), form: once::form_number() };
     let is_over = progress.entry.stage.is_over();
-    let took = progress.entry.took.clone();
     let title = match activity.kind {
         ActivityKind::Backup => format!("Snapshot of {}", entry.environment),
         ActivityKind::Restore => format!("Restore of {}", entry.environment),
         ActivityKind::BackupDelete => format!("Deletion of a snapshot of {}", entry.environment),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
-    let stage = is_over.then(|| stage_word(progress.entry.stage));
+    let end = views::end(&progress.entry);
     view! {
         <div class="head">
             {heading(title, way)}
             <p class="facts">
-                {stage}
+                <span id="end" class="live-part">{end}</span>
                 <span>{who}</span>
                 {date(present::moment(activity.created_at))}
-                {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
             </p>
         </div>
         {problem("cancel")}

@@ -2,13 +2,13 @@
 
 use leptos::prelude::*;
 
-use super::{Clock, Weight, condition, door, icon, kept_table, link, live, progress_bar, reason, time};
+use super::{Clock, Weight, condition, door, icon, kept_table, link, live, progress_bar, reason, stage_word, time};
 use crate::app::model::{Cancel, Door, Entry, Kept, Line, Progress};
 
 /// `stream`: as in [`live`]; none: it is over and its log is sealed.
 pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Line>, cancel: Cancel) -> AnyView {
     let nothing = lines.is_empty().then(|| view! { <p class="empty">"No lines yet."</p> });
-    let [(_, status), (_, acts), (_, bar), (_, made)] = activity_parts(progress, cancel);
+    let [_, (_, status), (_, acts), (_, bar), (_, made)] = activity_parts(progress, cancel);
     let content = view! {
         <div class="condition">
             <div id="status" role="status">{status}</div>
@@ -26,16 +26,25 @@ pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Li
 }
 
 /// What changes beside the log: ids of elements, and what fills them.
-pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, AnyView); 4] {
+pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, AnyView); 5] {
     let Progress { entry, condition: stands, made } = progress;
     let (stage, percent) = (entry.stage, entry.percent);
+    let end = end(&entry);
     let bar = (!stage.is_over()).then(|| progress_bar(stage, percent));
     [
+        ("end", end),
         ("status", condition(stands).into_any()),
         ("acts", acts(entry, cancel)),
         ("bar", bar.into_any()),
         ("made", made.map(snapshot).into_any()),
     ]
+}
+
+/// How it ended and how long it took, for the element `end` of the page's head; nothing while it goes on.
+pub fn end(entry: &Entry) -> AnyView {
+    let stage = entry.stage;
+    let took = entry.took.clone().map(|took| view! { <span>{format!("took {took}")}</span> });
+    stage.is_over().then(|| view! { {stage_word(stage)} {took} }).into_any()
 }
 
 pub fn line(line: Line) -> impl IntoView {

@@ -9,7 +9,7 @@ mod time;
 use leptos::either::Either;
 use leptos::prelude::*;
 
-pub use activity::{activity, activity_parts, line};
+pub use activity::{activity, activity_parts, end, line};
 pub use entry::{entry, progress_bar, stage_word};
 pub use environment::{environment, environment_parts};
 pub use kept::kept_table;
