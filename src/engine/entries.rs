@@ -1,7 +1,7 @@
 //! What the library is handed, one by one: entries of the snapshot's own layout, of a merged tree, and of streams.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::ReadSourceEntry;
@@ -21,7 +21,14 @@ use crate::domain::Timestamp;
 use crate::domain::tree::{FileKind, FileMeta};
 
 impl Merged {
-    pub(super) fn entry(self, job: &Job, tally: &Arc<Tally>, at: &Path, root: &Path, lost: &Unsettled) -> source::Entry {
+    pub(super) fn entry(
+        self,
+        job: &Job,
+        tally: &Arc<Tally>,
+        at: &Path,
+        root: &Path,
+        lost: &Unsettled,
+    ) -> source::Entry {
         // Joining an empty path would append a slash.
         let path = if self.relative.as_os_str().is_empty() { at.to_owned() } else { at.join(&self.relative) };
         let open = |what| Some(Open { job: job.clone(), tally: tally.clone(), what });

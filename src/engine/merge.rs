@@ -15,13 +15,13 @@ use rustic_core::TreeId;
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::Node;
 
+use super::Ids;
 use super::error::Error;
 use super::job::Job;
 use super::live::Contents;
 use super::node::node;
 use super::pre_copy::MountBase;
 use super::source::{Large, Lost};
-use super::Ids;
 use crate::domain::tree::{FileKind, Override, TreeChanges};
 
 pub(super) struct Merge {

@@ -4,24 +4,22 @@
 //! never through a symbolic link; what ends well is byte for byte what was stored.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustic_core::repofile::{Node, NodeType};
+use rustic_core::repofile::Node;
 use rustic_core::{DataId, TreeId};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 
 use super::error::Error;
 use super::job::Job;
-use super::node::{is_plain, mode, seconds};
+use super::node::is_plain;
 use super::read::Reading;
 use super::{MOUNTS, Repository};
 use crate::domain::ids::MountName;
