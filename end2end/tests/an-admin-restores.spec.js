@@ -1,7 +1,7 @@
 // An admin takes a snapshot, changes the shop, restores it, and takes that back.
 
 import { expect, test } from "@playwright/test";
-import { environment, logIn, shop } from "./demo.js";
+import { environment, logIn, shop, visit } from "./demo.js";
 
 async function orders(page) {
   await page.goto(`${shop("staging")}/`);
@@ -59,7 +59,7 @@ test("the shop goes on serving while a snapshot is taken", async ({ page, reques
   await takeSnapshot(page);
   const statuses = [];
   for (let i = 0; i < 40; i += 1) {
-    const reply = await request.get(`${shop("staging")}/`);
+    const reply = await visit(request, "staging");
     statuses.push(reply.status());
   }
   expect(new Set(statuses)).toEqual(new Set([200]));

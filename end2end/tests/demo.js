@@ -19,8 +19,12 @@ export async function logIn(page, who) {
 
 export const environment = (name) => `/projects/demo/environments/${name}`;
 
-/** The demo shop of an environment, as a visitor reaches it. */
+/** The demo shop of an environment, as a visitor's browser reaches it: browsers take `*.localhost` for this machine. */
 export const shop = (name) => `http://${name}.demo.localhost:${process.env.STILLPOINT_E2E_GATEWAY.split(":")[1]}`;
+
+/** The same for programs, many of which look the name up in vain. */
+export const visit = (request, name) =>
+  request.get(`http://${process.env.STILLPOINT_E2E_GATEWAY}/`, { headers: { Host: `${name}.demo.localhost` } });
 
 /** Names of snapshots, newest first, as the page lists them. */
 export async function snapshotNames(page) {

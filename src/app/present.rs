@@ -214,20 +214,6 @@ pub fn type_word(kind: EnvironmentKind) -> &'static str {
     }
 }
 
-/// `12,345`
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
-}
-
-/// "1 snapshot", "12 snapshots"
-pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", count(number))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +223,6 @@ mod tests {
         let moment = moment(Timestamp::from_micros(1_434_733_902_000_001));
         assert_eq!(moment.iso, "2015-06-19T17:11:42Z");
         assert_eq!(moment.text, "19 Jun 2015, 17:11 UTC");
-    }
-
-    #[test]
-    fn numbers_are_grouped_and_nouns_agree() {
-        assert_eq!(counted(1, "row"), "1 row");
-        assert_eq!(counted(3_041, "row"), "3,041 rows");
-        assert_eq!(counted(0, "row"), "0 rows");
-        assert_eq!(count(1_234_567), "1,234,567");
     }
 
     #[test]

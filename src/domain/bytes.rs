@@ -1,4 +1,4 @@
-//! Sizes.
+//! Sizes and counts.
 
 use std::fmt;
 
@@ -26,6 +26,20 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// `12,345`
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// `1 row`, `3,041 rows`
+pub fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
 impl std::ops::Add for Bytes {
     type Output = Bytes;
     fn add(self, other: Bytes) -> Bytes {
@@ -42,6 +56,14 @@ impl std::iter::Sum for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_nouns_agree() {
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(3_041, "row"), "3,041 rows");
+        assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
 
     #[test]
     fn sizes_read_with_binary_units() {

@@ -22,6 +22,7 @@ use super::progress::watched;
 use super::{ATTEMPTS, Error, crash_point, recovery, stream};
 use crate::authz;
 use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
+use crate::domain::bytes::counted;
 use crate::domain::environment::{Environment, EnvironmentKind, Project};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
@@ -91,8 +92,8 @@ impl Taking<'_> {
     ) -> Result<(Manifest, Archived), Error> {
         let mounts = Arc::new(index(parts).await?);
         let files: u64 = mounts.iter().map(|mount| mount.index.contents().files).sum();
-        let services = parts.services.len();
-        self.lease.log(&format!("Reading {services} services and {files} files")).await?;
+        let services = counted(parts.services.len() as u64, "service");
+        self.lease.log(&format!("Reading {services} and {}", counted(files, "file"))).await?;
         let expected: u64 = mounts.iter().map(|mount| mount.index.contents().bytes.0).sum();
         self.job.expect_bytes(expected + service_sizes(parts).await?);
         crash_point("snapshot: indexed");

@@ -5,6 +5,7 @@ use super::environments::parts;
 use super::{App, Error, sentence};
 use crate::authz::{Authorized, RestoreSnapshot};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
+use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, EnvironmentStatus};
 use crate::domain::manifest::{Facts, Manifest};
 use crate::domain::policy::{Refusal, RestorePlan};
@@ -178,24 +179,11 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(2);
 
 fn rows(facts: &Facts) -> String {
     let rows: u64 = facts.rows.values().sum();
-    format!("{} in {}", count(rows, "row"), count(facts.rows.len() as u64, "table"))
+    format!("{} in {}", counted(rows, "row"), counted(facts.rows.len() as u64, "table"))
 }
 
 fn files(files: u64, bytes: Bytes) -> String {
-    format!("{}, {bytes}", count(files, "file"))
-}
-
-/// `1 row`, `3,041 rows`.
-fn count(n: u64, word: &str) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{text} {word}{}", if n == 1 { "" } else { "s" })
+    format!("{}, {bytes}", counted(files, "file"))
 }
 
 /// From past runs, where there are any: nothing is promised that was not measured.
@@ -229,17 +217,4 @@ async fn expectations(
     );
     sentences.push("What is replaced is kept for 7 days as a safety snapshot, so that you can undo this.".to_owned());
     Ok(sentences)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count;
-
-    #[test]
-    fn counts_read_well() {
-        assert_eq!(count(0, "row"), "0 rows");
-        assert_eq!(count(1, "file"), "1 file");
-        assert_eq!(count(3041, "row"), "3,041 rows");
-        assert_eq!(count(1_234_567, "row"), "1,234,567 rows");
-    }
 }

@@ -7,6 +7,7 @@ use crate::app::present::{self, at};
 use crate::app::views::{condition, date, entry, reason};
 use crate::app::visit;
 use crate::authz::ViewProject;
+use crate::domain::bytes::counted;
 use crate::domain::ids::ProjectId;
 use crate::domain::view::{EnvironmentCard, ProjectPage};
 use crate::ops;
@@ -73,7 +74,7 @@ fn environment(project: &ProjectId, card: EnvironmentCard) -> AnyView {
             </p>
             {condition(present::condition(&health)).into_any()}
             <p class="facts facts-low">
-                <span>{present::counted(snapshots, "snapshot")}</span>
+                <span>{counted(snapshots, "snapshot")}</span>
                 {newest}
             </p>
         </li>

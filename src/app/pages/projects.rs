@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
 use crate::app::views::condition;
+use crate::domain::bytes::counted;
 use crate::domain::view::ProjectCard;
 use crate::ops;
 
@@ -42,7 +43,7 @@ fn card(card: ProjectCard) -> AnyView {
                 <span class="mono">{card.project.id.to_string()}</span>
                 <span>{format!("{} plan", card.plan_title)}</span>
                 <span>{format!("region {}", card.project.region)}</span>
-                <span>{present::counted(card.environments, "environment")}</span>
+                <span>{counted(card.environments, "environment")}</span>
             </p>
             {condition(present::condition(&card.health))}
         </li>

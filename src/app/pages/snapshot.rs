@@ -10,6 +10,7 @@ use crate::app::views::{Weight, condition, date, door, icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::SnapshotName;
+use crate::domain::bytes::{counted, grouped};
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::snapshot::{Consistency, Proof};
@@ -117,9 +118,9 @@ fn proof(proof: Proof) -> AnyView {
             <dl class="figures">
                 <div><dt>"Gate closed"</dt><dd>{present::micros(proof.closed_us)}</dd></div>
                 <div><dt>"Of which draining"</dt><dd>{present::micros(proof.drain_us)}</dd></div>
-                <div><dt>"Requests that waited"</dt><dd>{present::count(proof.waited)}</dd></div>
+                <div><dt>"Requests that waited"</dt><dd>{grouped(proof.waited)}</dd></div>
                 <div><dt>"Longest wait"</dt><dd>{present::micros(proof.longest_wait_us)}</dd></div>
-                <div><dt>"Requests lost"</dt><dd>{present::count(proof.lost)}</dd></div>
+                <div><dt>"Requests lost"</dt><dd>{grouped(proof.lost)}</dd></div>
             </dl>
             {(!points.is_empty()).then(|| view! {
                 <table class="plain">
@@ -163,7 +164,7 @@ fn service(entry: ServiceEntry) -> AnyView {
     let total: u64 = entry.facts.rows.values().sum();
     let tables = entry.facts.rows.len() as u64;
     let rows = entry.facts.rows.into_iter().map(|(table, rows)| {
-        view! { <div><dt class="mono">{table}</dt><dd>{present::counted(rows, "row")}</dd></div> }
+        view! { <div><dt class="mono">{table}</dt><dd>{counted(rows, "row")}</dd></div> }
     });
     let rows = rows.collect_view();
     view! {
@@ -173,7 +174,7 @@ fn service(entry: ServiceEntry) -> AnyView {
                 <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
                 <p class="facts">
                     <span>{format!("{} {}", entry.kind, entry.version)}</span>
-                    <span>{format!("{} in {}", present::counted(total, "row"), present::counted(tables, "table"))}</span>
+                    <span>{format!("{} in {}", counted(total, "row"), counted(tables, "table"))}</span>
                 </p>
                 <details class="more">
                     <summary>"Rows by table"</summary>
@@ -195,7 +196,7 @@ fn mount(entry: MountEntry) -> AnyView {
             {icon("folder")}
             <div>
                 <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
-                <p class="facts"><span>{present::counted(entry.files, "file")}</span><span>{size.to_string()}</span></p>
+                <p class="facts"><span>{counted(entry.files, "file")}</span><span>{size.to_string()}</span></p>
                 {excluded}
                 {limits(entry.limits)}
             </div>
