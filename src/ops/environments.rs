@@ -96,7 +96,7 @@ pub(crate) async fn may_create(
 async fn make_card(app: &App, db: &mut Db, environment: Environment) -> Result<EnvironmentCard, Error> {
     Ok(EnvironmentCard {
         snapshots: store::snapshots::count(db, &environment.id).await?,
-        newest_snapshot: store::snapshots::by_environment(db, &environment.id, 1).await?.pop(),
+        newest_snapshot: store::snapshots::newest_wanted(db, &environment.id).await?,
         health: health(app, db, &environment).await?,
         environment,
     })
@@ -124,7 +124,7 @@ pub(super) async fn health(app: &App, db: &mut Db, environment: &Environment) ->
         let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
         return Ok(Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") });
     }
-    Ok(match store::snapshots::by_environment(db, &environment.id, 1).await?.pop() {
+    Ok(match store::snapshots::newest_wanted(db, &environment.id).await? {
         None => Health { tone: Tone::Attention, sentence: "There is no snapshot yet.".to_owned() },
         Some(newest) => {
             let ago = span(now.since(newest.taken_at));

@@ -72,6 +72,16 @@ pub async fn by_environment(db: &mut Db, environment: &EnvironmentId, count: u32
     rows.iter().map(read).collect()
 }
 
+/// The newest that shows the environment as somebody wanted it kept: not what a restore replaced.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_wanted(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Snapshot>, Error> {
+    let sql = format!("{COLUMNS} AND environment_id = $1 AND origin <> 'safety' ORDER BY taken_at DESC LIMIT 1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(environment.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
 /// Which of these are in the catalogue.
 ///
 /// # Errors

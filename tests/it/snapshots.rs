@@ -45,6 +45,9 @@ async fn a_restore_brings_the_old_state_back_and_can_be_undone() {
     let page = snapshots::page(&shop.test.app, &shop.history().await, &payload.safety).await.expect("it is kept");
     assert_eq!(page.snapshot.origin, Origin::Safety);
     assert!(page.snapshot.expires_at.is_some());
+    // What was replaced is no backup of what is there now.
+    let card = environments::card(&shop.test.app, shop.history().await).await.expect("the environment");
+    assert_eq!(card.newest_snapshot.map(|newest| newest.name), Some(name));
     let undone = shop.restore(&payload.safety).await;
     assert_eq!(undone.failure, None);
     assert_eq!(shop.site.orders(), ["chair", "table", "lamp", "sofa"]);
