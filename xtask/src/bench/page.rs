@@ -54,7 +54,7 @@ fn history() -> String {
         "BEGIN IMMEDIATE;
          CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ACTIVITIES})
            SELECT i FROM n;
-         CREATE TEMP TABLE a AS SELECT * FROM activities WHERE kind = 'backup' AND result = 'success' LIMIT 1;
+         CREATE TEMP TABLE a AS SELECT * FROM activities WHERE kind = 'environment.backup' AND result = 'success' LIMIT 1;
          CREATE TEMP TABLE s AS SELECT * FROM snapshots LIMIT 1;
          CREATE TEMP TABLE c AS SELECT name, value FROM counters;
          INSERT INTO activities (id, seq, project_id, environment_id, region_id, kind, state, result, initiator_user,
