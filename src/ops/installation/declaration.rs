@@ -1,24 +1,24 @@
 //! The declarative file: projects, environments, members. Checked as a whole by trying everything, then applied as a
 //! whole, or not at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::check::Reading;
 use super::{insert_project, local_region, make_repository, plan};
 use crate::domain::environment::{
     Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec, ServiceConnection,
     ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
-use crate::domain::policy::{Plan, ProjectRole, TypeRole};
+use crate::domain::policy::{ProjectRole, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Timestamp};
-use crate::drivers::mount::Rules;
-use crate::jobs::Parts;
 use crate::ops::{App, Error};
 use crate::store::{self, environments, members, projects, users};
 
@@ -137,176 +137,6 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
         put(app, project.into_inner()).await?;
     }
     Ok(Applied::Done { projects, environments })
-}
-
-struct Reading<'a> {
-    app: &'a App,
-    name: String,
-    text: &'a str,
-}
-
-impl Reading<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
-        1 + self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
-    }
-
-    fn trouble(&self, span: &Range<usize>, message: impl Into<String>) -> Trouble {
-        Trouble { file: self.name.clone(), line: self.line(span), message: message.into() }
-    }
-
-    async fn check(&self, file: &File) -> Result<Vec<Trouble>, Error> {
-        let mut troubles = Vec::new();
-        let declared: Vec<(ProjectId, &EnvironmentEntry)> = file
-            .project
-            .iter()
-            .flat_map(|project| {
-                let id = &project.get_ref().id;
-                project.get_ref().environment.iter().map(move |environment| (id.clone(), environment.get_ref()))
-            })
-            .collect();
-        let others = self.declared_elsewhere(&declared).await?;
-        let mut hosts: BTreeMap<String, String> = BTreeMap::new();
-        for (key, composition) in &others {
-            hosts.extend(composition.routes.iter().map(|route| (route.host.to_lowercase(), key.clone())));
-        }
-        for project in &file.project {
-            let entry = project.get_ref();
-            if let Some(name) = entry.plan.as_ref().filter(|name| plan(name.get_ref()).is_none()) {
-                let known: Vec<String> = Plan::built_in().into_iter().map(|plan| plan.id.to_string()).collect();
-                let message = format!("there is no plan `{}`; known are {}", name.get_ref(), known.join(", "));
-                troubles.push(self.trouble(&name.span(), message));
-            }
-            for member in &entry.member {
-                let email = member.get_ref().email.trim().to_lowercase();
-                if users::by_email(&mut *self.app.store().read().await?, &email).await?.is_none() {
-                    let message = format!("there is no account for {email}: add it with `stillpointd admin user add`");
-                    troubles.push(self.trouble(&member.span(), message));
-                }
-            }
-            self.check_names(entry, &mut troubles).await?;
-            for environment in &entry.environment {
-                let key = format!("{}/{}", entry.id, environment.get_ref().name);
-                for route in &environment.get_ref().route {
-                    let host = route.get_ref().host.to_lowercase();
-                    if let Some(other) = hosts.insert(host.clone(), key.clone()) {
-                        troubles.push(self.trouble(&route.span(), format!("the host {host} already leads to {other}")));
-                    }
-                    if let Err(why) = upstream(&route.get_ref().upstream) {
-                        troubles.push(self.trouble(&route.span(), why));
-                    }
-                }
-                self.check_parts(&entry.id, environment.get_ref(), &declared, &others, &mut troubles).await?;
-            }
-        }
-        Ok(troubles)
-    }
-
-    /// What other environments, which this file leaves as they are, consist of; by `project/environment`.
-    async fn declared_elsewhere(
-        &self,
-        declared: &[(ProjectId, &EnvironmentEntry)],
-    ) -> Result<Vec<(String, Composition)>, Error> {
-        let mut db = self.app.store().read().await?;
-        let mut others = Vec::new();
-        for (id, composition) in environments::compositions(&mut db, self.app.store().sealer()).await? {
-            let Some(known) = environments::by_id(&mut db, &id).await? else { continue };
-            if !declared.iter().any(|(project, entry)| *project == known.project && entry.name == known.name) {
-                others.push((format!("{}/{}", known.project, known.name), composition));
-            }
-        }
-        Ok(others)
-    }
-
-    /// Names that stand twice, and parents that are nowhere.
-    async fn check_names(&self, project: &ProjectEntry, troubles: &mut Vec<Trouble>) -> Result<(), Error> {
-        let known = environments::by_project(&mut *self.app.store().read().await?, &project.id).await?;
-        let mut names: BTreeSet<&EnvironmentName> = BTreeSet::new();
-        for environment in &project.environment {
-            let entry = environment.get_ref();
-            if !names.insert(&entry.name) {
-                troubles
-                    .push(self.trouble(&environment.span(), format!("the environment {} stands twice", entry.name)));
-            }
-            let mut parts = BTreeSet::new();
-            let services = entry.service.iter().map(|part| (part.span(), part.get_ref().spec().name.to_string()));
-            let mounts = entry.mount.iter().map(|part| (part.span(), part.get_ref().name.to_string()));
-            for (span, name) in services.chain(mounts) {
-                if !parts.insert(name.clone()) {
-                    troubles.push(self.trouble(&span, format!("the name {name} stands twice in this environment")));
-                }
-            }
-            let Some(parent) = &entry.parent else { continue };
-            let declared = project.environment.iter().any(|other| other.get_ref().name == *parent);
-            if *parent == entry.name || !(declared || known.iter().any(|other| other.name == *parent)) {
-                troubles.push(
-                    self.trouble(&environment.span(), format!("there is no environment {parent} to be its parent")),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries every service and mount of one environment.
-    async fn check_parts(
-        &self,
-        project: &ProjectId,
-        environment: &EnvironmentEntry,
-        declared: &[(ProjectId, &EnvironmentEntry)],
-        elsewhere: &[(String, Composition)],
-        troubles: &mut Vec<Trouble>,
-    ) -> Result<(), Error> {
-        let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
-        let settings = self.app.settings();
-        let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
-        let mut taken: Vec<PathBuf> = Vec::new();
-        for (_, other) in others {
-            rules.mounts.extend(other.mount.iter().map(|mount| mount.get_ref().path.clone().into()));
-            taken.extend(other.service.iter().filter_map(|service| service.get_ref().spec().connection.file()));
-        }
-        for (_, other) in elsewhere {
-            rules.mounts.extend(other.mounts.iter().map(|mount| PathBuf::from(&mount.path)));
-            taken.extend(other.databases());
-        }
-        for service in &environment.service {
-            if let Some(file) = service.get_ref().spec().connection.file().filter(|file| taken.contains(file)) {
-                let message = format!("the database {} belongs to another environment", file.display());
-                troubles.push(self.trouble(&service.span(), message));
-            }
-        }
-        rules.databases.extend(taken);
-        let parts = environment
-            .service
-            .iter()
-            .map(|service| {
-                let one = Composition { services: vec![service.get_ref().spec()], ..Composition::default() };
-                (service.span(), one, rules.clone())
-            })
-            .chain(environment.mount.iter().map(|mount| {
-                let one = Composition { mounts: vec![mount.get_ref().clone()], ..Composition::default() };
-                let mut rules = rules.clone();
-                let siblings = environment.mount.iter().filter(|other| other.get_ref().name != mount.get_ref().name);
-                rules.mounts.extend(siblings.map(|other| other.get_ref().path.clone().into()));
-                rules.databases.extend(
-                    environment.service.iter().filter_map(|service| service.get_ref().spec().connection.file()),
-                );
-                (mount.span(), one, rules)
-            }));
-        for (span, composition, rules) in parts {
-            let tried = tokio::task::spawn_blocking(move || Parts::connect(&composition)?.test(&rules)).await;
-            if let Err(error) = tried.expect("a connection test does not panic") {
-                troubles.push(self.trouble(&span, error.for_people()));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn upstream(text: &str) -> Result<(), String> {
-    let uri: http::Uri = text.parse().map_err(|_| format!("`{text}` is not an address like http://127.0.0.1:8080"))?;
-    if uri.scheme_str() != Some("http") || uri.authority().is_none() {
-        return Err(format!("`{text}` must be an http:// address with a host and a port"));
-    }
-    Ok(())
 }
 
 /// Adds or changes one project. Its repository is made first: a project never stands without one.
