@@ -31,6 +31,11 @@ pub struct Environment {
     pub updated_at: Timestamp,
 }
 
+/// Whether a project's store is live: its production environment is.
+pub fn store_is_live(environments: &[Environment]) -> bool {
+    environments.iter().any(|environment| environment.kind == EnvironmentKind::Production && environment.live)
+}
+
 /// U's `type`. S0's "integration" is `development`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
-use super::bytes::Bytes;
 use super::environment::{Environment, Project};
-use super::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName, TokenId};
+use super::ids::{ActivityId, EnvironmentName, SnapshotName, TokenId};
 use super::manifest::Manifest;
 use super::policy::{Grants, Refusal, Verdict};
 use super::snapshot::Snapshot;
@@ -202,12 +201,4 @@ pub struct TokenEntry {
 pub struct NewToken {
     pub entry: TokenEntry,
     pub text: super::Secret,
-}
-
-/// Sums for a list of snapshots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    pub project: ProjectId,
-    pub count: u64,
-    pub added: Bytes,
 }

@@ -1,6 +1,7 @@
 //! Why a job did not succeed.
 
 use crate::domain::policy::Refusal;
+use crate::domain::problem::sentence;
 use crate::gateway::HoldError;
 use crate::{drivers, engine, queue, store};
 
@@ -78,9 +79,6 @@ impl Error {
             }
             cause = error.source();
         }
-        let mut letters = text.chars();
-        let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-        let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-        format!("{first}{}{stop}", letters.as_str())
+        sentence(&text)
     }
 }

@@ -23,7 +23,7 @@ use super::{ATTEMPTS, Error, crash_point, recovery, stream};
 use crate::authz;
 use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::bytes::counted;
-use crate::domain::environment::{Environment, EnvironmentKind, Project};
+use crate::domain::environment::{Environment, Project, store_is_live};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::policy::Refusal;
@@ -376,6 +376,5 @@ async fn plan_allows(
         return Ok(());
     }
     let all = environments::by_project(db, &project.id).await?;
-    let store_live = all.iter().any(|other| other.kind == EnvironmentKind::Production && other.live);
-    Ok(projects::plan(db, &project.id).await?.allows_manual(environment.kind, store_live)?)
+    Ok(projects::plan(db, &project.id).await?.allows_manual(environment.kind, store_is_live(&all))?)
 }

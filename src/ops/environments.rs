@@ -3,7 +3,7 @@
 use super::{App, Error, activities, projects, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
-use crate::domain::environment::{Composition, Environment, EnvironmentKind, Project};
+use crate::domain::environment::{Composition, Environment, Project, store_is_live};
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::policy::{Refusal, Standing, Verdict};
 use crate::domain::time::span;
@@ -89,8 +89,7 @@ pub(crate) async fn may_create(
     }
     let plan = store::projects::plan(db, &project.id).await?;
     let all = store::environments::by_project(db, &project.id).await?;
-    let store_live = all.iter().any(|other| other.kind == EnvironmentKind::Production && other.live);
-    Ok(plan.allows_manual(environment.kind, store_live))
+    Ok(plan.allows_manual(environment.kind, store_is_live(&all)))
 }
 
 async fn make_card(app: &App, db: &mut Db, environment: Environment) -> Result<EnvironmentCard, Error> {

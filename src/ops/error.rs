@@ -2,6 +2,7 @@
 
 use crate::authz::Denied;
 use crate::domain::policy::Refusal;
+use crate::domain::problem::sentence;
 use crate::domain::{Problem, ids::InvalidId};
 use crate::{drivers, engine, queue, store};
 
@@ -85,15 +86,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Capital letter and full stop, as texts for people have them.
-pub(crate) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    let rest = letters.as_str();
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{rest}{stop}")
 }
 
 fn from_refusal(status: u16, code: &str, refusal: &Refusal) -> Problem {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::Error;
-pub(crate) use error::{chain, sentence};
+pub(crate) use error::chain;
 
 use crate::authz::{self, Actor, Authorized, OnEnvironment, OnProject, Permission};
 use crate::domain::Timestamp;

@@ -2,13 +2,14 @@
 
 use super::activities::Viewer;
 use super::environments::parts;
-use super::{App, Error, sentence};
+use super::{App, Error};
 use crate::authz::{Authorized, RestoreSnapshot};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, EnvironmentStatus};
 use crate::domain::manifest::{Facts, Manifest};
 use crate::domain::policy::{Refusal, RestorePlan};
+use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{ActivityEntry, Change, Offer, Part, Preflight};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, Verdict};
 use crate::domain::environment::{EnvironmentKind, words};
 use crate::domain::ids::{EnvironmentId, ProjectId};
+use crate::domain::problem::sentence;
 
 /// What a person or token wants to do in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -206,10 +207,8 @@ impl Grants {
 }
 
 fn needs_admin(act: Act, kind: EnvironmentKind, but: &str) -> Refusal {
-    let sentence = format!("{act} needs the admin role on {kind} environments; {but}.");
-    let mut letters = sentence.chars();
-    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    Refusal::new(format!("{first}{}", letters.as_str())).instead("A project admin can do it, or give you the role.")
+    let text = format!("{act} needs the admin role on {kind} environments; {but}.");
+    Refusal::new(sentence(&text)).instead("A project admin can do it, or give you the role.")
 }
 
 #[cfg(test)]
