@@ -4,8 +4,49 @@
 //! slash and without `.` or `..`; the empty path is the root itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+/// What `lstat` says of one entry, as far as a change shows in it. Times in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub size: u64,
+    pub mtime: i64,
+    pub ctime: i64,
+    pub inode: u64,
+    /// `st_mode` whole: kind and permissions.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Bits of `st_mode` that tell the kind.
+const KIND: u32 = 0o170_000;
+
+impl Stamp {
+    pub fn is_directory(&self) -> bool {
+        self.mode & KIND == 0o040_000
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.mode & KIND == 0o100_000
+    }
+
+    pub fn is_symlink(&self) -> bool {
+        self.mode & KIND == 0o120_000
+    }
+
+    pub fn is_socket(&self) -> bool {
+        self.mode & KIND == 0o140_000
+    }
+}
+
+/// Every entry of a tree at one time.
+pub trait TreeIndex: Debug + Send + Sync {
+    /// Names and stamps of what a directory held, in no particular order. Nothing when there was no such directory.
+    fn entries<'a>(&'a self, directory: &Path) -> Box<dyn Iterator<Item = (&'a OsStr, Stamp)> + 'a>;
+}
 
 /// What differs between the tree as it stood in the hold and the index that was taken before pass 1.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

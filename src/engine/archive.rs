@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::jiff;
 use rustic_core::repofile::{Node, SnapshotFile, StringList};
-use rustic_core::{BackupOptions, ParentOptions, ReadSourceEntry};
+use rustic_core::{BackupOptions, Id, ParentOptions, ReadSourceEntry};
 
 use super::entries::{directory, file, one, out_of_range, segments, zoned};
 use super::error::Error;
@@ -22,7 +22,7 @@ use super::merge::{How, Merge};
 use super::pre_copy::{Baseline, MountBase};
 use super::segments::Permits;
 use super::source::{self, Once, Open, Unsettled, What};
-use super::{Ids, MANIFEST, MOUNTS, Repository, SERVICES, Use};
+use super::{Indexed, MANIFEST, MOUNTS, Repository, SERVICES, Use};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::tree::TreeChanges;
 use crate::domain::{Bytes, SnapshotName, Timestamp};
@@ -94,13 +94,13 @@ impl Repository {
         job.check()?;
         self.heed_locks()?;
         let parent = baseline.and_then(|baseline| baseline.kept.clone());
-        let parents = parent.iter().map(|kept| kept.id.to_hex().to_string()).collect();
+        let parents: Vec<Id> = parent.iter().map(|kept| kept.id).collect();
         // Kept files are not work: the copies and streams count for themselves as they are read.
         let mut indexes = self.index_ids()?;
         indexes.extend(baseline.iter().flat_map(|baseline| &baseline.indexes));
         let usage = Use { counted: Job::reading(), indexes };
         let (repository, tally) = self.session(job, Entries::Commit { parent: parent.clone() }, usage)?;
-        let repository = Arc::new(job.pool()?.install(|| self.indexed_ids(repository))?);
+        let repository = Arc::new(job.pool()?.install(|| self.indexed(repository))?);
 
         let mounts = MergedMounts::new(job, &repository, baseline, parent.as_ref(), trees, entry.time)?;
         let mut contents = BTreeMap::new();
@@ -147,7 +147,7 @@ impl Repository {
             program_version: concat!("stillpoint ", env!("CARGO_PKG_VERSION")).to_owned(),
             ..SnapshotFile::default()
         };
-        let stored = self.run(job, &repository, &source, snapshot, parents)?;
+        let stored = self.run(job, &repository, &source, snapshot, &parents)?;
         size += *streamed.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Archived {
             id: stored.id.to_hex().to_string(),
@@ -160,11 +160,13 @@ impl Repository {
     pub(super) fn run(
         &self,
         job: &Job,
-        repository: &Ids,
+        repository: &Indexed,
         source: &Once,
         snapshot: SnapshotFile,
-        parents: Vec<String>,
+        parents: &[Id],
     ) -> Result<SnapshotFile, Error> {
+        // In full: the display of an id has eight digits only.
+        let parents: Vec<String> = parents.iter().map(|id| id.to_hex().to_string()).collect();
         // Without parents the library would look for one by itself. `ignore_inode` is inverted in this version.
         let parent = ParentOptions::default().force(parents.is_empty()).parents(parents).ignore_inode(true);
         let options = BackupOptions::default().no_scan(true).parent_opts(parent);
@@ -182,7 +184,7 @@ impl std::fmt::Debug for Stream {
 /// Mounts that can be merged more than once: to count, then to store.
 struct MergedMounts<'a> {
     job: &'a Job,
-    repository: &'a Arc<Ids>,
+    repository: &'a Arc<Indexed>,
     trees: Vec<FinalTree>,
     bases: BTreeMap<MountName, (&'a MountBase, Node)>,
     ctime: jiff::Timestamp,
@@ -191,7 +193,7 @@ struct MergedMounts<'a> {
 impl<'a> MergedMounts<'a> {
     fn new(
         job: &'a Job,
-        repository: &'a Arc<Ids>,
+        repository: &'a Arc<Indexed>,
         baseline: Option<&'a Baseline>,
         parent: Option<&Kept>,
         mut trees: Vec<FinalTree>,
@@ -199,7 +201,7 @@ impl<'a> MergedMounts<'a> {
     ) -> Result<Self, Error> {
         trees.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
         let mut roots = match parent {
-            Some(kept) if !trees.is_empty() => roots(job, repository, kept)?,
+            Some(kept) if !trees.is_empty() => roots(job, repository, kept.id)?,
             _ => BTreeMap::new(),
         };
         let mut bases = BTreeMap::new();
@@ -223,10 +225,10 @@ impl<'a> MergedMounts<'a> {
     }
 }
 
-/// The mounts' roots in pass 1, by name.
-pub(super) fn roots(job: &Job, repository: &Ids, kept: &Kept) -> Result<BTreeMap<String, Node>, Error> {
-    let broken = |error| Error::damaged("pass 1", error);
-    let snapshot: SnapshotFile = job.pool()?.install(|| repository.get_file(&kept.id.into())).map_err(broken)?;
+/// The mounts' roots in a snapshot or in pass 1, by name.
+pub(super) fn roots(job: &Job, repository: &Indexed, id: Id) -> Result<BTreeMap<String, Node>, Error> {
+    let broken = |error| Error::damaged("the list of mounts", error);
+    let snapshot: SnapshotFile = job.pool()?.install(|| repository.get_file(&id.into())).map_err(broken)?;
     let top = repository.get_tree(&snapshot.tree).map_err(broken)?;
     let mounts = top.nodes.into_iter().find(|node| node.name == MOUNTS).and_then(|node| node.subtree);
     let Some(mounts) = mounts else { return Ok(BTreeMap::new()) };

@@ -1,7 +1,7 @@
 //! What the library is handed, one by one: entries of the snapshot's own layout, of a merged tree, and of streams.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::ReadSourceEntry;
@@ -20,6 +20,11 @@ use super::source::{self, Open, Unsettled, What};
 use crate::domain::Timestamp;
 use crate::domain::tree::{FileKind, FileMeta};
 
+/// The directory at `path` with the subtree that its node has: one that names its parent's path is taken as one node.
+pub(super) fn taken_whole(path: PathBuf, node: Node) -> source::Entry {
+    ReadSourceEntry { path: path.parent().unwrap_or(Path::new("")).to_owned(), node, open: None }
+}
+
 impl Merged {
     pub(super) fn entry(
         self,
@@ -34,11 +39,7 @@ impl Merged {
         let open = |what| Some(Open { job: job.clone(), tally: tally.clone(), what });
         match self.how {
             How::Enter | How::Bare => ReadSourceEntry { path, node: self.node, open: None },
-            // A directory that names its parent's path is taken as one node, with the subtree that it has.
-            How::Whole(_) => {
-                let path = path.parent().unwrap_or(Path::new("")).to_owned();
-                ReadSourceEntry { path, node: self.node, open: None }
-            }
+            How::Whole(_) => taken_whole(path, self.node),
             How::Kept => {
                 let open = open(What::Kept { path: root.join(&self.relative) });
                 ReadSourceEntry { path, node: self.node, open }

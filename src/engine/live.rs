@@ -1,7 +1,8 @@
 //! Walking a live tree, in the order in which the repository stores it.
 //!
 //! **Invariant:** no symbolic link below the root is followed: every name is looked up in the directory that was opened
-//! for it. What vanishes meanwhile is written down as unsettled; what cannot be read makes the job bad.
+//! for it. What the index names and is gone meanwhile is written down as unsettled, what it does not name is not looked
+//! at, and what cannot be read makes the job bad.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustic_core::jiff::Timestamp;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::error::Error;
 use super::job::Job;
 use super::source::{Lost, Unsettled};
-use crate::domain::tree::{FileKind, FileMeta};
+use super::unchanged::{Unchanged, Whole};
+use crate::domain::tree::{FileKind, FileMeta, TreeIndex};
 
 /// What lies below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,16 +41,14 @@ impl Contents {
 /// Contents of every directory, by path relative to the mount; filled when the walk leaves it.
 pub(super) type ByDirectory = Arc<Mutex<BTreeMap<PathBuf, Contents>>>;
 
-/// Whether a path relative to the mount is to be taken.
-pub type Known = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
-
 pub(super) struct Walk {
     pub job: Job,
     pub root: PathBuf,
-    pub exclude: Vec<PathBuf>,
-    pub known: Option<Known>,
+    index: Arc<dyn TreeIndex>,
+    unchanged: Unchanged,
     pub lost: Unsettled,
     pub contents: ByDirectory,
+    start: Option<Found>,
     levels: Vec<Level>,
 }
 
@@ -60,45 +60,57 @@ struct Level {
 }
 
 pub(super) struct Found {
+    /// Empty for the root, which comes first.
     pub relative: PathBuf,
+    /// The root's is empty too.
     pub name: OsString,
     pub meta: FileMeta,
     pub ctime: Timestamp,
-    /// The directory that it was found in.
+    /// The directory that it was found in; the root in itself.
     pub directory: Arc<OwnedFd>,
+    /// An unchanged directory: nothing below it follows.
+    pub whole: Option<Whole>,
 }
 
 impl Walk {
-    /// Opens the root; gives the walk of what is below, and the root's own metadata.
-    pub fn new(
-        job: &Job,
-        root: &Path,
-        exclude: &[String],
-        known: Option<Known>,
-    ) -> Result<(Self, FileMeta, Timestamp), Error> {
+    /// Walks what `index` knows, but for what lies below the directories that are `unchanged`.
+    pub fn new(job: &Job, root: &Path, index: Arc<dyn TreeIndex>, unchanged: Unchanged) -> Result<Self, Error> {
         let failed = |action| move |source: io::Error| Error::Source { action, path: root.to_owned(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory =
             rustix::fs::open(root, flags, Mode::empty()).map_err(io::Error::from).map_err(failed("open the mount"))?;
         let stat = rustix::fs::fstat(&directory).map_err(io::Error::from).map_err(failed("read the metadata of"))?;
         let (meta, ctime) = meta(&directory, OsStr::new(""), root, &stat).map_err(failed("read the metadata of"))?;
-        let names = names(&directory).map_err(failed("list"))?;
-        let level = Level {
-            directory: Arc::new(directory),
-            relative: PathBuf::new(),
-            names: names.into_iter(),
-            contents: Contents::default(),
-        };
-        let walk = Self {
+        let contents = unchanged.iter().map(|(path, whole)| (path.clone(), whole.contents)).collect();
+        let mut walk = Self {
             job: job.clone(),
             root: root.to_owned(),
-            exclude: exclude.iter().map(|path| Path::new(path).components().collect()).collect(),
-            known,
+            index,
+            unchanged,
             lost: Unsettled::default(),
-            contents: ByDirectory::default(),
-            levels: vec![level],
+            contents: Arc::new(Mutex::new(contents)),
+            start: None,
+            levels: Vec::new(),
         };
-        Ok((walk, meta, ctime))
+        let directory = Arc::new(directory);
+        let whole = walk.enter(directory.clone(), PathBuf::new());
+        walk.start = Some(Found { relative: PathBuf::new(), name: OsString::new(), meta, ctime, directory, whole });
+        Ok(walk)
+    }
+
+    /// Gives an unchanged directory as a whole; goes into another.
+    fn enter(&mut self, directory: Arc<OwnedFd>, relative: PathBuf) -> Option<Whole> {
+        if let Some(whole) = self.unchanged.get(&relative) {
+            if let Some(above) = self.levels.last_mut() {
+                above.contents.add(whole.contents);
+            }
+            return Some(*whole);
+        }
+        let mut names: Vec<OsString> = self.index.entries(&relative).map(|(name, _)| name.to_owned()).collect();
+        // In the order of their bytes, which is the repository's.
+        names.sort_unstable();
+        self.levels.push(Level { directory, relative, names: names.into_iter(), contents: Contents::default() });
+        None
     }
 
     fn lose(&self, what: Lost) {
@@ -136,17 +148,11 @@ impl Walk {
             }
             Err(error) => return Err(error),
         };
+        let mut whole = None;
         if is_directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened =
-                rustix::fs::openat(&directory, name.as_os_str(), flags, Mode::empty()).map_err(io::Error::from);
-            match opened.and_then(|below| names(&below).map(|names| (below, names))) {
-                Ok((below, names)) => self.levels.push(Level {
-                    directory: Arc::new(below),
-                    relative: relative.clone(),
-                    names: names.into_iter(),
-                    contents: Contents::default(),
-                }),
+            match rustix::fs::openat(&directory, name.as_os_str(), flags, Mode::empty()).map_err(io::Error::from) {
+                Ok(below) => whole = self.enter(Arc::new(below), relative.clone()),
                 Err(error) if is_gone(&error) => {
                     self.lose(lost(relative));
                     return Ok(None);
@@ -156,7 +162,7 @@ impl Walk {
         } else {
             level.contents.add(Contents { files: 1, bytes: meta.size });
         }
-        Ok(Some(Found { relative, name, meta, ctime, directory }))
+        Ok(Some(Found { relative, name, meta, ctime, directory, whole }))
     }
 }
 
@@ -168,15 +174,15 @@ impl Iterator for Walk {
             if self.job.is_bad() {
                 return None;
             }
+            if let Some(root) = self.start.take() {
+                return Some(root);
+            }
             let level = self.levels.last_mut()?;
             let Some(name) = level.names.next() else {
                 self.leave();
                 continue;
             };
             let relative = level.relative.join(&name);
-            if self.exclude.contains(&relative) || self.known.as_ref().is_some_and(|known| !known(&relative)) {
-                continue;
-            }
             match self.look(name, relative.clone()) {
                 Ok(Some(found)) => return Some(found),
                 Ok(None) => {}
@@ -193,20 +199,6 @@ impl Iterator for Walk {
 fn is_gone(error: &io::Error) -> bool {
     let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::STALE];
     error.raw_os_error().is_some_and(|code| gone.iter().any(|errno| errno.raw_os_error() == code))
-}
-
-/// In the order of their bytes, which is the repository's.
-fn names(directory: &OwnedFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name.to_vec()));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// `path` is for attributes, which have no call relative to a directory.

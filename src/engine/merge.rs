@@ -15,7 +15,7 @@ use rustic_core::TreeId;
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::Node;
 
-use super::Ids;
+use super::Indexed;
 use super::error::Error;
 use super::job::Job;
 use super::live::Contents;
@@ -26,7 +26,7 @@ use crate::domain::tree::{FileKind, Override, TreeChanges};
 
 pub(super) struct Merge {
     job: Job,
-    repository: Arc<Ids>,
+    repository: Arc<Indexed>,
     /// For messages.
     root: PathBuf,
     contents: Arc<BTreeMap<PathBuf, Contents>>,
@@ -79,7 +79,7 @@ pub(super) enum How {
 impl Merge {
     pub fn new(
         job: &Job,
-        repository: &Arc<Ids>,
+        repository: &Arc<Indexed>,
         root: &Path,
         base: &MountBase,
         base_root: Node,
@@ -121,7 +121,7 @@ impl Merge {
     /// Lays large files over what the first round of pass 1 stored without them.
     pub fn with_large(
         job: &Job,
-        repository: &Arc<Ids>,
+        repository: &Arc<Indexed>,
         root: &Path,
         contents: Arc<BTreeMap<PathBuf, Contents>>,
         base_root: Node,
@@ -136,7 +136,7 @@ impl Merge {
 
     fn unstarted(
         job: &Job,
-        repository: &Arc<Ids>,
+        repository: &Arc<Indexed>,
         root: &Path,
         contents: Arc<BTreeMap<PathBuf, Contents>>,
         removed: BTreeSet<PathBuf>,

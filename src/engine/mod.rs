@@ -25,6 +25,7 @@ mod segments;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,14 +35,14 @@ use std::sync::{Arc, Mutex};
 use rustic_backend::LocalBackend;
 use rustic_core::repofile::{MasterKey, SnapshotFile};
 use rustic_core::{
-    ConfigOptions, Credentials, FileType, Id, IndexedIdsStatus, KeyOptions, OpenStatus, ReadBackend,
+    ConfigOptions, Credentials, FileType, Id, IndexedFullStatus, KeyOptions, OpenStatus, ReadBackend,
     RepositoryBackends, RepositoryOptions, RusticError, WriteBackend,
 };
 
 pub use self::archive::{Archived, Entry, FinalTree, Stream};
 pub use self::error::{Cause, Error};
 pub use self::job::Job;
-pub use self::live::{Contents, Known};
+pub use self::live::Contents;
 pub use self::pre_copy::{Baseline, SourceTree};
 pub use self::restore::Restored;
 
@@ -55,7 +56,7 @@ const MOUNTS: &str = "mounts";
 const SERVICES: &str = "services";
 
 type Opened = rustic_core::Repository<OpenStatus>;
-type Ids = rustic_core::Repository<IndexedIdsStatus>;
+type Indexed = rustic_core::Repository<IndexedFullStatus>;
 
 /// Where a repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,8 +272,8 @@ impl Repository {
         Ok(listed.map_err(|error| self.location().storage("listed", error))?.into_iter().collect())
     }
 
-    fn indexed_ids(&self, repository: Opened) -> Result<Ids, Error> {
-        repository.to_indexed_ids().map_err(|error| Error::damaged("its index", error))
+    fn indexed(&self, repository: Opened) -> Result<Indexed, Error> {
+        repository.to_indexed().map_err(|error| Error::damaged("its index", error))
     }
 }
 

@@ -4,7 +4,7 @@
 //! down, and the final archive refuses unless the hold saw it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,17 +12,18 @@ use rustic_core::repofile::{Chunker, SnapshotFile};
 use rustic_core::{ConfigOptions, Id, ReadSourceEntry};
 
 use super::archive::{added, roots};
-use super::entries::{directory, one};
+use super::entries::{directory, one, taken_whole};
 use super::error::Error;
 use super::guard::{Entries, Kept, Tally};
 use super::job::Job;
-use super::live::{ByDirectory, Contents, Known, Walk};
+use super::live::{ByDirectory, Contents, Walk};
 use super::merge::Merge;
 use super::node::node;
 use super::source::{self, Large, Later, Once, Open, Unsettled, What};
-use super::{MOUNTS, Repository, Use};
+use super::unchanged::{Unchanged, unchanged};
+use super::{Indexed, MOUNTS, Repository, Use, parse};
 use crate::domain::ids::MountName;
-use crate::domain::tree::FileKind;
+use crate::domain::tree::{FileKind, TreeIndex};
 use crate::domain::{Bytes, Timestamp};
 
 /// Bytes from which on a file may be more than one chunk: the format's shortest chunk.
@@ -32,11 +33,9 @@ const LARGE: u64 = 512 << 10;
 pub struct SourceTree {
     pub name: MountName,
     pub root: PathBuf,
-    /// Paths relative to the root that are left out, with all below them.
-    pub exclude: Vec<String>,
-    /// What the index that was taken before pass 1 knows. Everything else is left to the hold, which reports it as new:
-    /// a file that came and went during pass 1 is known to neither, and would be kept for ever. `None`: everything.
-    pub known: Option<Known>,
+    /// Taken before pass 1. What it does not name is left to the hold, which reports it as new: a file that came and
+    /// went during pass 1 is known to neither, and would be kept for ever.
+    pub index: Arc<dyn TreeIndex>,
 }
 
 /// Pass 1: everything is uploaded, and no entry points to it yet.
@@ -66,7 +65,7 @@ type Left<'a> = (&'a SourceTree, Arc<BTreeMap<PathBuf, Contents>>, Unsettled, Ve
 
 impl Repository {
     /// Pass 1, without a hold: stores the live trees' data, and no entry. `parent` is the repository's id of an earlier
-    /// snapshot of the environment; what has not changed since is not read.
+    /// snapshot of the environment; what has not changed since is not read, and whole directories are not even walked.
     ///
     /// Files that vanish or shrink meanwhile are no error here: [`Repository::archive`] refuses unless the hold saw
     /// them removed or changed.
@@ -84,29 +83,27 @@ impl Repository {
         // For this session only. Below the shortest chunk it cuts as the repository's own does.
         let chunker = ConfigOptions::default().set_chunker(Some(Chunker::FixedSize));
         repository.apply_config(&chunker).map_err(|error| Error::internal("the small files' chunker", error))?;
-        let repository = job.pool()?.install(|| self.indexed_ids(repository))?;
+        let repository = job.pool()?.install(|| self.indexed(repository))?;
         let now = Timestamp::now();
         let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
         let mut sorted: Vec<&SourceTree> = trees.iter().collect();
         sorted.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+        // One that can't be read is as good as none: the library would build on its names of what is lost.
+        let earlier = parent.and_then(|id| parse(id).ok()).and_then(|id| {
+            let unchanged = unchanged_since(job, &repository, id, &sorted);
+            unchanged.inspect_err(|error| tracing::warn!(%error, "everything is read again")).ok().map(|all| (id, all))
+        });
+        let (parents, mut unchanged) = earlier.map_or_else(Default::default, |(id, all)| (vec![id], all));
         let mut watched = Vec::new();
         for tree in sorted {
-            let (walk, meta, ctime) = Walk::new(job, &tree.root, &tree.exclude, tree.known.clone())?;
-            let large = Arc::default();
-            let at = Path::new(MOUNTS).join(tree.name.as_str());
-            let node = node(OsStr::new(tree.name.as_str()), &meta, ctime).map_err(|source| Error::Source {
-                action: "store the metadata of",
-                path: tree.root.clone(),
-                source,
-            })?;
-            watched.push(Watched { tree, lost: walk.lost.clone(), contents: walk.contents.clone(), large });
-            let large = &watched[watched.len() - 1].large;
-            entries.push(one(ReadSourceEntry { path: at.clone(), node, open: None }));
-            entries.push(Box::new(live(job, &tally, at, walk, large)));
+            let unchanged = unchanged.remove(&tree.name).unwrap_or_default();
+            let walk = Walk::new(job, &tree.root, tree.index.clone(), unchanged)?;
+            let (lost, contents, large) = (walk.lost.clone(), walk.contents.clone(), Arc::default());
+            entries.push(Box::new(live(job, &tally, &tree.name, walk, &large)));
+            watched.push(Watched { tree, lost, contents, large });
         }
         let source = Once::new(job, entries.into_iter().flatten());
-        let parents = parent.map(str::to_owned).into_iter().collect();
-        let stored = self.run(job, &repository, &source, SnapshotFile::default(), parents)?;
+        let stored = self.run(job, &repository, &source, SnapshotFile::default(), &parents)?;
         drop(repository);
         let first = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut baseline = Baseline { kept: first, indexes, mounts: BTreeMap::new(), added: added(&stored) };
@@ -139,8 +136,8 @@ impl Repository {
         let usage = Use::reading();
         let entries = Entries::Keep { kept: kept.clone(), parent: Some(first.clone()) };
         let (repository, tally) = self.session(job, entries, usage)?;
-        let repository = Arc::new(job.pool()?.install(|| self.indexed_ids(repository))?);
-        let mut roots = roots(job, &repository, &first)?;
+        let repository = Arc::new(job.pool()?.install(|| self.indexed(repository))?);
+        let mut roots = roots(job, &repository, first.id)?;
         let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
         for (tree, contents, lost, large) in left {
             let Some(base) = roots.remove(tree.name.as_str()) else { continue };
@@ -150,8 +147,7 @@ impl Repository {
             entries.push(Box::new(merge.map(move |merged| merged.entry(&job, &tally, &at, &root, &lost))));
         }
         let source = Once::new(job, entries.into_iter().flatten());
-        let stored =
-            self.run(job, &repository, &source, SnapshotFile::default(), vec![first.id.to_hex().to_string()])?;
+        let stored = self.run(job, &repository, &source, SnapshotFile::default(), &[first.id])?;
         baseline.kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         baseline.added = baseline.added + added(&stored);
         Ok(())
@@ -173,18 +169,37 @@ impl std::fmt::Debug for SourceTree {
     }
 }
 
+/// By mount, what is as the earlier snapshot has it.
+fn unchanged_since(
+    job: &Job,
+    repository: &Indexed,
+    earlier: Id,
+    trees: &[&SourceTree],
+) -> Result<BTreeMap<MountName, Unchanged>, Error> {
+    let mut roots = roots(job, repository, earlier)?;
+    let mut all = BTreeMap::new();
+    for tree in trees {
+        if let Some(root) = roots.remove(tree.name.as_str()).and_then(|root| root.subtree) {
+            all.insert(tree.name.clone(), unchanged(job, repository, root, &*tree.index)?);
+        }
+    }
+    Ok(all)
+}
+
 /// Entries of pass 1.
 fn live(
     job: &Job,
     tally: &Arc<Tally>,
-    at: PathBuf,
+    mount: &MountName,
     walk: Walk,
     large: &Arc<Mutex<Vec<Large>>>,
 ) -> impl Iterator<Item = source::Entry> + Send + use<> {
     let (job, tally, large) = (job.clone(), tally.clone(), large.clone());
     let (root, lost) = (walk.root.clone(), walk.lost.clone());
+    let (name, at) = (OsString::from(mount.as_str()), Path::new(MOUNTS).join(mount.as_str()));
     walk.map_while(move |found| {
-        let node = match node(&found.name, &found.meta, found.ctime) {
+        let is_root = found.relative.as_os_str().is_empty();
+        let mut node = match node(if is_root { &name } else { &found.name }, &found.meta, found.ctime) {
             Ok(node) => node,
             Err(source) => {
                 let path = root.join(&found.relative);
@@ -192,11 +207,18 @@ fn live(
                 return None;
             }
         };
+        // Joining an empty path would append a slash.
+        let path = if is_root { at.clone() } else { at.join(&found.relative) };
+        if let Some(whole) = found.whole {
+            job.did(whole.contents.bytes);
+            node.subtree = Some(whole.tree);
+            return Some(taken_whole(path, node));
+        }
         let what = (found.meta.kind == FileKind::File).then(|| What::Live {
             directory: found.directory,
             name: found.name,
             path: root.join(&found.relative),
-            relative: found.relative.clone(),
+            relative: found.relative,
             size: found.meta.size,
             inode: found.meta.inode,
             lost: lost.clone(),
@@ -204,6 +226,6 @@ fn live(
             later: (found.meta.size >= LARGE).then(|| Later { node: node.clone(), list: large.clone() }),
         });
         let open = what.map(|what| Open { job: job.clone(), tally: tally.clone(), what });
-        Some(ReadSourceEntry { path: at.join(&found.relative), node, open })
+        Some(ReadSourceEntry { path, node, open })
     })
 }

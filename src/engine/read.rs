@@ -9,18 +9,18 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rustic_core::repofile::{BlobType, Node, SnapshotFile, Tree};
-use rustic_core::{BlobId, Id, IndexedFullStatus, TreeId};
+use rustic_core::{BlobId, Id, TreeId};
 use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::guard::Entries;
 use super::job::Job;
-use super::{MANIFEST, Repository, SERVICES, Use, parse};
+use super::{Indexed, MANIFEST, Repository, SERVICES, Use, parse};
 use crate::domain::ids::ServiceName;
 
 /// A snapshot that can be read.
 pub(super) struct Reading {
-    repository: rustic_core::Repository<IndexedFullStatus>,
+    repository: Indexed,
     pub root: TreeId,
 }
 
@@ -80,8 +80,7 @@ impl Repository {
             .pool()?
             .install(|| repository.get_file(&parsed.into()))
             .map_err(|error| Error::damaged(format!("the entry {id}"), error))?;
-        let repository =
-            job.pool()?.install(|| repository.to_indexed()).map_err(|error| Error::damaged("its index", error))?;
+        let repository = job.pool()?.install(|| self.indexed(repository))?;
         Ok(Reading { repository, root: entry.tree })
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Captured {
 #[derive(Debug)]
 pub(super) struct Indexed {
     pub part: Arc<MountPart>,
-    pub index: Index,
+    pub index: Arc<Index>,
 }
 
 /// How long one view may take to open.

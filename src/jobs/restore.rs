@@ -7,7 +7,8 @@
 //! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then.
 //! 5. Open the gate. The site serves what was restored.
 //! 6. Store what was replaced as the safety snapshot.    It stays beside until that is complete.
-//! 7. Catalogue it and end the activity, in one transaction; remove what stood beside.
+//! 7. Catalogue it and end the activity, in one transaction.
+//! 8. Remove what stood beside.                          The next start does it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,8 +60,8 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
                 swap::recover(context, &journal, &parts, &body).await?;
                 swap::discard(&journal, &parts, &body).await?;
             }
-            Stage::Loading => {
-                // Nothing was exchanged, but a gate may have shut itself when the earlier try died in its hold.
+            Stage::Loading | Stage::Kept => {
+                // Nothing is half exchanged, but a gate may have shut itself when the earlier try died in its hold.
                 swap::open(context, &environment.id).await;
                 swap::discard(&journal, &parts, &body).await?;
             }

@@ -1,6 +1,8 @@
 //! The safety snapshot: what a restore replaced, as a snapshot like any other (R22), so that Undo is a restore like any
 //! other (R24).
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
@@ -48,12 +50,10 @@ impl Keeping<'_> {
         };
         crash_point("restore: safety stored");
         lease.log(&format!("What was replaced is the snapshot {name}, kept for 7 days: restore it to undo")).await?;
-        swap::discard(journal, parts, body).await?;
-        crash_point("restore: discarded");
 
         // Together: a try that comes after this one must neither restore again nor store again.
         let mut tx = self.context.store().write().await?;
-        journal.write_with(&mut tx, Stage::Done, &Body::default()).await?;
+        journal.write_with(&mut tx, Stage::Kept, body).await?;
         let now = lease.finish(&mut tx, &End::Success).await?;
         let plan = projects::plan(&mut tx, &self.project.id).await?;
         let snapshot = Snapshot {
@@ -73,7 +73,18 @@ impl Keeping<'_> {
             proof: manifest.proof.clone(),
         };
         snapshots::insert(&mut tx, &snapshot, &manifest).await?;
-        Ok(self.context.store().commit(tx).await?)
+        self.context.store().commit(tx).await?;
+        crash_point("restore: ended");
+
+        // Nobody waits for this: large trees take seconds to go. What fails here is tried again now and then.
+        let removed = async {
+            swap::discard(journal, parts, body).await?;
+            journal.write(Stage::Done, &Body::default()).await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(activity.id = %journal.activity, error = %error.for_people(), "what was replaced stays aside");
+        }
+        Ok(())
     }
 
     /// What an earlier try stored, or stored now.
@@ -137,7 +148,9 @@ impl Storing {
         let mut finals = Vec::new();
         for swap in &self.body.mounts {
             let root = swap.beside.tree();
-            trees.push(SourceTree { name: swap.name.clone(), root: root.clone(), exclude: Vec::new(), known: None });
+            let mount = swap::mount(&self.parts, swap.name.as_str())?;
+            let index = mount.driver.index_beside(&swap.beside).map_err(Error::part(mount.label()))?;
+            trees.push(SourceTree { name: swap.name.clone(), root: root.clone(), index: Arc::new(index) });
             finals.push(FinalTree { name: swap.name.clone(), root, changes: Default::default() });
         }
         let mut streams = Vec::new();

@@ -9,8 +9,8 @@
 //! 7. Store the one entry, if the leases still stand.            Until then there is no snapshot.
 //! 8. Catalogue it and end the activity, in one transaction.     A later try finds the entry by its name.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -33,7 +33,7 @@ use crate::domain::time::span;
 use crate::domain::{Bytes, SnapshotName, Timestamp};
 use crate::drivers::View;
 use crate::drivers::mount::Scan;
-use crate::engine::{self, Archived, Contents, Entry, FinalTree, Known, Repository, SourceTree, Stream};
+use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, SourceTree, Stream};
 use crate::queue::{Lease, Work};
 use crate::store::work::End;
 use crate::store::{Db, environments, projects, snapshots, users};
@@ -176,7 +176,7 @@ async fn index(parts: &Parts) -> Result<Vec<Indexed>, Error> {
     tokio::task::spawn_blocking(move || {
         let indexed = mounts.into_iter().map(|part| {
             let index = part.driver.index().map_err(Error::part(part.label()))?;
-            Ok(Indexed { part, index })
+            Ok(Indexed { part, index: Arc::new(index) })
         });
         indexed.collect()
     })
@@ -193,14 +193,8 @@ async fn service_sizes(parts: &Parts) -> Result<u64, Error> {
 }
 
 fn source_tree(mount: &Indexed) -> Result<SourceTree, Error> {
-    let known: HashSet<PathBuf> = mount.index.paths().collect();
-    let known: Known = Arc::new(move |path| known.contains(path));
-    Ok(SourceTree {
-        name: mount.part.name().clone(),
-        root: mount.part.driver.root().map_err(Error::part(mount.part.label()))?,
-        exclude: mount.part.driver.spec().exclude.clone(),
-        known: Some(known),
-    })
+    let root = mount.part.driver.root().map_err(Error::part(mount.part.label()))?;
+    Ok(SourceTree { name: mount.part.name().clone(), root, index: mount.index.clone() })
 }
 
 fn final_trees(mounts: &[Indexed], scans: Vec<(MountName, Scan)>, job: &engine::Job) -> Result<Vec<FinalTree>, Error> {

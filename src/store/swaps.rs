@@ -17,6 +17,8 @@ pub enum Stage {
     Swapping,
     /// All exchanged; what was replaced still stands aside.
     Swapped,
+    /// What was replaced is kept as a snapshot; what stands aside is being removed.
+    Kept,
     /// The exchange is being taken back: the site must not be served.
     RollingBack,
     Done,
@@ -28,6 +30,7 @@ impl Stage {
             Self::Loading => "loading",
             Self::Swapping => "swapping",
             Self::Swapped => "swapped",
+            Self::Kept => "kept",
             Self::RollingBack => "rolling_back",
             Self::Done => "done",
         }
@@ -39,7 +42,11 @@ impl Stage {
     }
 }
 
-words!(Stage, "a swap's stage", [Self::Loading, Self::Swapping, Self::Swapped, Self::RollingBack, Self::Done]);
+words!(
+    Stage,
+    "a swap's stage",
+    [Self::Loading, Self::Swapping, Self::Swapped, Self::Kept, Self::RollingBack, Self::Done]
+);
 
 #[derive(Debug, Clone)]
 pub struct Entry<T> {

@@ -122,7 +122,7 @@ restores_that_die! {
     a_restore_that_dies_with_a_mount_exchanged_is_done: "restore: a mount exchanged", Left::Mixed
     a_restore_that_dies_swapped_is_not_done_twice: "restore: swapped", Left::New
     a_restore_that_dies_with_the_safety_snapshot_stored_is_not_done_twice: "restore: safety stored", Left::New
-    a_restore_that_dies_with_its_leftovers_removed_is_not_done_twice: "restore: discarded", Left::New
+    a_restore_that_dies_once_it_has_ended_leaves_nothing_beside: "restore: ended", Left::New
 }
 
 #[test]

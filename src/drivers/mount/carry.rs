@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::walk::{Stamp, Tree};
+use super::walk::{Tree, stamp};
 use crate::drivers::Error;
 
 /// A directory on the way that is still being made.
@@ -136,7 +136,7 @@ fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
     };
     let Some(name) = path.file_name() else { return Ok(None) };
     match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stamp::of(&stat).inode)),
+        Ok(stat) => Ok(Some(stamp(&stat).inode)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(failed(errno)),
     }

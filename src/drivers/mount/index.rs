@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::walk::{Listing, Stamp, Tree, in_parallel, join};
+use super::walk::{Listing, Tree, in_parallel, join};
 use crate::domain::Bytes;
 use crate::domain::manifest::MountEntry;
+use crate::domain::tree::{Stamp, TreeIndex};
 use crate::drivers::Error;
 
 /// How close to the index's start a change may lie and still be missed by comparing times. A file's times are taken from
@@ -25,6 +26,7 @@ pub struct Index {
     /// Nanoseconds since 1970, before the first entry was looked at.
     pub(super) started: i64,
     pub(super) root: Stamp,
+    /// By path.
     pub(super) directories: Vec<Directory>,
     entries: Vec<Entry>,
     names: Vec<u8>,
@@ -82,6 +84,7 @@ impl Index {
             }
             level = below;
         }
+        index.directories.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         index.entries.shrink_to_fit();
         index.names.shrink_to_fit();
         Ok(index)
@@ -137,14 +140,6 @@ impl Index {
         self.entries.is_empty()
     }
 
-    /// Relative paths of everything but the root, in no particular order.
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        self.directories.iter().flat_map(move |directory| {
-            self.entries_of(directory)
-                .map(move |(name, _)| PathBuf::from(OsStr::from_bytes(&join(&directory.path, name))))
-        })
-    }
-
     /// Memory that the index takes.
     pub fn memory(&self) -> Bytes {
         let directories: usize = self.directories.iter().map(|directory| directory.path.len()).sum();
@@ -166,6 +161,15 @@ impl Index {
             limits.push(format!("`{}` is excluded.", path.display()));
         }
         limits
+    }
+}
+
+impl TreeIndex for Index {
+    fn entries<'a>(&'a self, directory: &Path) -> Box<dyn Iterator<Item = (&'a OsStr, Stamp)> + 'a> {
+        let path = directory.as_os_str().as_bytes();
+        let found = self.directories.binary_search_by(|directory| (*directory.path).cmp(path)).ok();
+        let found = found.into_iter().flat_map(|at| self.entries_of(&self.directories[at]));
+        Box::new(found.map(|(name, stamp)| (OsStr::from_bytes(name), *stamp)))
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::index::{Directory, Index, is_recent, now};
 use super::stage::{self, Stage, Staged};
-use super::walk::{Stamp, Tree, in_parallel, join};
+use super::walk::{Tree, in_parallel, join};
 use crate::domain::Bytes;
-use crate::domain::tree::TreeChanges;
+use crate::domain::tree::{Stamp, TreeChanges};
 use crate::drivers::{Error, StagingLimit};
 
 /// What the hold can bear.

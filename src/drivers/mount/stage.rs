@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 use xattr::FileExt as _;
 
-use super::walk::{Stamp, Tree};
-use crate::domain::tree::{FileKind, FileMeta, Override};
+use super::walk::{self, Tree};
+use crate::domain::tree::{FileKind, FileMeta, Override, Stamp};
 use crate::drivers::Error;
 
 /// Copied between two looks at the clock.
@@ -63,7 +63,7 @@ impl Stage<'_> {
             Ok(stat) => stat,
             Err(errno) => return self.gone_or(path, errno),
         };
-        let target = if Stamp::of(&stat).is_symlink() {
+        let target = if walk::stamp(&stat).is_symlink() {
             match rustix::fs::readlinkat(&directory, last, Vec::new()) {
                 Ok(target) => OsString::from_vec(target.into_bytes()),
                 Err(errno) => return self.gone_or(path, errno),
@@ -93,15 +93,15 @@ impl Stage<'_> {
         let look = || rustix::fs::fstat(&source).map_err(Error::io("look at", &from));
         let to = self.directory.join(format!("{number:08}"));
         let mut before = look()?;
-        if !Stamp::of(&before).is_file() {
+        if !walk::stamp(&before).is_file() {
             return Ok(Staged::Gone);
         }
         for attempt in 1.. {
-            let size = Stamp::of(&before).size;
+            let size = walk::stamp(&before).size;
             let copied = copy_file(&source, (&from, &to), size, self.deadline)?;
             let Some(copied) = copied else { return Ok(Staged::Late) };
             let after = look()?;
-            if Stamp::of(&after) == Stamp::of(&before) || attempt == TRIES {
+            if walk::stamp(&after) == walk::stamp(&before) || attempt == TRIES {
                 let xattrs = xattrs(&source).map_err(Error::io("read the attributes of", &from))?;
                 let meta = meta(&after, OsString::new(), xattrs, copied);
                 return Ok(Staged::Recorded(Override { meta, staged: Some(to) }));
@@ -169,7 +169,7 @@ fn has_none(error: &io::Error) -> bool {
 
 #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
 fn meta(stat: &Stat, target: OsString, xattrs: Vec<(OsString, Vec<u8>)>, size: u64) -> FileMeta {
-    let stamp = Stamp::of(stat);
+    let stamp = walk::stamp(stat);
     let rdev = stat.st_rdev as u64;
     let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
         rustix::fs::FileType::Directory => FileKind::Directory,

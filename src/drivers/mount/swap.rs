@@ -85,6 +85,14 @@ impl Mount {
         Ok(beside)
     }
 
+    /// Every entry of what stands beside the mount: what was loaded, or after a commit the old tree.
+    ///
+    /// # Errors
+    /// As [`Mount::index`].
+    pub fn index_beside(&self, beside: &MountBeside) -> Result<Index, Error> {
+        Index::take(&beside.tree(), &[])
+    }
+
     /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it
     /// may take long.
     ///
@@ -95,7 +103,7 @@ impl Mount {
         if inode_of(&tree)? != Some(beside.inode) {
             return Err(Error::CannotSwap { path: tree, why: "what was loaded is no longer there".to_owned() });
         }
-        let found = Index::take(&tree, &[])?.contents();
+        let found = self.index_beside(beside)?.contents();
         let words = |contents: Contents| format!("{} files with {} bytes", contents.files, contents.bytes.0);
         if found != expected {
             let what = format!("the mount `{}`", self.spec().name);

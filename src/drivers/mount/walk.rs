@@ -13,51 +13,19 @@ use std::thread;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::domain::tree::Stamp;
 use crate::drivers::Error;
 
-/// What `lstat` says of one entry, as far as a change shows in it. Times in nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub size: u64,
-    pub mtime: i64,
-    pub ctime: i64,
-    pub inode: u64,
-    /// `st_mode` whole: kind and permissions.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-}
-
-const KIND: u32 = 0o170_000;
-
-impl Stamp {
-    #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
-    pub fn of(stat: &Stat) -> Self {
-        Self {
-            size: stat.st_size as u64,
-            mtime: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            ctime: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-            inode: stat.st_ino as u64,
-            mode: stat.st_mode as u32,
-            uid: stat.st_uid as u32,
-            gid: stat.st_gid as u32,
-        }
-    }
-
-    pub fn is_directory(&self) -> bool {
-        self.mode & KIND == 0o040_000
-    }
-
-    pub fn is_file(&self) -> bool {
-        self.mode & KIND == 0o100_000
-    }
-
-    pub fn is_symlink(&self) -> bool {
-        self.mode & KIND == 0o120_000
-    }
-
-    pub fn is_socket(&self) -> bool {
-        self.mode & KIND == 0o140_000
+#[allow(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
+pub(super) fn stamp(stat: &Stat) -> Stamp {
+    Stamp {
+        size: stat.st_size as u64,
+        mtime: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        ctime: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        inode: stat.st_ino as u64,
+        mode: stat.st_mode as u32,
+        uid: stat.st_uid as u32,
+        gid: stat.st_gid as u32,
     }
 }
 
@@ -121,7 +89,7 @@ impl Tree {
         }
         #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
         let device = stat.st_dev as u64;
-        Ok(Self { path: path.to_owned(), root, stamp: Stamp::of(&stat), device, exclude: by_directory })
+        Ok(Self { path: path.to_owned(), root, stamp: stamp(&stat), device, exclude: by_directory })
     }
 
     pub fn absolute(&self, relative: &[u8]) -> PathBuf {
@@ -174,7 +142,7 @@ impl Tree {
         match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
             Ok(stat) if stat.st_dev as u64 != self.device => Err(Error::NestedMountPoint { path: path() }),
-            Ok(stat) => Ok(Some(Stamp::of(&stat))),
+            Ok(stat) => Ok(Some(stamp(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::reading("look at", &path())(errno)),
         }

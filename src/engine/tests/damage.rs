@@ -77,3 +77,22 @@ fn a_damaged_index_is_told() {
     }
     assert_told(&sandbox, &archived);
 }
+
+#[test]
+fn what_was_lost_from_the_repository_is_stored_again_though_it_did_not_change() {
+    let sandbox = Sandbox::new();
+    for n in 0..3 {
+        sandbox.write(&format!("{n}/file"), &noise(100_000, n + 1));
+    }
+    let first = sandbox.snapshot(None, Vec::new());
+    let before = packs(&sandbox);
+    sandbox.write("1/another", &noise(100_000, 9));
+    let second = sandbox.snapshot(Some(&first.id), Vec::new());
+    // All but the second snapshot's trees, which name what is lost.
+    for pack in before {
+        fs::remove_file(pack).expect("own file");
+    }
+    sandbox.restic(&["rebuild-index"]);
+    let third = sandbox.snapshot(Some(&second.id), Vec::new());
+    assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&third.id).expect("a restore")));
+}

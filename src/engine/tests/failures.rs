@@ -127,7 +127,8 @@ fn a_mount_that_is_missing_or_no_directory_is_named() {
         if let Some(content) = make {
             fs::write(sandbox.live(), content).expect("a file");
         }
-        let error = sandbox.repository.pre_copy(&job(), &[sandbox.source(None)], None).expect_err("no mount");
+        let source = sandbox.source_of(Listed::default());
+        let error = sandbox.repository.pre_copy(&job(), &[source], None).expect_err("no mount");
         assert!(error.to_string().contains(sandbox.live().to_str().expect("UTF-8")), "{error}");
     }
 }
@@ -139,18 +140,10 @@ fn a_file_that_vanishes_in_pass_1_must_be_seen_by_the_hold() {
         sandbox.write(name, name.as_bytes());
     }
     fs::create_dir(sandbox.live().join("vanishing directory")).expect("a directory");
-    // Asked after the directory was listed, and before the file is looked at.
-    let live = sandbox.live();
-    let known: Known = Arc::new(move |path: &Path| {
-        if path == Path::new("vanishing") {
-            fs::remove_file(live.join(path)).expect("there");
-        }
-        if path == Path::new("vanishing directory") {
-            fs::remove_dir(live.join(path)).expect("there");
-        }
-        true
-    });
-    let baseline = sandbox.repository.pre_copy(&job(), &[sandbox.source(Some(known))], None).expect("no error yet");
+    let source = sandbox.source();
+    fs::remove_file(sandbox.live().join("vanishing")).expect("there");
+    fs::remove_dir(sandbox.live().join("vanishing directory")).expect("there");
+    let baseline = sandbox.repository.pre_copy(&job(), &[source], None).expect("no error yet");
     let error = sandbox.archive(&job(), Some(&baseline), TreeChanges::default(), Vec::new()).expect_err("unseen");
     assert!(matches!(error, Error::Changed { .. }), "{error:?}");
     assert_eq!(sandbox.entries(), [""; 0]);
@@ -216,7 +209,7 @@ fn locks_that_others_hold_are_heeded() {
     // Killed, it leaves its lock.
     checking.kill().expect("running");
     checking.wait().expect("a child");
-    let refused = sandbox.repository.pre_copy(&job(), &[sandbox.source(None)], None).expect_err("locked");
+    let refused = sandbox.repository.pre_copy(&job(), &[sandbox.source()], None).expect_err("locked");
     assert!(matches!(&refused, Error::Locked { by, .. } if by.contains("process")), "{refused:?}");
     let refused = sandbox.archive(&job(), None, TreeChanges::default(), Vec::new()).expect_err("locked");
     assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");

@@ -14,10 +14,7 @@ fn the_snapshot_shows_the_hold_whatever_happens_around_it() {
     }
     fs::create_dir(live.join("touched")).expect("a directory");
     let before = index(&live);
-    let baseline = sandbox
-        .repository
-        .pre_copy(&job(), &[sandbox.source(Some(known(before.keys().cloned())))], None)
-        .expect("pass 1");
+    let baseline = sandbox.pre_copy(None);
 
     // Between pass 1 and the hold.
     let remove = |name: &str| fs::remove_file(live.join(name)).expect("there");
@@ -63,8 +60,8 @@ fn a_file_that_was_there_during_pass_1_only_is_not_stored() {
     let sandbox = Sandbox::new();
     sandbox.write("d/a", b"1");
     let before = index(&sandbox.live());
+    let source = sandbox.source();
     sandbox.write("d/passing", b"2");
-    let source = sandbox.source(Some(known(before.keys().cloned())));
     let baseline = sandbox.repository.pre_copy(&job(), &[source], None).expect("pass 1");
     fs::remove_file(sandbox.live().join("d/passing")).expect("there");
     let changes = changes(&before, &sandbox.live(), &sandbox.path("staging"));
@@ -81,7 +78,7 @@ fn an_unchanged_tree_is_stored_without_reading_it_and_adds_next_to_nothing() {
     let first = sandbox.snapshot(None, Vec::new());
     assert!(first.added.0 > 2_000_000, "{first:?}");
     let job = job();
-    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source(None)], Some(&first.id)).expect("pass 1");
+    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source()], Some(&first.id)).expect("pass 1");
     assert_eq!(job.bytes_done(), 50 * 50_000);
     // Nobody can read it any more.
     fs::rename(sandbox.live(), sandbox.path("away")).expect("own directory");
@@ -91,6 +88,61 @@ fn an_unchanged_tree_is_stored_without_reading_it_and_adds_next_to_nothing() {
     assert_eq!((second.files, second.size), (first.files, first.size));
     assert_eq!(sandbox.entries().len(), 2);
     assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&second.id).expect("a restore")));
+}
+
+#[test]
+fn what_lies_below_an_unchanged_directory_is_not_looked_at() {
+    let sandbox = Sandbox::new();
+    for name in ["same/deep/1", "same/2", "other/deep/3", "other/4"] {
+        sandbox.write(name, name.as_bytes());
+    }
+    let first = sandbox.snapshot(None, Vec::new());
+    sandbox.write("other/5", b"new");
+    let described = describe(&sandbox.live());
+    let source = sandbox.source();
+    // Were it looked at, pass 1 would miss it and the archive would refuse.
+    fs::remove_file(sandbox.live().join("same/deep/1")).expect("there");
+    let job = job();
+    let baseline = sandbox.repository.pre_copy(&job, &[source], Some(&first.id)).expect("pass 1");
+    assert_eq!(job.bytes_done(), described.values().map(|file| file.size).sum::<u64>());
+    let second = sandbox.archive(&job, Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
+    assert_eq!((second.files, second.size.0), (5, first.size.0 + 3));
+    assert_same(&described, &describe(&sandbox.restore(&second.id).expect("a restore")));
+}
+
+#[test]
+fn every_kind_of_change_since_the_earlier_snapshot_is_stored() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let sandbox = Sandbox::new();
+    let live = sandbox.live();
+    odd_tree(&live, Strange::Yes);
+    for directory in ["same", "grown", "shrunk", "emptied", "mode", "link", "kind", "rewritten", "closed"] {
+        sandbox.write(&format!("{directory}/in/it/1"), b"before");
+        sandbox.write(&format!("{directory}/in/2"), b"before");
+    }
+    symlink("before", live.join("link/in/it/pointer")).expect("a link");
+    let first = sandbox.snapshot(None, Vec::new());
+
+    let there = |name: &str| live.join(name);
+    sandbox.write("grown/in/it/new", b"new");
+    fs::remove_file(there("shrunk/in/it/1")).expect("there");
+    fs::remove_dir_all(there("emptied/in")).expect("there");
+    fs::set_permissions(there("mode/in/it/1"), fs::Permissions::from_mode(0o600)).expect("own file");
+    fs::remove_file(there("link/in/it/pointer")).expect("there");
+    symlink("after_", there("link/in/it/pointer")).expect("a link");
+    fs::remove_dir_all(there("kind/in/it")).expect("there");
+    sandbox.write("kind/in/it", b"a file now");
+    let modified = fs::metadata(there("rewritten/in/it/1")).expect("there").modified().expect("a time");
+    sandbox.write("rewritten/in/it/1", b"BEFORE");
+    let file = fs::File::options().write(true).open(there("rewritten/in/it/1")).expect("there");
+    file.set_modified(modified).expect("own file");
+    fs::set_permissions(there("closed/in/it"), fs::Permissions::from_mode(0o700)).expect("own directory");
+
+    let second = sandbox.snapshot(Some(&first.id), Vec::new());
+    assert_same(&describe(&live), &describe(&sandbox.restore(&second.id).expect("a restore")));
+    let third = sandbox.snapshot(Some(&second.id), Vec::new());
+    assert_same(&describe(&live), &describe(&sandbox.restore(&third.id).expect("a restore")));
+    sandbox.restic(&["check", "--read-data"]);
 }
 
 #[test]
@@ -115,7 +167,7 @@ fn small_and_large_files_are_both_counted_stored_once_and_brought_back() {
     }
     let total = (12 << 20) + (1 << 20) - 1;
     let job = job();
-    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source(None)], None).expect("pass 1");
+    let baseline = sandbox.repository.pre_copy(&job, &[sandbox.source()], None).expect("pass 1");
     assert_eq!(job.bytes_done(), total);
     let first = sandbox.archive(&job, Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
     assert_same(&describe(&sandbox.live()), &describe(&sandbox.restore(&first.id).expect("a restore")));
@@ -125,7 +177,7 @@ fn small_and_large_files_are_both_counted_stored_once_and_brought_back() {
     sandbox.restic(&["backup", live.to_str().expect("UTF-8")]);
     assert!(packed(&sandbox) - before < 50_000);
     let job = Job::new(|| true);
-    sandbox.repository.pre_copy(&job, &[sandbox.source(None)], Some(&first.id)).expect("pass 1");
+    sandbox.repository.pre_copy(&job, &[sandbox.source()], Some(&first.id)).expect("pass 1");
     assert_eq!(job.bytes_done(), total);
 }
 
@@ -140,12 +192,12 @@ fn packed(sandbox: &Sandbox) -> u64 {
 }
 
 #[test]
-fn what_is_left_out_is_not_in_the_snapshot() {
+fn what_the_index_leaves_out_is_not_in_the_snapshot() {
     let sandbox = Sandbox::new();
     for name in ["keep/cache/1", "cache/1", "cached"] {
         sandbox.write(name, b"1");
     }
-    let source = SourceTree { exclude: vec!["cache/".to_owned()], ..sandbox.source(None) };
+    let source = sandbox.source_of(Listed::of(&sandbox.live()).without("cache"));
     let baseline = sandbox.repository.pre_copy(&job(), &[source], None).expect("pass 1");
     let archived = sandbox.archive(&job(), Some(&baseline), TreeChanges::default(), Vec::new()).expect("a snapshot");
     let restored = describe(&sandbox.restore(&archived.id).expect("a restore"));

@@ -20,9 +20,10 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::live::Walk;
+use super::unchanged::Unchanged;
 use super::*;
 use crate::domain::ids::{MountName, ServiceName};
-use crate::domain::tree::{FileKind, FileMeta, Override, TreeChanges};
+use crate::domain::tree::{FileKind, FileMeta, Override, Stamp, TreeChanges, TreeIndex};
 
 const KEY: &str = "the key of the project";
 const NAME: &str = "2ca4d90639f706283fee";
@@ -60,11 +61,17 @@ impl Sandbox {
     }
 
     fn pre_copy(&self, parent: Option<&str>) -> Baseline {
-        self.repository.pre_copy(&job(), &[self.source(None)], parent).expect("pass 1")
+        self.repository.pre_copy(&job(), &[self.source()], parent).expect("pass 1")
     }
 
-    fn source(&self, known: Option<Known>) -> SourceTree {
-        SourceTree { name: uploads(), root: self.live(), exclude: Vec::new(), known }
+    /// The live tree as it is.
+    fn source(&self) -> SourceTree {
+        self.source_of(Listed::of(&self.live()))
+    }
+
+    /// The live tree, of which pass 1 is told `index`.
+    fn source_of(&self, index: impl TreeIndex + 'static) -> SourceTree {
+        SourceTree { name: uploads(), root: self.live(), index: Arc::new(index) }
     }
 
     fn tree(&self, changes: TreeChanges) -> Vec<FinalTree> {
@@ -170,10 +177,48 @@ struct Described {
     linked: PathBuf,
 }
 
+/// A tree's entries as they were when it was looked at.
+#[derive(Debug, Clone, Default)]
+struct Listed(BTreeMap<PathBuf, Stamp>);
+
+impl Listed {
+    fn of(root: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let stamp = |meta: &fs::Metadata| Stamp {
+            size: meta.size(),
+            mtime: meta.mtime() * 1_000_000_000 + meta.mtime_nsec(),
+            ctime: meta.ctime() * 1_000_000_000 + meta.ctime_nsec(),
+            inode: meta.ino(),
+            mode: meta.mode(),
+            uid: meta.uid(),
+            gid: meta.gid(),
+        };
+        let below = walkdir::WalkDir::new(root).min_depth(1).into_iter().map(|entry| {
+            let entry = entry.expect("readable");
+            let relative = entry.path().strip_prefix(root).expect("below the root").to_owned();
+            (relative, stamp(&entry.metadata().expect("readable")))
+        });
+        Self(below.collect())
+    }
+
+    fn without(mut self, path: &str) -> Self {
+        self.0.retain(|known, _| !known.starts_with(path));
+        self
+    }
+}
+
+impl TreeIndex for Listed {
+    fn entries<'a>(&'a self, directory: &Path) -> Box<dyn Iterator<Item = (&'a OsStr, Stamp)> + 'a> {
+        let directory = directory.to_owned();
+        let here = self.0.iter().filter(move |(path, _)| path.parent() == Some(&directory));
+        Box::new(here.filter_map(|(path, stamp)| Some((path.file_name()?, *stamp))))
+    }
+}
+
+/// Everything in a tree, its root too, as pass 1 sees it.
 fn index(root: &Path) -> BTreeMap<PathBuf, (FileMeta, jiff::Timestamp)> {
-    let (walk, meta, ctime) = Walk::new(&Job::reading(), root, &[], None).expect("a directory");
-    let below = walk.map(|found| (found.relative, (found.meta, found.ctime)));
-    std::iter::once((PathBuf::new(), (meta, ctime))).chain(below).collect()
+    let walk = Walk::new(&Job::reading(), root, Arc::new(Listed::of(root)), Unchanged::new()).expect("a directory");
+    walk.map(|found| (found.relative, (found.meta, found.ctime))).collect()
 }
 
 fn describe(root: &Path) -> Description {
@@ -299,9 +344,4 @@ impl<F: FnMut() -> io::Result<usize>> Read for Ending<F> {
 
 fn ending(content: Vec<u8>, end: impl FnMut() -> io::Result<usize> + Send + 'static) -> Stream {
     Stream { name: database(), reader: Box::new(Ending { content: Cursor::new(content), end }) }
-}
-
-fn known(paths: impl IntoIterator<Item = PathBuf>) -> Known {
-    let paths: BTreeSet<PathBuf> = paths.into_iter().collect();
-    Arc::new(move |path: &Path| paths.contains(path))
 }
