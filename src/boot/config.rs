@@ -97,7 +97,7 @@ pub enum Admin {
     Adopt {
         /// The repository's directory
         repository: PathBuf,
-        /// Reads the key (the repository's own or the recovery key) from standard input
+        /// Reads the repository's recovery key from standard input
         #[arg(long)]
         key_stdin: bool,
     },

@@ -92,7 +92,7 @@ impl Context {
         self.0.data.join("swaps").join(activity.as_str())
     }
 
-    /// Opens the project's repository, or gives the one that is open: deriving the key takes 133 MB and half a second.
+    /// Opens the project's repository, or gives the one that is open.
     pub(super) async fn repository(&self, project: &ProjectId) -> Result<Repository, Error> {
         let mut open = self.0.repositories.lock().await;
         if let Some(repository) = open.get(project) {

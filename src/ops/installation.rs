@@ -16,7 +16,7 @@ use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::Plan;
 use crate::domain::{ProjectId, Secret};
-use crate::engine::{Location, Repository};
+use crate::engine::{self, Location, Repository};
 use crate::store::projects::RepositoryAccess;
 use crate::store::{self, Db, projects, settings};
 
@@ -54,24 +54,26 @@ fn repository_path(app: &App, project: &ProjectId) -> PathBuf {
     app.data().join("repositories").join(project.as_str())
 }
 
-/// Makes the project's repository with both keys.
+/// Makes the project's repository, which the recovery key opens. One that a try left which died here is used.
 async fn make_repository(app: &App, project: &ProjectId) -> Result<RepositoryAccess, Error> {
     let path = repository_path(app, project);
     let location = path.to_str().map(str::to_owned).ok_or_else(|| {
         Error::invalid(format!("The data directory {} is not UTF-8; choose another one.", app.data().display()))
     })?;
-    let access = RepositoryAccess { location, key: random_key() };
     let recovery = recovery_key(app).await?;
-    let (key, at) = (access.key.clone(), Location::Local(path));
-    tokio::task::spawn_blocking(move || {
-        let Location::Local(path) = &at;
-        std::fs::create_dir_all(path)
+    let key = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&path)
             .map_err(|source| Error::Io { what: format!("{} could not be made", path.display()), source })?;
-        Ok::<_, Error>(Repository::create(&at, &key, Some(&recovery)).map(drop)?)
+        let at = Location::Local(path);
+        let repository = match Repository::create(&at, &recovery) {
+            Err(engine::Error::Exists { .. }) => Repository::unlock(&at, &recovery),
+            made => made,
+        };
+        Ok::<_, Error>(repository?.key())
     })
     .await
     .expect("making a repository does not panic")?;
-    Ok(access)
+    Ok(RepositoryAccess { location, key })
 }
 
 async fn insert_project(

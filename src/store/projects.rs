@@ -10,7 +10,7 @@ use crate::domain::ids::RegionId;
 use crate::domain::policy::Plan;
 use crate::domain::{ProjectId, Secret, Timestamp};
 
-/// Where a project's snapshots are, and the key that opens them.
+/// Where a project's snapshots are, and the key that they are encrypted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryAccess {
     /// A directory.

@@ -190,18 +190,31 @@ fn a_corrupt_database_fails_the_snapshot_with_the_reason() {
 }
 
 #[test]
-fn a_repository_that_does_not_open_any_more_fails_with_the_reason() {
+fn a_repository_of_another_key_fails_with_the_reason() {
     let at = Installation::new();
-    let recovery = at.recovery_key();
-    let keys = at.restic(&recovery, &["key", "list", "--json"]);
-    let keys: serde_json::Value = serde_json::from_slice(&keys.stdout).expect("JSON");
-    let own = keys.as_array().expect("a list").iter().find(|key| key["current"] == false).expect("its own key");
-    let removed = at.restic(&recovery, &["key", "remove", own["id"].as_str().expect("an id")]);
-    assert!(removed.status.success(), "{}", said(&removed));
+    let others = Installation::new();
+    fs::remove_dir_all(at.repository()).expect("own directory");
+    fs::rename(others.repository(), at.repository()).expect("own directories");
     let server = at.start();
     let reason = at.failed(&at.ask_snapshot());
     assert!(reason.contains("key"), "{reason}");
     at.assert_no_leftovers();
+    server.terminate();
+}
+
+#[test]
+fn snapshots_go_on_without_the_recovery_key_and_restic_says_no() {
+    let at = Installation::new();
+    let key = at.recovery_key();
+    for file in files(&at.repository().join("keys")) {
+        fs::remove_file(file).expect("own file");
+    }
+    assert!(!at.restic(&key, &["snapshots"]).status.success());
+    let server = at.start();
+    let name = at.snapshot();
+    at.site.write(2);
+    at.restore(&name);
+    assert_eq!(at.site.version(), 1);
     server.terminate();
 }
 

@@ -43,23 +43,30 @@ fn our_own_restore_brings_everything_back() {
 }
 
 #[test]
-fn the_recovery_key_opens_the_repository_here_and_in_restic() {
+fn the_recovery_key_opens_the_repository_here_and_in_restic_and_its_own_key_here_only() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("repository");
     let location = Location::Local(path.clone());
-    let recovery = Secret::new("the operator's recovery key");
-    let repository = Repository::create(&location, &Secret::new(KEY), Some(&recovery)).expect("an empty place");
-    restic(&path, KEY, &["snapshots"]);
-    restic(&path, recovery.reveal(), &["check"]);
-    Repository::open(&location, &recovery).expect("the second key");
-    let wrong = Repository::open(&location, &Secret::new("another")).expect_err("no key");
-    assert!(matches!(wrong, Error::WrongKey { .. }), "{wrong:?}");
+    let repository = Repository::create(&location, &Secret::new(KEY)).expect("an empty place");
+    restic(&path, KEY, &["check"]);
+    let own = Repository::unlock(&location, &Secret::new(KEY)).expect("the recovery key").key();
+    assert_eq!(own.reveal(), repository.key().reveal());
+    Repository::open(&location, &own).expect("its own key").list().expect("a list");
+    let elsewhere = Location::Local(dir.path().join("elsewhere"));
+    let others = Repository::create(&elsewhere, &Secret::new(KEY)).expect("an empty place").key();
+    for wrong in [
+        Repository::unlock(&location, &Secret::new("another")),
+        Repository::open(&location, &others),
+        Repository::open(&location, &Secret::new(KEY)),
+    ] {
+        assert!(matches!(wrong, Err(Error::WrongKey { .. })), "{wrong:?}");
+    }
 
-    let third = Secret::new("a third");
-    repository.ensure_key(&third).expect("added");
-    repository.ensure_key(&third).expect("there already");
-    restic(&path, third.reveal(), &["snapshots"]);
-    assert_eq!(fs::read_dir(path.join("keys")).expect("keys").count(), 3);
+    let second = Secret::new("a second");
+    repository.ensure_password(&second).expect("added");
+    repository.ensure_password(&second).expect("there already");
+    restic(&path, second.reveal(), &["snapshots"]);
+    assert_eq!(fs::read_dir(path.join("keys")).expect("keys").count(), 2);
     assert!(!format!("{repository:?}").contains("key"), "{repository:?}");
 }
 
@@ -67,9 +74,9 @@ fn the_recovery_key_opens_the_repository_here_and_in_restic() {
 fn a_place_without_a_repository_and_a_taken_one_are_told_apart() {
     let sandbox = Sandbox::new();
     let nowhere = Location::Local(sandbox.path("nowhere"));
-    let missing = Repository::open(&nowhere, &Secret::new(KEY)).expect_err("nothing there");
+    let missing = Repository::unlock(&nowhere, &Secret::new(KEY)).expect_err("nothing there");
     assert!(matches!(missing, Error::Missing { .. }), "{missing:?}");
-    let taken = Repository::create(sandbox.repository.location(), &Secret::new(KEY), None).expect_err("taken");
+    let taken = Repository::create(sandbox.repository.location(), &Secret::new(KEY)).expect_err("taken");
     assert!(matches!(taken, Error::Exists { .. }), "{taken:?}");
     // Unmounted meanwhile.
     fs::rename(sandbox.path("repository"), sandbox.path("away")).expect("own directory");
@@ -82,7 +89,7 @@ fn the_list_has_what_a_catalogue_is_rebuilt_from() {
     let sandbox = Sandbox::new();
     sandbox.write("a", b"1");
     let archived = sandbox.snapshot(None, vec![stream(*b"dump")]);
-    let repository = Repository::open(sandbox.repository.location(), &Secret::new(KEY)).expect("a fresh start");
+    let repository = Repository::open(sandbox.repository.location(), &sandbox.repository.key()).expect("a fresh start");
     let listing = repository.list().expect("a list");
     let stored = Stored { id: archived.id.clone(), time: entry().time, host: entry().host, name: Some(entry().name) };
     assert_eq!(listing, Listing { snapshots: vec![stored], unreadable: Vec::new() });

@@ -25,7 +25,7 @@ use super::*;
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::tree::{FileKind, FileMeta, Override, Stamp, TreeChanges, TreeIndex};
 
-const KEY: &str = "the key of the project";
+const KEY: &str = "the recovery key";
 const NAME: &str = "2ca4d90639f706283fee";
 const MANIFEST_TEXT: &[u8] = b"{\"version\":1}";
 
@@ -42,7 +42,7 @@ impl Sandbox {
             fs::create_dir(dir.path().join(name)).expect("an empty place");
         }
         let location = Location::Local(dir.path().join("repository"));
-        let repository = Repository::create(&location, &Secret::new(KEY), None).expect("an empty place");
+        let repository = Repository::create(&location, &Secret::new(KEY)).expect("an empty place");
         Self { dir, repository }
     }
 

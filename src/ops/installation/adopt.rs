@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{insert_project, local_region, plan, random_key, recovery_key};
+use super::{insert_project, local_region, plan, recovery_key};
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::ProjectRole;
@@ -24,7 +24,7 @@ pub struct Adopted {
     pub passed_over: Vec<String>,
 }
 
-/// Takes over every snapshot of a repository that opens with `key` (its own or the recovery key). Services and mounts
+/// Takes over every snapshot of a repository that opens with `key`, its recovery key. Services and mounts
 /// are not declared by it: apply a declaration afterwards, then restore. A second time adds what is new.
 ///
 /// # Errors
@@ -34,17 +34,15 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
         .canonicalize()
         .map_err(|source| Error::Io { what: format!("{} can't be opened", repository.display()), source })?;
     let location = path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid("The path must be UTF-8."))?;
-    let access = RepositoryAccess { location, key: random_key() };
     // The one that is printed from now on must open this repository too.
     let recovery = recovery_key(app).await?;
-    let (found, passed_over) = {
-        let (path, key, own) = (path.clone(), key.clone(), access.key.clone());
+    let ((found, passed_over), own) = {
+        let (path, key) = (path.clone(), key.clone());
         tokio::task::spawn_blocking(move || {
-            let repository = Repository::open(&Location::Local(path), &key)?;
+            let repository = Repository::unlock(&Location::Local(path), &key)?;
             let found = manifests(&repository)?;
-            repository.ensure_key(&own)?;
-            repository.ensure_key(&recovery)?;
-            Ok::<_, Error>(found)
+            repository.ensure_password(&recovery)?;
+            Ok::<_, Error>((found, repository.key()))
         })
         .await
         .expect("reading a repository does not panic")?
@@ -52,6 +50,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
     let Some((_, newest)) = found.last() else {
         return Err(Error::invalid("This repository holds no snapshot that Stillpoint took."));
     };
+    let access = RepositoryAccess { location, key: own };
     let now = app.now().await?;
     let plan = plan("self-hosted").expect("a built-in plan");
     let project = Project {
