@@ -50,7 +50,7 @@ pub async fn feed(app: &App, proof: &Authorized<ViewHistory>, filter: Filter) ->
 pub async fn project_feed(app: &App, proof: &Authorized<ViewProject>, filter: Filter) -> Result<Feed, Error> {
     let project = &proof.on().project;
     let visible = projects::visible(&mut *app.store().read().await?, project, proof.standing()).await?;
-    let scope = Scope::Environments(visible.iter().map(|environment| environment.id.clone()).collect());
+    let scope = Scope::Project(project.id.clone(), visible.iter().map(|environment| environment.id.clone()).collect());
     list(app, project, &visible, proof.standing(), scope, filter).await
 }
 

@@ -67,8 +67,8 @@ pub async fn by_id(db: &mut Db, id: &ActivityId) -> Result<Option<Activity>, Err
 #[derive(Debug, Clone)]
 pub enum Scope {
     Environment(EnvironmentId),
-    /// Only those of these environments: the ones that may be seen.
-    Environments(Vec<EnvironmentId>),
+    /// Of a project only those of these environments: the ones that may be seen.
+    Project(ProjectId, Vec<EnvironmentId>),
 }
 
 /// Which of them; the default is all.
@@ -91,7 +91,11 @@ pub async fn list(db: &mut Db, scope: &Scope, filter: &Filter, count: u32) -> Re
     let mut query = Sql::new("SELECT * FROM activities WHERE ");
     match scope {
         Scope::Environment(id) => query.push("environment_id = ").text(id.as_str()),
-        Scope::Environments(ids) => query.one_of("environment_id", ids.iter().map(EnvironmentId::as_str)),
+        Scope::Project(id, visible) => query
+            .push("project_id = ")
+            .text(id.as_str())
+            .push(" AND ")
+            .one_of("environment_id", visible.iter().map(EnvironmentId::as_str)),
     };
     if !filter.kinds.is_empty() {
         query.push(" AND ").one_of("kind", filter.kinds.iter().map(|kind| kind.as_str()));

@@ -33,13 +33,21 @@ impl Sql {
         self.value(Value::Number(value))
     }
 
-    /// `column IN (…)`; of nothing: never true.
+    /// The column has one of the values; of none: never true. A single one is compared by `=`, which lets an index give
+    /// the order as well.
     pub(super) fn one_of<'a>(&mut self, column: &'static str, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
-        self.push(column).push(" IN (NULL");
-        for value in values {
-            self.push(", ").text(value);
+        let values: Vec<&str> = values.into_iter().collect();
+        match *values {
+            [] => self.push("1 = 0"),
+            [one] => self.push(column).push(" = ").text(one),
+            [first, ref others @ ..] => {
+                self.push(column).push(" IN (").text(first);
+                for value in others {
+                    self.push(", ").text(*value);
+                }
+                self.push(")")
+            }
         }
-        self.push(")")
     }
 
     fn value(&mut self, value: Value) -> &mut Self {
