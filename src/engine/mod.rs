@@ -58,6 +58,10 @@ const SERVICES: &str = "services";
 /// zstd's level, about what restic's own default comes to. The library's is 3: a quarter more work for 6 % less space.
 const COMPRESSION: i32 = 1;
 
+/// What packs of data begin at, as restic's; they grow with the repository. The library looks for each blob in the whole
+/// pack that is being filled, so larger ones cost time as well as memory.
+const PACK: &str = "16 MiB";
+
 type Opened = rustic_core::Repository<OpenStatus>;
 type Indexed = rustic_core::Repository<IndexedFullStatus>;
 
@@ -143,7 +147,8 @@ impl Repository {
             return Err(Error::Exists { location: location.to_string() });
         }
         let credentials = Credentials::password(password.reveal());
-        let config = ConfigOptions::default().set_compression(COMPRESSION);
+        let mut config = ConfigOptions::default().set_compression(COMPRESSION);
+        config.set_datapack_size = Some(PACK.parse().expect("a size"));
         let opened = job
             .pool()?
             .install(|| fresh.init(&credentials, &KeyOptions::default(), &config))

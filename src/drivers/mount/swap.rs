@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::fs::{CWD, RenameFlags};
 use serde::{Deserialize, Serialize};
@@ -103,14 +104,21 @@ impl Mount {
         if inode_of(&tree)? != Some(beside.inode) {
             return Err(Error::CannotSwap { path: tree, why: "what was loaded is no longer there".to_owned() });
         }
-        let found = self.index_beside(beside)?.contents();
+        // Both take their time, one of the disk and one of the processor.
+        let opened = File::open(&tree).map_err(Error::io("open", &tree))?;
+        let (synced, found) = thread::scope(|scope| {
+            let syncing = scope.spawn(|| rustix::fs::syncfs(&opened).map_err(Error::io("sync", &tree)));
+            let found = self.index_beside(beside);
+            (syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+        });
+        synced?;
+        let found = found?.contents();
         let words = |contents: Contents| format!("{} files with {} bytes", contents.files, contents.bytes.0);
         if found != expected {
             let what = format!("the mount `{}`", self.spec().name);
             return Err(Error::Mismatch { what, expected: words(expected), found: words(found) });
         }
-        let opened = File::open(&tree).map_err(Error::io("open", &tree))?;
-        rustix::fs::syncfs(&opened).map_err(Error::io("sync", &tree))
+        Ok(())
     }
 
     /// In the swap hold: notes what is to be carried over, durably. Changes nothing at the mount's path.

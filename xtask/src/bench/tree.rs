@@ -1,14 +1,14 @@
 //! Snapshots and restores of a real tree, cargo's registry of sources, against Debian's restic on the same copy.
 //!
 //! Ours is the whole product: from the request to the API to the end of its activity, with index, hold, catalogue and,
-//! for a restore, safety snapshot and swap. The peer is one `restic` command. Both start with the tree in the page cache
+//! for a restore, swap and safety snapshot; removing the replaced tree comes after that end. The peer is one `restic` command. Both start with the tree in the page cache
 //! and nothing left to be written.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +19,9 @@ use super::{Bed, Figures};
 const ROUNDS: usize = 5;
 /// A smaller tree would measure how programs start.
 const FEWEST: usize = 10_000;
+/// How long removing what a restore replaced may take.
+const LONGEST: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(100);
 /// One file in so many is changed.
 const CHANGED: usize = 100;
 
@@ -111,12 +114,14 @@ impl Contest<'_> {
         )
     }
 
+    /// Restic always first: ours ends with removing the tree that it replaced, and for a while after many files were
+    /// removed ext4 is slow to create others.
     fn restore(&self, pair: &mut Pair, backup: &str) -> Result<()> {
-        self.each(
-            pair,
-            || Ok((self.ours.server.restore(AT, backup)?.seconds, ())),
-            || self.restic.run(&["restore", "latest", "--quiet", "--target"], &self.restic.restored),
-        )?;
+        self.settle()?;
+        pair.restic.push(self.restic.run(&["restore", "latest", "--quiet", "--target"], &self.restic.restored)?);
+        self.settle()?;
+        pair.ours.push(self.ours.server.restore(AT, backup)?.seconds);
+        self.ours.settle(self.tree)?;
         // Neither was fast by leaving something out.
         let theirs = self.restic.restored.join(self.tree.strip_prefix("/")?);
         let compared = Command::new("diff").args(["-rq", "--no-dereference"]).arg(self.tree).arg(theirs).status()?;
@@ -182,6 +187,21 @@ impl Ours {
         server.admin(&["apply", declaration.to_str().context("cargo's target directory is UTF-8")?], "")?;
         server.log_in(ACCOUNT)?;
         Ok(Self { server })
+    }
+}
+
+impl Ours {
+    /// Waits until what a restore replaced is removed, which goes on after its activity.
+    fn settle(&self, tree: &Path) -> Result<()> {
+        let beside = tree.parent().context("the tree lies in a directory")?.join(".stillpoint");
+        let since = Instant::now();
+        while beside.exists() {
+            if since.elapsed() > LONGEST {
+                bail!("{} is still there", beside.display());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 }
 
