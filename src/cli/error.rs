@@ -15,7 +15,7 @@ pub enum Error {
     Configuration { message: String, hint: String },
     #[error(transparent)]
     Api(#[from] client::Error),
-    #[error("there is no project `{0}`, or it is not visible to you")]
+    #[error("there is no such project, or it is not visible to you")]
     NoProject(ProjectId),
     #[error("{0}")]
     Empty(String),
@@ -72,7 +72,9 @@ impl Error {
                 Some("Set STILLPOINT_TOKEN to an API token made on the console's tokens page.".to_owned())
             }
             Self::Api(client::Error::Problem(problem)) => problem.hint.clone(),
-            Self::NoProject(_) => Some("`project:list` shows those that you may see.".to_owned()),
+            Self::NoProject(project) => {
+                Some(format!("You asked for `{project}`; `project:list` shows those that you may see."))
+            }
             Self::Usage(_) | Self::Empty(_) | Self::ActivityFailed(_) | Self::Interrupted | Self::Output(_) => None,
         }
     }

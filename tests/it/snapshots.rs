@@ -1,6 +1,7 @@
 //! The main job on real data: snapshot, change, restore, undo; and who may.
 
 use stillpoint::authz::{CreateSnapshot, RestoreSnapshot, ViewHistory};
+use stillpoint::domain::ProjectId;
 use stillpoint::domain::activity::{ActivityResult, ActivityState, Payload, SnapshotMode};
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::snapshot::{Consistency, Origin};
@@ -126,14 +127,13 @@ async fn what_is_foreign_looks_as_if_it_did_not_exist() {
     let shop = TestApp::with_shop().await;
     let outsider = shop.test.outsider("outsider@example.org").await;
     let foreign = shop.test.proof::<ViewHistory>(&outsider).await.expect_err("no member");
-    let unknown = shop
-        .test
-        .app
-        .authorize_environment::<ViewHistory>(&shop.admin, &project(), &environment("nowhere"))
-        .await
-        .expect_err("there is none");
-    assert_eq!(foreign.problem(), unknown.problem());
     assert_eq!(foreign.problem().status, 404);
+    let nowhere = ProjectId::parse("nowhere").expect("a valid id");
+    for (project, name) in [(project(), "nowhere"), (nowhere, "main")] {
+        let asked = shop.test.app.authorize_environment::<ViewHistory>(&outsider, &project, &environment(name)).await;
+        let unknown = asked.expect_err("there is none");
+        assert_eq!(foreign.problem(), unknown.problem(), "{project} {name}");
+    }
 }
 
 #[tokio::test]
