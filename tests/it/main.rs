@@ -5,6 +5,7 @@ mod api_door;
 mod bad_luck;
 mod crash;
 mod declaration;
+mod doors;
 mod policy_matrix;
 mod process;
 mod queue;
