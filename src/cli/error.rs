@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::problem::sentence;
 use crate::wire::client;
 
 #[derive(Debug, thiserror::Error)]
@@ -81,15 +82,11 @@ impl Error {
 
     /// The message without its hint, as a sentence.
     pub fn message(&self) -> String {
-        let text = match self {
+        sentence(&match self {
             Self::Api(client::Error::Problem(problem)) => problem.message.clone(),
             Self::Api(error @ client::Error::Connection { source, .. }) => format!("{error}: {source}"),
             other => other.to_string(),
-        };
-        let mut letters = text.chars();
-        let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-        let stop = if text.ends_with(['.', '!', '?', ':']) { "" } else { "." };
-        format!("{first}{}{stop}", letters.as_str())
+        })
     }
 
     /// Whoever read our output has gone (`… | head`).

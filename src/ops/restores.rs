@@ -115,12 +115,7 @@ pub async fn create(
     };
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
-    let viewer = Viewer {
-        project: &on.project,
-        environments: std::slice::from_ref(&on.environment),
-        standing: proof.standing(),
-    };
-    viewer.one(app, &activity.id).await
+    Viewer::of(&proof).one(app, &activity.id).await
 }
 
 fn is_active(environment: &Environment) -> Verdict {

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::row::{Columns as _, to_json};
-use super::{Db, Error, Sealer};
-use crate::domain::environment::Project;
+use super::{Db, Error, Sealer, environments};
+use crate::domain::environment::{Project, store_is_live};
 use crate::domain::ids::RegionId;
-use crate::domain::policy::Plan;
+use crate::domain::policy::{Plan, Terms};
 use crate::domain::{ProjectId, Secret, Timestamp};
 
 /// Where a project's snapshots are, and the key that they are encrypted with.
@@ -116,6 +116,15 @@ pub async fn plan(db: &mut Db, id: &ProjectId) -> Result<Plan, Error> {
         .fetch_one(db)
         .await?
         .json("body")
+}
+
+/// Plan and state of the store.
+///
+/// # Errors
+/// When the database fails.
+pub async fn terms(db: &mut Db, id: &ProjectId) -> Result<Terms, Error> {
+    let plan = plan(db, id).await?;
+    Ok(Terms { plan, store_is_live: store_is_live(&environments::by_project(db, id).await?) })
 }
 
 /// # Errors
