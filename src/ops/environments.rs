@@ -4,7 +4,7 @@ use super::{App, Error, activities, projects, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
-use crate::domain::policy::Act;
+use crate::domain::policy::{Act, Standing, Terms};
 use crate::domain::time::span;
 use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
 use crate::store::activities::Filter;
@@ -14,9 +14,10 @@ use crate::store::{self, Db, swaps};
 /// When the store fails.
 pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<EnvironmentCard>, Error> {
     let mut db = app.store().read().await?;
+    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
     let mut cards = Vec::new();
     for environment in projects::visible(&mut db, &proof.on().project, proof.standing()).await? {
-        cards.push(make_card(app, &mut db, environment).await?);
+        cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
     }
     Ok(cards)
 }
@@ -24,7 +25,9 @@ pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<Envir
 /// # Errors
 /// When the store fails.
 pub async fn card(app: &App, proof: Authorized<ViewHistory>) -> Result<EnvironmentCard, Error> {
-    make_card(app, &mut *app.store().read().await?, proof.on().environment.clone()).await
+    let mut db = app.store().read().await?;
+    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
+    make_card(app, &mut db, proof.on().environment.clone(), proof.standing(), &terms).await
 }
 
 /// # Errors
@@ -38,13 +41,12 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     let composition = store::environments::composition(&mut db, app.store().sealer(), &environment.id).await?;
     let terms = store::projects::terms(&mut db, &project.id).await?;
     Ok(EnvironmentPage {
-        create_snapshot: terms.may_create(proof.standing(), environment).into(),
+        card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
         parts: parts(&composition),
         urls: urls(app, &composition),
-        card: make_card(app, &mut db, environment.clone()).await?,
         project: project.clone(),
         activities,
         snapshots,
@@ -67,11 +69,18 @@ fn urls(app: &App, composition: &Composition) -> Vec<String> {
     composition.routes.iter().map(|route| format!("http://{}{port}/", route.host)).collect()
 }
 
-async fn make_card(app: &App, db: &mut Db, environment: Environment) -> Result<EnvironmentCard, Error> {
+async fn make_card(
+    app: &App,
+    db: &mut Db,
+    environment: Environment,
+    standing: &Standing,
+    terms: &Terms,
+) -> Result<EnvironmentCard, Error> {
     Ok(EnvironmentCard {
         snapshots: store::snapshots::count(db, &environment.id).await?,
         newest_snapshot: store::snapshots::newest_wanted(db, &environment.id).await?,
         health: health(app, db, &environment).await?,
+        create_snapshot: terms.may_create(standing, &environment).into(),
         environment,
     })
 }

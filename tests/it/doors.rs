@@ -122,6 +122,20 @@ async fn a_plan_refuses_in_the_same_words_and_leaves_the_same_entry() {
 }
 
 #[tokio::test]
+async fn a_list_of_environments_offers_what_each_of_them_offers() {
+    let (doors, admin) = open().await;
+    let viewer = doors.shop.test.member("viewer@example.org", TypeRole::Viewer).await;
+    let viewer = doors.person(&viewer).await;
+    for (person, may) in [(&admin, true), (&viewer, false)] {
+        let list = doors.get(person, "/projects/shop/environments").await;
+        let one = doors.get(person, "/projects/shop/environments/main").await;
+        assert_eq!(list, serde_json::json!([one]));
+        assert_eq!(one["_links"]["#backup"].is_object(), may);
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
 async fn a_note_that_is_too_long_is_refused_in_the_same_words() {
     let (doors, admin) = open().await;
     let wish = Wish::Snapshot { environment: "main", mode: SnapshotMode::Live, note: Some("x".repeat(501)) };

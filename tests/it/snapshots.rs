@@ -111,7 +111,7 @@ async fn a_viewer_sees_the_history_and_can_start_nothing_and_the_page_says_why()
     let proof = shop.test.proof::<ViewHistory>(&viewer).await.expect("a viewer sees the history");
     let page = environments::page(&shop.test.app, proof.clone()).await.expect("the page");
     assert_eq!(page.snapshots.len(), 1);
-    for offer in [page.create_snapshot, page.restore, page.snapshots[0].restore.clone()] {
+    for offer in [page.card.create_snapshot.clone(), page.restore, page.snapshots[0].restore.clone()] {
         let refusal = offer.refusal.expect("a viewer is refused");
         assert!(refusal.reason.contains("needs the admin role"), "{refusal}");
     }

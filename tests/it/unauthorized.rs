@@ -113,6 +113,30 @@ async fn every_action_refuses() {
         let address = format!("/actions/{action}");
         let response = send(&router, "POST", &address, &headers, form).await;
         assert!(to_login(&response), "{address}: {} {:?}", response.status(), response.headers());
+        for accept in ["application/json", "*/*"] {
+            let [kind, _, origin] = headers;
+            let response = send(&router, "POST", &address, &[kind, ("accept", accept), origin], form).await;
+            assert_eq!(response.status(), 401, "{address} for {accept}");
+            assert!(!response.headers().contains_key(header::LOCATION), "{address} for {accept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_ask_for_pages_is_led_on_by_status_too() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let body = format!("email=admin%40example.org&password={}&next=%2Ftokens", PASSWORD.replace(' ', "+"));
+    for accept in ["application/json", "*/*"] {
+        let headers = [form, ("accept", accept), ("sec-fetch-site", "same-origin")];
+        let response = send(&router, "POST", "/actions/log-in", &headers, &body).await;
+        assert_eq!(response.status(), 303, "{accept}");
+        assert_eq!(response.headers()[header::LOCATION], "/tokens");
+        assert!(response.headers().contains_key(header::SET_COOKIE));
+        let page = send(&router, "GET", "/tokens", &[("accept", accept)], "").await;
+        assert!(to_login(&page), "{accept}: {}", page.status());
+        assert_eq!(page.status(), 303, "{accept}");
     }
 }
 

@@ -273,6 +273,15 @@ impl Doors {
         Some(problem.to_string())
     }
 
+    /// What the API answers at a path below its base.
+    pub async fn get(&self, person: &Person, path: &str) -> Value {
+        let request = Request::get(format!("/api{path}"));
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", person.token));
+        let reply = self.send(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(reply.status(), 200, "{path}");
+        serde_json::from_str(&text(reply).await).expect("JSON")
+    }
+
     /// The last that the command says is why.
     async fn by_command(&self, person: &Person, wish: &Wish, status: u16) -> Option<String> {
         let output = self.command(person, wish.words()).await;
