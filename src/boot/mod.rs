@@ -10,6 +10,7 @@ pub mod demo;
 mod gate;
 mod housekeeping;
 mod key;
+mod origin;
 mod samples;
 mod sessions;
 mod start;
