@@ -101,6 +101,9 @@ pub enum Admin {
         #[arg(long)]
         read_only: bool,
     },
+    /// The installation's key
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Prints the key that opens every repository without this installation; keep it elsewhere
     RecoveryKey,
     /// Takes over the snapshots of a repository, when the database was lost
@@ -111,6 +114,12 @@ pub enum Admin {
         #[arg(long)]
         key_stdin: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum KeyCommand {
+    /// Makes a new key and seals everything in the database with it; the server must be stopped
+    Rotate,
 }
 
 #[derive(Debug, Clone, Subcommand)]

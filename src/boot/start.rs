@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::config::{Command, Options, Role};
+use super::config::{Admin, Command, KeyCommand, Options, Role};
 use super::key::{self, Key};
-use super::{admin, banner, console, gate, housekeeping, samples};
+use super::{admin, banner, console, gate, housekeeping, lock, rotate, samples};
 use crate::gateway::Limits;
 use crate::jobs::{self, Gateways, Jobs};
 use crate::ops::{App, Settings};
@@ -36,6 +36,10 @@ pub async fn run(command: Command) -> Result<()> {
     key::make_state(&state)?;
     // Links resolved, so that no path of a site can look as if it lay elsewhere.
     let state = state.canonicalize().context("the data directory can't be used")?;
+    if let Role::Admin(Admin::Key(KeyCommand::Rotate)) = role {
+        return rotate::run(&options, &state).await;
+    }
+    let _together = lock::together(&state)?;
     let key = Key::load(&state)?;
     let store = Store::open(&options.database_url(), key.sealer())
         .await

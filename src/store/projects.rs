@@ -138,6 +138,23 @@ pub async fn repository(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<
     Ok(RepositoryAccess { location: row.text("repository")?, key })
 }
 
+/// Seals the repository's key with the sealer's current key.
+///
+/// # Errors
+/// When the database fails, or the repository's key can't be unsealed.
+pub async fn reseal(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<(), Error> {
+    let row = sqlx::query("SELECT sealed_repository_key FROM projects WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_one(&mut *db)
+        .await?;
+    sqlx::query("UPDATE projects SET sealed_repository_key = $1 WHERE id = $2")
+        .bind(sealer.reseal(&key_context(id), &row.text("sealed_repository_key")?)?)
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 fn key_context(id: &ProjectId) -> String {
     format!("repository-key:{id}")
 }

@@ -11,6 +11,7 @@ mod process;
 mod queue;
 mod roles;
 mod rooms;
+mod rotation;
 mod snapshots;
 mod support;
 mod unauthorized;
