@@ -111,7 +111,7 @@ impl Roles {
     async fn serve(self) -> Result<()> {
         let console = bind(self.options.listen, "--listen").await?;
         let router = console::router(&self.app, self.store.clone(), &self.options, self.stop.clone());
-        println!("Console and API at http://{}", console.local_addr()?);
+        banner::print_console(&self.app, console.local_addr()?, &self.options).await?;
         let tidying = tokio::spawn(housekeeping::run(self.store.clone(), self.stop.clone()));
         let served = soon(console::serve(router, console, self.stop.clone()), self.stop.clone()).await;
         self.stop.cancel();
