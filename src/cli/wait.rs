@@ -4,8 +4,8 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::arguments::WaitFlags;
 use super::error::Error;
+use super::flags::WaitFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use crate::domain::activity::ActivityState;
