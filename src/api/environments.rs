@@ -25,6 +25,5 @@ pub async fn get(
     Place(at): Place<InEnvironment>,
 ) -> Result<Json<Environment>, Fault> {
     let proof = app.authorize_environment::<ViewHistory>(&actor, &at.project, &at.environment).await?;
-    let page = ops::environments::page(&app, proof).await?;
-    Ok(Json(page.into()))
+    Ok(Json(ops::environments::card(&app, proof).await?.into()))
 }

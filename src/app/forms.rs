@@ -1,5 +1,6 @@
 //! How a form is answered: its server function runs, and a browser without JavaScript is led to the page that follows
-//! or back to the form with the reason beside it; a program gets JSON and the right status.
+//! or back to the form with the reason beside it. A program is led on by the same 303, and gets a refusal as JSON with
+//! its status.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,7 +86,7 @@ impl Sent {
 
     async fn answer(self, response: Response, said: Option<Flash>) -> Response {
         if let Some(location) = response.headers().get(LOCATION).cloned() {
-            return if self.wants_page { self.lead(response, location, said) } else { response };
+            return self.lead(response, location, said);
         }
         if response.status().is_success() {
             return if self.wants_page { self.lead_back(response) } else { response };
@@ -165,6 +166,17 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         assert_eq!(answer.headers()[LOCATION], "/login?next=%2Ftokens");
         assert!(answer.headers().contains_key(SET_COOKIE));
+    }
+
+    #[tokio::test]
+    async fn a_program_is_led_on_as_a_browser_is() {
+        for accept in ["application/json", "*/*", "text/html"] {
+            let done = (StatusCode::OK, [(LOCATION, "/tokens"), (SET_COOKIE, "stillpoint=1")], "null").into_response();
+            let answer = sent(accept).answer(done, None).await;
+            assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{accept}");
+            assert_eq!(answer.headers()[LOCATION], "/tokens");
+            assert_eq!(answer.headers()[SET_COOKIE], "stillpoint=1");
+        }
     }
 
     #[tokio::test]

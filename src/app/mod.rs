@@ -41,6 +41,8 @@ mod visit;
 pub use server::router;
 #[cfg(feature = "ssr")]
 pub use shell::Assets;
+#[cfg(feature = "ssr")]
+pub use visit::Client;
 
 /// Wakes the page that the browser has loaded: its islands, and its instants in the browser's own zone.
 #[cfg(feature = "hydrate")]

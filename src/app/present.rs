@@ -123,7 +123,7 @@ pub fn overview(page: &EnvironmentPage) -> Overview {
     let (project, environment) = (&page.project.id, &page.card.environment.name);
     Overview {
         condition: condition(&page.card.health),
-        snapshot: door(at::new_snapshot(project, environment), &page.create_snapshot),
+        snapshot: door(at::new_snapshot(project, environment), &page.card.create_snapshot),
         restore_refusal: refusal(&page.restore),
         snapshots: page.snapshots.iter().map(|snapshot| kept(project, environment, snapshot)).collect(),
     }

@@ -3,10 +3,9 @@
 //! **Invariant:** pages, server functions and event streams get the application only through a [`Visit`], so that none
 //! of them answers somebody who is not logged in.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use axum::extract::ConnectInfo;
 use http::request::Parts;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
@@ -75,11 +74,14 @@ async fn session() -> Result<Session, Error> {
     leptos_axum::extract::<Session>().await.map_err(|error| unexpected("the request has no session", error.to_string()))
 }
 
-/// The other end of the connection, for throttling.
+/// Where a request comes from, proxies left out: put into it before it gets here.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(pub IpAddr);
+
+/// For throttling.
 pub fn remote_address() -> IpAddr {
-    use_context::<Parts>()
-        .and_then(|parts| parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip()))
-        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    let client = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Client>().copied());
+    client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Client(address)| address)
 }
 
 /// A parameter of the page's address; what can't be such an id can't exist either.

@@ -1,8 +1,8 @@
 //! Loads the role, asks the rule, mints the proof.
 
 use super::actor::Actor;
-use super::proof::{Authorized, OnEnvironment, OnProject, Permission};
-use crate::domain::environment::{Environment, Project};
+use super::proof::{Authorized, OnEnvironment, OnProject, Permission, ViewProject};
+use crate::domain::environment::Project;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Refusal, Standing};
@@ -28,8 +28,7 @@ pub async fn on_project<A: Permission<On = OnProject>>(
     actor: &Actor,
     project: &ProjectId,
 ) -> Result<Authorized<A>, Denied> {
-    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
-    let standing = standing(db, actor, &project).await?;
+    let (project, standing) = seen(db, actor, project).await?;
     let subject = Subject { project: &project.id, environment: None };
     ask::<A>(&standing, &subject, "project")?;
     Ok(Authorized::mint(actor, standing, OnProject { project }))
@@ -43,9 +42,9 @@ pub async fn on_environment<A: Permission<On = OnEnvironment>>(
     project: &ProjectId,
     name: &EnvironmentName,
 ) -> Result<Authorized<A>, Denied> {
-    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let (project, standing) = seen(db, actor, project).await?;
     let environment = environments::by_name(db, &project.id, name).await?.ok_or(Denied::Invisible("environment"))?;
-    mint(db, actor, project, environment, "environment").await
+    mint(actor, standing, OnEnvironment { project, environment }, "environment")
 }
 
 /// The proof for the environment that an activity belongs to.
@@ -58,24 +57,32 @@ pub async fn on_activity<A: Permission<On = OnEnvironment>>(
     project: &ProjectId,
     activity: &ActivityId,
 ) -> Result<Authorized<A>, Denied> {
-    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let (project, standing) = seen(db, actor, project).await?;
     let activity = activities::by_id(db, activity).await?.filter(|activity| activity.project == project.id);
     let activity = activity.ok_or(Denied::Invisible("activity"))?;
     let environment = environments::by_id(db, &activity.environment).await?.ok_or(Denied::Invisible("activity"))?;
-    mint(db, actor, project, environment, "activity").await
+    mint(actor, standing, OnEnvironment { project, environment }, "activity")
 }
 
-async fn mint<A: Permission<On = OnEnvironment>>(
-    db: &mut Db,
+/// The project and what the actor is in it. Asked before anything in it is looked for, so that no answer tells a foreign
+/// project from one that does not exist.
+async fn seen(db: &mut Db, actor: &Actor, project: &ProjectId) -> Result<(Project, Standing), Denied> {
+    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let standing = standing(db, actor, &project).await?;
+    ask::<ViewProject>(&standing, &Subject { project: &project.id, environment: None }, "project")?;
+    Ok((project, standing))
+}
+
+fn mint<A: Permission<On = OnEnvironment>>(
     actor: &Actor,
-    project: Project,
-    environment: Environment,
+    standing: Standing,
+    on: OnEnvironment,
     what: &'static str,
 ) -> Result<Authorized<A>, Denied> {
-    let standing = standing(db, actor, &project).await?;
+    let (project, environment) = (&on.project, &on.environment);
     let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
     ask::<A>(&standing, &subject, what)?;
-    Ok(Authorized::mint(actor, standing, OnEnvironment { project, environment }))
+    Ok(Authorized::mint(actor, standing, on))
 }
 
 fn ask<A: Permission>(standing: &Standing, subject: &Subject<'_>, what: &'static str) -> Result<(), Denied> {

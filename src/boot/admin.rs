@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 
 use super::accounts::secret_from_stdin;
-use super::config::{Admin, User};
+use super::config::{Admin, KeyCommand, User};
 use crate::domain::policy::Grants;
 use crate::ops::installation::{self, Applied};
 use crate::ops::tokens::TokenRequest;
@@ -33,6 +33,7 @@ pub async fn run(app: &App, command: Admin) -> Result<()> {
             let request = TokenRequest { name, grants, expires_in_days: expires };
             println!("{}", tokens::create(app, &actor, request).await.map_err(told)?.text.reveal());
         }
+        Admin::Key(KeyCommand::Rotate) => unreachable!("it runs alone, before the database is opened"),
         Admin::RecoveryKey => println!("{}", installation::recovery_key(app).await.map_err(told)?.reveal()),
         Admin::Adopt { repository, key_stdin } => {
             if !key_stdin {

@@ -19,7 +19,7 @@ pub async fn print(
     options: &Options,
     sample: Option<&Sample>,
 ) -> Result<()> {
-    let url = options.public_url.clone().unwrap_or_else(|| format!("http://{console}"));
+    let url = address(console, options);
     println!("\n  Stillpoint is ready.\n");
     println!("  Console   {url}");
     println!("  Gateway   http://{gateway}");
@@ -33,9 +33,30 @@ pub async fn print(
         println!("    export STILLPOINT_URL={url} STILLPOINT_TOKEN={}", login.token.reveal());
         println!("    export STILLPOINT_PROJECT=demo STILLPOINT_BRANCH=main");
         println!("    stillpoint snapshot:create");
-    } else if let Some(code) = accounts::setup_code(app).await? {
-        println!("\n  Make the first account at  {url}/setup?code={code}");
+    } else {
+        first_account(app, &url).await?;
     }
     println!();
     Ok(())
+}
+
+/// What a process that is the console alone prints.
+///
+/// # Errors
+/// When the store fails.
+pub async fn print_console(app: &App, console: SocketAddr, options: &Options) -> Result<()> {
+    println!("Console and API at http://{console}");
+    first_account(app, &address(console, options)).await
+}
+
+/// The link that makes it, as long as there is none.
+async fn first_account(app: &App, url: &str) -> Result<()> {
+    if let Some(code) = accounts::setup_code(app).await? {
+        println!("\n  Make the first account at  {url}/setup?code={code}");
+    }
+    Ok(())
+}
+
+fn address(console: SocketAddr, options: &Options) -> String {
+    options.public_url.clone().unwrap_or_else(|| format!("http://{console}"))
 }

@@ -1,9 +1,12 @@
 //! The command line of `stillpointd`, and where everything lies.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::domain::Proxies;
+use crate::domain::proxies::Proxy;
 
 /// The Stillpoint server.
 #[derive(Debug, Parser)]
@@ -38,9 +41,16 @@ pub struct Options {
     /// Directories in which mounts and database files may lie; anywhere if not given
     #[arg(long, global = true, env = "STILLPOINT_ROOTS", value_delimiter = ':', value_name = "DIR")]
     pub roots: Vec<PathBuf>,
-    /// Proxies in front of the gateway, whose word about visitors counts (X-Forwarded-For, -Proto)
-    #[arg(long, global = true, env = "STILLPOINT_TRUSTED_PROXIES", value_delimiter = ',', value_name = "IP")]
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Proxies in front, whose word about where a request comes from counts (X-Forwarded-For, -Proto); repeatable
+    #[arg(
+        long = "trusted-proxy",
+        alias = "trusted-proxies",
+        global = true,
+        env = "STILLPOINT_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        value_name = "CIDR"
+    )]
+    pub trusted_proxies: Vec<Proxy>,
     /// Region whose environments this process works for
     #[arg(long, global = true, env = "STILLPOINT_REGION", default_value = "local", value_name = "NAME")]
     pub region: String,
@@ -91,6 +101,9 @@ pub enum Admin {
         #[arg(long)]
         read_only: bool,
     },
+    /// The installation's key
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Prints the key that opens every repository without this installation; keep it elsewhere
     RecoveryKey,
     /// Takes over the snapshots of a repository, when the database was lost
@@ -101,6 +114,12 @@ pub enum Admin {
         #[arg(long)]
         key_stdin: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum KeyCommand {
+    /// Makes a new key and seals everything in the database with it; the server must be stopped
+    Rotate,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -121,6 +140,10 @@ impl Options {
     /// What no site may touch: database, keys, repositories, intermediate files.
     pub fn state(&self) -> PathBuf {
         self.data.join("state")
+    }
+
+    pub fn proxies(&self) -> Proxies {
+        self.trusted_proxies.iter().copied().collect()
     }
 
     pub fn database_url(&self) -> String {

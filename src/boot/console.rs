@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use axum::extract::State;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::sessions::{self, Cookies};
-use super::{assets, config::Options};
+use super::{assets, config::Options, origin};
 use crate::app::Assets;
 use crate::ops::App;
 use crate::store::Store;
@@ -38,7 +39,11 @@ pub fn router(app: &App, store: Store, options: &Options, stop: CancellationToke
         stylesheet: site.href("stillpoint.css").unwrap_or_else(|| "/pkg/stillpoint.css".to_owned()),
     };
     axum::Router::new()
-        .merge(app::router(app.clone(), bundle, stop).layer(sessions::layer(store, cookies)))
+        .merge(
+            app::router(app.clone(), bundle, stop)
+                .layer(sessions::layer(store, cookies))
+                .layer(from_fn_with_state(options.proxies(), origin::find)),
+        )
         .merge(assets::router())
         .nest("/api", api::router(app.clone()))
         .route("/healthz", get(health).with_state(app.clone()))

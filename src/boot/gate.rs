@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the store fails.
 pub async fn prepare(store: &Store, options: &Options) -> Result<Gateway> {
-    let gateway = Gateway::new(Settings { trusted: options.trusted_proxies.clone(), ..Settings::default() });
+    let gateway = Gateway::new(Settings { trusted: options.proxies(), ..Settings::default() });
     for environment in swaps::mixed(&mut *store.read().await?).await? {
         gateway.shut(&environment, "a restore was interrupted and is being taken back");
     }

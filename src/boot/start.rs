@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::config::{Command, Options, Role};
+use super::config::{Admin, Command, KeyCommand, Options, Role};
 use super::key::{self, Key};
-use super::{admin, banner, console, gate, housekeeping, samples};
+use super::{admin, banner, console, gate, housekeeping, lock, rotate, samples};
 use crate::gateway::Limits;
 use crate::jobs::{self, Gateways, Jobs};
 use crate::ops::{App, Settings};
@@ -36,6 +36,10 @@ pub async fn run(command: Command) -> Result<()> {
     key::make_state(&state)?;
     // Links resolved, so that no path of a site can look as if it lay elsewhere.
     let state = state.canonicalize().context("the data directory can't be used")?;
+    if let Role::Admin(Admin::Key(KeyCommand::Rotate)) = role {
+        return rotate::run(&options, &state).await;
+    }
+    let _together = lock::together(&state)?;
     let key = Key::load(&state)?;
     let store = Store::open(&options.database_url(), key.sealer())
         .await
@@ -107,7 +111,7 @@ impl Roles {
     async fn serve(self) -> Result<()> {
         let console = bind(self.options.listen, "--listen").await?;
         let router = console::router(&self.app, self.store.clone(), &self.options, self.stop.clone());
-        println!("Console and API at http://{}", console.local_addr()?);
+        banner::print_console(&self.app, console.local_addr()?, &self.options).await?;
         let tidying = tokio::spawn(housekeeping::run(self.store.clone(), self.stop.clone()));
         let served = soon(console::serve(router, console, self.stop.clone()), self.stop.clone()).await;
         self.stop.cancel();

@@ -1,6 +1,7 @@
 //! S4's very lines are understood.
 
 use super::*;
+use crate::cli::table::Format;
 
 fn read(line: &str) -> Result<Arguments, clap::Error> {
     Arguments::read(line.split_whitespace().map(OsString::from))

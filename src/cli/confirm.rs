@@ -1,7 +1,7 @@
 //! Questions before something happens.
 
-use super::arguments::AnswerFlags;
 use super::error::Error;
+use super::flags::AnswerFlags;
 use super::talk::Talk;
 
 /// What is at stake: decides what happens when nobody can be asked, and what an empty answer means.

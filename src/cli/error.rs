@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::domain::ids::ProjectId;
+use crate::domain::problem::sentence;
 use crate::wire::client;
 
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum Error {
     Configuration { message: String, hint: String },
     #[error(transparent)]
     Api(#[from] client::Error),
-    #[error("there is no project `{0}`, or it is not visible to you")]
+    #[error("there is no such project, or it is not visible to you")]
     NoProject(ProjectId),
     #[error("{0}")]
     Empty(String),
@@ -72,22 +73,20 @@ impl Error {
                 Some("Set STILLPOINT_TOKEN to an API token made on the console's tokens page.".to_owned())
             }
             Self::Api(client::Error::Problem(problem)) => problem.hint.clone(),
-            Self::NoProject(_) => Some("`project:list` shows those that you may see.".to_owned()),
+            Self::NoProject(project) => {
+                Some(format!("You asked for `{project}`; `project:list` shows those that you may see."))
+            }
             Self::Usage(_) | Self::Empty(_) | Self::ActivityFailed(_) | Self::Interrupted | Self::Output(_) => None,
         }
     }
 
     /// The message without its hint, as a sentence.
     pub fn message(&self) -> String {
-        let text = match self {
+        sentence(&match self {
             Self::Api(client::Error::Problem(problem)) => problem.message.clone(),
             Self::Api(error @ client::Error::Connection { source, .. }) => format!("{error}: {source}"),
             other => other.to_string(),
-        };
-        let mut letters = text.chars();
-        let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-        let stop = if text.ends_with(['.', '!', '?', ':']) { "" } else { "." };
-        format!("{first}{}{stop}", letters.as_str())
+        })
     }
 
     /// Whoever read our output has gone (`… | head`).

@@ -13,6 +13,7 @@ mod confirm;
 mod dates;
 mod environment_list;
 mod error;
+mod flags;
 mod project_list;
 mod properties;
 mod session;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::arguments::PropertyFlags;
 use super::error::Error;
+use super::flags::PropertyFlags;
 use super::table::{self, Format};
 use super::talk::Talk;
 

@@ -1,7 +1,7 @@
 //! What every command works with: the API's client and the place that the command is about.
 
-use super::arguments::{EnvironmentChoice, PlaceFlags};
 use super::error::Error;
+use super::flags::{EnvironmentChoice, PlaceFlags};
 use super::settings::{Variables, configuration};
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
 use crate::wire::client::{self, Client};

@@ -1,8 +1,9 @@
 //! `snapshot:create`: takes a snapshot, waits for it, and prints its name.
 
-use super::arguments::{AnswerFlags, PlaceFlags, SnapshotCreate};
+use super::arguments::SnapshotCreate;
 use super::confirm::{Stake, confirm};
 use super::error::Error;
+use super::flags::{AnswerFlags, PlaceFlags};
 use super::session::Session;
 use super::talk::Talk;
 use super::wait;

@@ -1,8 +1,9 @@
 //! `snapshot:restore`: shows what a restore would overwrite, asks, and restores exactly that (R25, R33).
 
-use super::arguments::{AnswerFlags, SnapshotRestore};
+use super::arguments::SnapshotRestore;
 use super::confirm::{Stake, confirm};
 use super::error::Error;
+use super::flags::AnswerFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use super::wait;

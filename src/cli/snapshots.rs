@@ -132,7 +132,7 @@ const COLUMNS: &[Column<Row>] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::arguments::ListFlags;
+    use crate::cli::flags::ListFlags;
     use crate::cli::talk::Terminal;
 
     fn backup(name: &str, created: &str) -> Backup {

@@ -5,8 +5,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{Table, TableComponent};
 use serde_json::{Map, Value};
 
-use super::arguments::ListFlags;
 use super::error::Error;
+use super::flags::ListFlags;
 use super::talk::Talk;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

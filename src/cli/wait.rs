@@ -1,15 +1,16 @@
 //! Waiting for an activity, with its progress and log (R31).
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::arguments::WaitFlags;
 use super::error::Error;
+use super::flags::WaitFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use crate::domain::activity::ActivityState;
 use crate::domain::time;
-use crate::wire::{Activity, client};
+use crate::wire::{Activity, Word, client};
 
 /// How often the server is asked.
 const POLL: Duration = Duration::from_millis(500);
@@ -131,8 +132,8 @@ fn pause(talk: &Talk<'_>) -> bool {
 /// A single live line on a terminal, plain lines elsewhere.
 struct Progress {
     since: Instant,
-    /// What was last told where there is no terminal: state, and percent in steps.
-    told: Option<(String, u16)>,
+    /// What was last told where there is no terminal.
+    told: Option<Stage>,
     /// Whether a live line stands on the terminal.
     live: bool,
 }
@@ -145,18 +146,18 @@ impl Default for Progress {
 
 impl Progress {
     fn show(&mut self, activity: &Activity, talk: &mut Talk<'_>) {
-        let state = state(activity);
-        let percent = activity.completion_percent;
+        let stage = stage(activity);
         if talk.terminal.stderr {
-            let line = format!("{percent:3} %  {state}, {}", time::span(self.since.elapsed()));
+            let line = format!("  {stage}, {}", time::span(self.since.elapsed()));
             let _unread = write!(talk.err, "\r\x1b[2K{line}").and_then(|()| talk.err.flush());
             self.live = true;
             return;
         }
-        let told = (state.clone(), percent / STEP);
-        if self.told.as_ref() != Some(&told) {
-            talk.say(&format!("{percent:3} %  {state}"));
-            self.told = Some(told);
+        // That it has begun, its log says.
+        let is_news = self.told.as_ref().is_none_or(|told| told.step() != stage.step());
+        if is_news && stage != Stage::Done(0) {
+            talk.say(&format!("  {stage}"));
+            self.told = Some(stage);
         }
     }
 
@@ -173,10 +174,83 @@ impl Progress {
     }
 }
 
-fn state(activity: &Activity) -> String {
+/// How far an activity is.
+#[derive(Debug, PartialEq)]
+enum Stage {
+    Waiting,
+    /// Percent.
+    Done(u16),
+    /// A state that this program does not know.
+    Other(String),
+}
+
+fn stage(activity: &Activity) -> Stage {
     match activity.state {
-        crate::wire::Word::Known(ActivityState::Pending) => "waiting for its turn".to_owned(),
-        crate::wire::Word::Known(ActivityState::InProgress) => "in progress".to_owned(),
-        ref other => other.to_string(),
+        Word::Known(ActivityState::Pending) => Stage::Waiting,
+        Word::Known(ActivityState::InProgress) => Stage::Done(activity.completion_percent),
+        ref other => Stage::Other(other.to_string()),
+    }
+}
+
+impl Stage {
+    fn step(&self) -> Self {
+        match self {
+            Self::Done(percent) => Self::Done(percent / STEP),
+            Self::Waiting => Self::Waiting,
+            Self::Other(word) => Self::Other(word.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting for its turn"),
+            Self::Done(0) => f.write_str("working"),
+            Self::Done(percent) => write!(f, "{percent} % done"),
+            Self::Other(word) => f.write_str(word),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::talk::Terminal;
+
+    fn activity(state: &str, percent: u16) -> Activity {
+        let text = serde_json::json!({
+            "id": "0123456789abcdef0123", "type": "environment.restore", "parameters": {}, "project": "demo",
+            "integration": null, "environments": ["main"], "state": state, "result": null, "failure_reason": null,
+            "created_at": null, "updated_at": null, "started_at": null, "completed_at": null, "cancelled_at": null,
+            "expires_at": null, "completion_percent": percent, "timings": {}, "log": "", "payload": {},
+            "description": "", "text": "", "commands": [], "_links": {},
+        });
+        serde_json::from_value(text).expect("an activity")
+    }
+
+    fn told(attended: bool, stages: &[(&str, u16)]) -> String {
+        let terminal = Terminal { stdin: attended, stdout: attended, stderr: attended };
+        let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), &b""[..]);
+        let mut talk = Talk::new(&mut out, &mut err, &mut input, terminal);
+        let mut progress = Progress::default();
+        for (state, percent) in stages {
+            progress.show(&activity(state, *percent), &mut talk);
+        }
+        String::from_utf8(err).expect("UTF-8")
+    }
+
+    #[test]
+    fn without_a_terminal_progress_is_told_in_steps_and_nothing_while_there_is_none() {
+        let stages = [("pending", 0), ("pending", 0), ("in_progress", 0), ("in_progress", 12), ("in_progress", 19)];
+        assert_eq!(told(false, &stages), "  waiting for its turn\n  12 % done\n");
+        assert_eq!(told(false, &[("in_progress", 0)]), "");
+        assert_eq!(told(false, &[("in_progress", 9), ("in_progress", 10)]), "  9 % done\n  10 % done\n");
+    }
+
+    #[test]
+    fn a_terminal_has_one_line_that_says_how_far_it_is() {
+        let line = told(true, &[("in_progress", 0), ("in_progress", 40)]);
+        assert!(line.contains("  working, ") && line.contains("\r\x1b[2K  40 % done, "), "{line:?}");
     }
 }

@@ -10,6 +10,8 @@ pub mod ids;
 pub mod manifest;
 pub mod policy;
 pub mod problem;
+#[cfg(feature = "ssr")]
+pub mod proxies;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
@@ -19,5 +21,7 @@ pub mod view;
 pub use bytes::Bytes;
 pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserId};
 pub use problem::Problem;
+#[cfg(feature = "ssr")]
+pub use proxies::Proxies;
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -67,6 +67,8 @@ pub struct EnvironmentCard {
     pub snapshots: u64,
     pub newest_snapshot: Option<Snapshot>,
     pub health: Health,
+    /// Whether the one who looks may take a snapshot.
+    pub create_snapshot: Offer,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,7 +89,6 @@ pub struct EnvironmentPage {
     pub parts: Vec<Part>,
     /// Where its site answers through the gateway.
     pub urls: Vec<String>,
-    pub create_snapshot: Offer,
     pub restore: Offer,
     pub activities: Feed,
     pub snapshots: Vec<SnapshotEntry>,

@@ -11,6 +11,8 @@ use http::header::{
 };
 use http::{Method, Request, Version};
 
+use crate::domain::Proxies;
+
 /// RFC 9110, 7.6.1, and what browsers and proxies made of it.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -88,12 +90,7 @@ fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// Makes a client's request one of our own: same host, same content, honest origin.
-pub(super) fn prepare<B: hyper::body::Body>(
-    request: &mut Request<B>,
-    host: &str,
-    peer: SocketAddr,
-    trusted: &[IpAddr],
-) {
+pub(super) fn prepare<B: hyper::body::Body>(request: &mut Request<B>, host: &str, peer: SocketAddr, trusted: &Proxies) {
     let upgrade = upgrade_of(request.headers());
     let has_unknown_length = request.body().size_hint().exact().is_none();
     let accepts_trailers = listed(request.headers(), &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
@@ -120,13 +117,13 @@ pub(super) fn prepare<B: hyper::body::Body>(
     forward(headers, host, peer.ip().to_canonical(), trusted);
 }
 
-fn forward(headers: &mut HeaderMap, host: &str, peer: IpAddr, trusted: &[IpAddr]) {
+fn forward(headers: &mut HeaderMap, host: &str, peer: IpAddr, trusted: &Proxies) {
     let node = match peer {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
     let here = format!("for={node};host=\"{}\";proto=http", host.replace(['"', '\\'], ""));
-    if trusted.contains(&peer) {
+    if trusted.trust(peer) {
         let before = listed(headers, &X_FORWARDED_FOR).collect::<Vec<_>>().join(", ");
         let chain = if before.is_empty() { peer.to_string() } else { format!("{before}, {peer}") };
         set(headers, X_FORWARDED_FOR, &chain);
@@ -173,6 +170,7 @@ mod tests {
     use http_body_util::Empty;
 
     use super::*;
+    use crate::domain::proxies::Proxy;
 
     fn request(headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
         let mut request = Request::get("/").body(Empty::new()).expect("a plain request");
@@ -183,9 +181,10 @@ mod tests {
         request
     }
 
-    fn prepared(headers: &[(&str, &str)], trusted: &[IpAddr]) -> HeaderMap {
+    fn prepared(headers: &[(&str, &str)], trusted: &[&str]) -> HeaderMap {
         let mut request = request(headers);
-        prepare(&mut request, "shop.test", "192.0.2.7:4000".parse().expect("an address"), trusted);
+        let trusted = trusted.iter().map(|text| text.parse::<Proxy>().expect("a network")).collect();
+        prepare(&mut request, "shop.test", "192.0.2.7:4000".parse().expect("an address"), &trusted);
         request.headers().clone()
     }
 
@@ -204,9 +203,11 @@ mod tests {
     #[test]
     fn a_trusted_proxys_word_is_kept_and_extended() {
         let said = [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-proto", "https")];
-        let headers = prepared(&said, &["192.0.2.7".parse().expect("an address")]);
-        assert_eq!(headers["x-forwarded-for"], "198.51.100.1, 192.0.2.7");
-        assert_eq!(headers["x-forwarded-proto"], "https");
+        for trusted in ["192.0.2.7", "192.0.2.0/24"] {
+            let headers = prepared(&said, &[trusted]);
+            assert_eq!(headers["x-forwarded-for"], "198.51.100.1, 192.0.2.7");
+            assert_eq!(headers["x-forwarded-proto"], "https");
+        }
     }
 
     #[test]

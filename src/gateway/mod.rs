@@ -23,7 +23,6 @@ mod upgrade;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use http::Uri;
 
 use self::barrier::Barrier;
 use self::order::Epoch;
-use crate::domain::EnvironmentId;
+use crate::domain::{EnvironmentId, Proxies};
 
 pub use self::control::Remote;
 pub use self::error::{Error, HoldError};
@@ -84,7 +83,7 @@ pub struct Settings {
     /// How long a stop waits for requests in flight.
     pub stop: Duration,
     /// Proxies in front, whose word about the client counts.
-    pub trusted: Vec<IpAddr>,
+    pub trusted: Proxies,
 }
 
 impl Default for Settings {
@@ -99,16 +98,13 @@ impl Default for Settings {
             client_idle: Duration::from_secs(75),
             upstream_idle: Duration::from_millis(1_500),
             stop: Duration::from_secs(10),
-            trusted: Vec::new(),
+            trusted: Proxies::default(),
         }
     }
 }
 
 impl Gateway {
-    pub fn new(mut settings: Settings) -> Self {
-        for address in &mut settings.trusted {
-            *address = address.to_canonical();
-        }
+    pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Inner {
             epoch: Epoch::random(),
             upstreams: proxy::upstreams(&settings),

@@ -58,7 +58,7 @@ impl Handler for Jobs {
 
 /// Ends the process at a step that a test names, as `kill -9` would, or stops it there until the test lets it go on.
 /// Not in release builds.
-fn crash_point(step: &str) {
+pub(crate) fn crash_point(step: &str) {
     if !cfg!(debug_assertions) {
         return;
     }

@@ -23,11 +23,11 @@ use super::{ATTEMPTS, Error, crash_point, recovery, stream};
 use crate::authz;
 use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::bytes::counted;
-use crate::domain::environment::{Environment, Project, store_is_live};
+use crate::domain::environment::{Environment, Project};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::policy::Refusal;
-use crate::domain::policy::acts::{Access, Act, Subject};
+use crate::domain::policy::acts::Act;
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
 use crate::domain::{Bytes, SnapshotName, Timestamp};
@@ -36,7 +36,7 @@ use crate::drivers::mount::Scan;
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, SourceTree, Stream};
 use crate::queue::{Lease, Work};
 use crate::store::work::End;
-use crate::store::{Db, environments, projects, snapshots, users};
+use crate::store::{environments, projects, snapshots, users};
 
 pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
     // First of all, so that what a try that died left goes whatever becomes of this one.
@@ -347,28 +347,11 @@ pub(super) async fn may_still(
         return Err(Refusal::new(format!("The account of {} does not exist any more.", activity.initiator.name)).into());
     };
     let standing = authz::standing_of(&mut db, &user, project).await?;
-    let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
-    match standing.decide(act, &subject) {
-        Access::Granted => {}
-        Access::Forbidden(refusal) => return Err(refusal.into()),
-        Access::Invisible => return Err(Refusal::new("The initiator has no role here any more.").into()),
-    }
-    if act == Act::CreateSnapshot {
-        plan_allows(&mut db, activity, project, environment).await?;
-    }
-    Ok(())
-}
-
-async fn plan_allows(
-    db: &mut Db,
-    activity: &Activity,
-    project: &Project,
-    environment: &Environment,
-) -> Result<(), Error> {
-    let Payload::TakeSnapshot(take) = &activity.payload else { return Ok(()) };
-    if take.origin != Origin::Manual {
-        return Ok(());
-    }
-    let all = environments::by_project(db, &project.id).await?;
-    Ok(projects::plan(db, &project.id).await?.allows_manual(environment.kind, store_is_live(&all))?)
+    let verdict = match &activity.payload {
+        Payload::TakeSnapshot(take) if take.origin == Origin::Manual => {
+            projects::terms(&mut db, &project.id).await?.may_create(&standing, environment)
+        }
+        _ => standing.may(act, environment),
+    };
+    Ok(verdict?)
 }

@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use async_stream::try_stream;
 use futures::Stream;
 
-use super::environments::offer;
 use super::{App, Error, projects};
-use crate::authz::{Authorized, CancelActivity, ViewHistory, ViewProject};
+use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
-use crate::domain::environment::{Environment, Project};
-use crate::domain::policy::acts::Act;
-use crate::domain::policy::{Refusal, Standing};
+use crate::domain::environment::Environment;
+use crate::domain::policy::{Act, Refusal, Standing};
 use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
 use crate::domain::{ActivityId, EnvironmentId, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
@@ -40,7 +38,7 @@ pub struct Filter {
 pub async fn feed(app: &App, proof: &Authorized<ViewHistory>, filter: Filter) -> Result<Feed, Error> {
     let on = proof.on();
     let scope = Scope::Environment(on.environment.id.clone());
-    list(app, &on.project, std::slice::from_ref(&on.environment), proof.standing(), scope, filter).await
+    list(app, Viewer::of(proof), scope, filter).await
 }
 
 /// Of all environments that the actor may see.
@@ -51,17 +49,10 @@ pub async fn project_feed(app: &App, proof: &Authorized<ViewProject>, filter: Fi
     let project = &proof.on().project;
     let visible = projects::visible(&mut *app.store().read().await?, project, proof.standing()).await?;
     let scope = Scope::Project(project.id.clone(), visible.iter().map(|environment| environment.id.clone()).collect());
-    list(app, project, &visible, proof.standing(), scope, filter).await
+    list(app, Viewer { environments: &visible, standing: proof.standing() }, scope, filter).await
 }
 
-async fn list(
-    app: &App,
-    project: &Project,
-    environments: &[Environment],
-    standing: &Standing,
-    scope: Scope,
-    filter: Filter,
-) -> Result<Feed, Error> {
+async fn list(app: &App, viewer: Viewer<'_>, scope: Scope, filter: Filter) -> Result<Feed, Error> {
     let mut db = app.store().read().await?;
     // The event first: what changes between the two readings is then seen twice, never missed.
     let event = events::newest(&mut db).await?;
@@ -77,7 +68,6 @@ async fn list(
     let more = activities.len() > count as usize;
     activities.truncate(count as usize);
     let older = activities.last().filter(|_| more).map(|last| last.seq);
-    let viewer = Viewer { project, environments, standing };
     Ok(Feed { entries: viewer.entries(&mut db, activities).await?, older, event })
 }
 
@@ -149,19 +139,13 @@ pub async fn cancel(
     proof: Authorized<CancelActivity>,
     activity: &ActivityId,
 ) -> Result<ActivityEntry, Error> {
-    let on = proof.on();
-    own(app, &on.environment, activity).await?;
+    own(app, &proof.on().environment, activity).await?;
     let mut tx = app.store().write().await?;
     if queue::cancel(&mut tx, app.store(), activity).await? == Cancelling::TooLate {
         return Err(Error::Conflict(Refusal::new("This activity is over already; there is nothing to cancel.")));
     }
     app.store().commit(tx).await?;
-    let viewer = Viewer {
-        project: &on.project,
-        environments: std::slice::from_ref(&on.environment),
-        standing: proof.standing(),
-    };
-    viewer.one(app, activity).await
+    Viewer::of(&proof).one(app, activity).await
 }
 
 async fn own(app: &App, environment: &Environment, activity: &ActivityId) -> Result<Activity, Error> {
@@ -170,24 +154,22 @@ async fn own(app: &App, environment: &Environment, activity: &ActivityId) -> Res
 }
 
 async fn entry(app: &App, proof: &Authorized<ViewHistory>, activity: &ActivityId) -> Result<ActivityEntry, Error> {
-    let on = proof.on();
-    own(app, &on.environment, activity).await?;
-    let viewer = Viewer {
-        project: &on.project,
-        environments: std::slice::from_ref(&on.environment),
-        standing: proof.standing(),
-    };
-    viewer.one(app, activity).await
+    own(app, &proof.on().environment, activity).await?;
+    Viewer::of(proof).one(app, activity).await
 }
 
 /// The one for whom entries are made: what is offered depends on them.
 pub(super) struct Viewer<'a> {
-    pub project: &'a Project,
-    pub environments: &'a [Environment],
-    pub standing: &'a Standing,
+    environments: &'a [Environment],
+    standing: &'a Standing,
 }
 
-impl Viewer<'_> {
+impl<'a> Viewer<'a> {
+    /// Of one environment.
+    pub(super) fn of<A: Permission<On = OnEnvironment>>(proof: &'a Authorized<A>) -> Self {
+        Self { environments: std::slice::from_ref(&proof.on().environment), standing: proof.standing() }
+    }
+
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
         let mut db = app.store().read().await?;
         let activity = store::activities::by_id(&mut db, activity).await?.ok_or(Error::NotFound("activity"))?;
@@ -210,12 +192,12 @@ impl Viewer<'_> {
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
             } else {
-                offer(self.standing, Act::CancelActivity, self.project, environment)
+                self.standing.may(Act::CancelActivity, environment).into()
             };
             Some(ActivityEntry {
                 environment: environment.name.clone(),
                 description: describe(&activity, environment),
-                restore: offer(self.standing, Act::RestoreSnapshot, self.project, environment),
+                restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
                 snapshot,
                 undo,
                 cancel,

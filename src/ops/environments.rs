@@ -3,11 +3,10 @@
 use super::{App, Error, activities, projects, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
-use crate::domain::environment::{Composition, Environment, Project, store_is_live};
-use crate::domain::policy::acts::{Access, Act, Subject};
-use crate::domain::policy::{Refusal, Standing, Verdict};
+use crate::domain::environment::{Composition, Environment};
+use crate::domain::policy::{Act, Standing, Terms};
 use crate::domain::time::span;
-use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Offer, Part, Tone};
+use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
 use crate::store::activities::Filter;
 use crate::store::{self, Db, swaps};
 
@@ -15,9 +14,10 @@ use crate::store::{self, Db, swaps};
 /// When the store fails.
 pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<EnvironmentCard>, Error> {
     let mut db = app.store().read().await?;
+    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
     let mut cards = Vec::new();
     for environment in projects::visible(&mut db, &proof.on().project, proof.standing()).await? {
-        cards.push(make_card(app, &mut db, environment).await?);
+        cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
     }
     Ok(cards)
 }
@@ -25,7 +25,9 @@ pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<Envir
 /// # Errors
 /// When the store fails.
 pub async fn card(app: &App, proof: Authorized<ViewHistory>) -> Result<EnvironmentCard, Error> {
-    make_card(app, &mut *app.store().read().await?, proof.on().environment.clone()).await
+    let mut db = app.store().read().await?;
+    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
+    make_card(app, &mut db, proof.on().environment.clone(), proof.standing(), &terms).await
 }
 
 /// # Errors
@@ -37,14 +39,14 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     let mut db = app.store().read().await?;
     let siblings = projects::visible(&mut db, project, proof.standing()).await?;
     let composition = store::environments::composition(&mut db, app.store().sealer(), &environment.id).await?;
+    let terms = store::projects::terms(&mut db, &project.id).await?;
     Ok(EnvironmentPage {
-        plan_title: store::projects::plan(&mut db, &project.id).await?.title,
+        card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
+        restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
+        plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
         parts: parts(&composition),
         urls: urls(app, &composition),
-        create_snapshot: may_create(&mut db, proof.standing(), project, environment).await?.into(),
-        restore: role_allows(proof.standing(), Act::RestoreSnapshot, project, environment).into(),
-        card: make_card(app, &mut db, environment.clone()).await?,
         project: project.clone(),
         activities,
         snapshots,
@@ -67,36 +69,18 @@ fn urls(app: &App, composition: &Composition) -> Vec<String> {
     composition.routes.iter().map(|route| format!("http://{}{port}/", route.host)).collect()
 }
 
-/// Whether the role allows it (R1, R2).
-pub(super) fn role_allows(standing: &Standing, act: Act, project: &Project, environment: &Environment) -> Verdict {
-    let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
-    match standing.decide(act, &subject) {
-        Access::Granted => Ok(()),
-        Access::Forbidden(refusal) => Err(refusal),
-        Access::Invisible => Err(Refusal::new("This environment is not visible to you.")),
-    }
-}
-
-/// Role, plan and state: the same question for the page, the operation and the worker (R1, R6, R7).
-pub(crate) async fn may_create(
+async fn make_card(
+    app: &App,
     db: &mut Db,
+    environment: Environment,
     standing: &Standing,
-    project: &Project,
-    environment: &Environment,
-) -> Result<Verdict, store::Error> {
-    if let Err(refusal) = role_allows(standing, Act::CreateSnapshot, project, environment) {
-        return Ok(Err(refusal));
-    }
-    let plan = store::projects::plan(db, &project.id).await?;
-    let all = store::environments::by_project(db, &project.id).await?;
-    Ok(plan.allows_manual(environment.kind, store_is_live(&all)))
-}
-
-async fn make_card(app: &App, db: &mut Db, environment: Environment) -> Result<EnvironmentCard, Error> {
+    terms: &Terms,
+) -> Result<EnvironmentCard, Error> {
     Ok(EnvironmentCard {
         snapshots: store::snapshots::count(db, &environment.id).await?,
         newest_snapshot: store::snapshots::newest_wanted(db, &environment.id).await?,
         health: health(app, db, &environment).await?,
+        create_snapshot: terms.may_create(standing, &environment).into(),
         environment,
     })
 }
@@ -142,9 +126,4 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Restore => "A restore is running.",
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
     }
-}
-
-/// A verdict for a button.
-pub(super) fn offer(standing: &Standing, act: Act, project: &Project, environment: &Environment) -> Offer {
-    role_allows(standing, act, project, environment).into()
 }

@@ -6,9 +6,9 @@ use super::{App, Error};
 use crate::authz::{Authorized, RestoreSnapshot};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::bytes::counted;
-use crate::domain::environment::{Composition, EnvironmentStatus};
+use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
 use crate::domain::manifest::{Facts, Manifest};
-use crate::domain::policy::{Refusal, RestorePlan};
+use crate::domain::policy::{Refusal, RestorePlan, Verdict};
 use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
@@ -42,9 +42,7 @@ pub async fn preflight(
     drop(db);
 
     let mut obstacles = Vec::new();
-    if on.environment.status != EnvironmentStatus::Active {
-        obstacles.push("The environment is not active.".to_owned());
-    }
+    obstacles.extend(is_active(&on.environment).err().map(|refusal| refusal.to_string()));
     let planned = RestorePlan::new(&on.environment.id, &manifest, &composition);
     let (untouched, hash) = match &planned {
         Ok(plan) => (plan.untouched.clone(), plan.hash()),
@@ -94,9 +92,7 @@ pub async fn create(
     let on = proof.on();
     let mut tx = app.store().write().await?;
     let (_, manifest, composition) = load(app, &mut tx, &on.environment.id, &request.snapshot).await?;
-    if on.environment.status != EnvironmentStatus::Active {
-        return Err(Error::Conflict(Refusal::new("The environment is not active.").instead("Activate it first.")));
-    }
+    is_active(&on.environment).map_err(Error::Conflict)?;
     let plan = RestorePlan::new(&on.environment.id, &manifest, &composition).map_err(Error::Conflict)?;
     if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
         return Err(Error::Conflict(
@@ -119,12 +115,16 @@ pub async fn create(
     };
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
-    let viewer = Viewer {
-        project: &on.project,
-        environments: std::slice::from_ref(&on.environment),
-        standing: proof.standing(),
-    };
-    viewer.one(app, &activity.id).await
+    Viewer::of(&proof).one(app, &activity.id).await
+}
+
+fn is_active(environment: &Environment) -> Verdict {
+    match environment.status {
+        EnvironmentStatus::Active => Ok(()),
+        EnvironmentStatus::Inactive => {
+            Err(Refusal::new("The environment is not active.").instead("Activate it first."))
+        }
+    }
 }
 
 /// Only a complete snapshot, only one that was taken of this environment (R21).

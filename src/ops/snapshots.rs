@@ -1,16 +1,15 @@
 //! Snapshots.
 
 use super::activities::Viewer;
-use super::environments::{may_create, offer};
 use super::{App, Error};
 use crate::authz::{Authorized, CreateSnapshot, ViewHistory};
 use crate::domain::SnapshotName;
 use crate::domain::activity::{ActivityKind, Payload, SnapshotMode, TakeSnapshot};
-use crate::domain::policy::acts::Act;
+use crate::domain::policy::Act;
 use crate::domain::snapshot::Origin;
-use crate::domain::view::{ActivityEntry, SnapshotEntry, SnapshotPage};
+use crate::domain::view::{ActivityEntry, Offer, SnapshotEntry, SnapshotPage};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, activities, snapshots};
+use crate::store::{self, activities, projects, snapshots};
 
 const LONGEST_NOTE: usize = 500;
 /// More than a plan keeps; older ones are found by name.
@@ -52,20 +51,15 @@ pub async fn create(
         payload: Payload::TakeSnapshot(take),
     };
     let mut tx = app.store().write().await?;
-    let verdict = may_create(&mut tx, proof.standing(), &on.project, &on.environment).await?;
-    if let Err(refusal) = verdict {
+    let terms = projects::terms(&mut tx, &on.project.id).await?;
+    if let Err(refusal) = terms.may_create(proof.standing(), &on.environment) {
         queue::record_refused(&mut tx, app.store(), new, &refusal.to_string()).await?;
         app.store().commit(tx).await?;
         return Err(Error::Forbidden(refusal));
     }
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
-    let viewer = Viewer {
-        project: &on.project,
-        environments: std::slice::from_ref(&on.environment),
-        standing: proof.standing(),
-    };
-    viewer.one(app, &activity.id).await
+    Viewer::of(&proof).one(app, &activity.id).await
 }
 
 /// Complete ones, newest first.
@@ -75,7 +69,7 @@ pub async fn create(
 pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<SnapshotEntry>, Error> {
     let on = proof.on();
     let snapshots = snapshots::by_environment(&mut *app.store().read().await?, &on.environment.id, LISTED).await?;
-    let restore = offer(proof.standing(), Act::RestoreSnapshot, &on.project, &on.environment);
+    let restore = Offer::from(proof.standing().may(Act::RestoreSnapshot, &on.environment));
     Ok(snapshots.into_iter().map(|snapshot| SnapshotEntry { snapshot, restore: restore.clone() }).collect())
 }
 
@@ -96,7 +90,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotNam
         project: on.project.clone(),
         environment: on.environment.clone(),
         taken_by: activity.map(|activity| (activity.id, activity.initiator.name)),
-        restore: offer(proof.standing(), Act::RestoreSnapshot, &on.project, &on.environment),
+        restore: proof.standing().may(Act::RestoreSnapshot, &on.environment).into(),
         snapshot,
         manifest,
     })

@@ -98,6 +98,23 @@ pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(Environme
         .collect()
 }
 
+/// Seals the composition with the sealer's current key.
+///
+/// # Errors
+/// When the database fails, or the composition can't be unsealed.
+pub async fn reseal(db: &mut Db, sealer: &Sealer, id: &EnvironmentId) -> Result<(), Error> {
+    let row = sqlx::query("SELECT sealed_composition FROM environments WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_one(&mut *db)
+        .await?;
+    sqlx::query("UPDATE environments SET sealed_composition = $1 WHERE id = $2")
+        .bind(sealer.reseal(&context(id), &row.text("sealed_composition")?)?)
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 fn context(id: &EnvironmentId) -> String {
     format!("composition:{id}")
 }

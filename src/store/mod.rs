@@ -14,6 +14,7 @@ pub mod leases;
 pub mod logs;
 pub mod members;
 pub mod projects;
+pub mod reseal;
 mod row;
 pub mod seal;
 pub mod sessions;

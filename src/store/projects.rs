@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::row::{Columns as _, to_json};
-use super::{Db, Error, Sealer};
-use crate::domain::environment::Project;
+use super::{Db, Error, Sealer, environments};
+use crate::domain::environment::{Project, store_is_live};
 use crate::domain::ids::RegionId;
-use crate::domain::policy::Plan;
+use crate::domain::policy::{Plan, Terms};
 use crate::domain::{ProjectId, Secret, Timestamp};
 
 /// Where a project's snapshots are, and the key that they are encrypted with.
@@ -118,6 +118,15 @@ pub async fn plan(db: &mut Db, id: &ProjectId) -> Result<Plan, Error> {
         .json("body")
 }
 
+/// Plan and state of the store.
+///
+/// # Errors
+/// When the database fails.
+pub async fn terms(db: &mut Db, id: &ProjectId) -> Result<Terms, Error> {
+    let plan = plan(db, id).await?;
+    Ok(Terms { plan, store_is_live: store_is_live(&environments::by_project(db, id).await?) })
+}
+
 /// # Errors
 /// When the database fails, or the key can't be unsealed.
 pub async fn repository(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<RepositoryAccess, Error> {
@@ -127,6 +136,23 @@ pub async fn repository(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<
         .await?;
     let key = sealer.open(&key_context(id), &row.text("sealed_repository_key")?)?;
     Ok(RepositoryAccess { location: row.text("repository")?, key })
+}
+
+/// Seals the repository's key with the sealer's current key.
+///
+/// # Errors
+/// When the database fails, or the repository's key can't be unsealed.
+pub async fn reseal(db: &mut Db, sealer: &Sealer, id: &ProjectId) -> Result<(), Error> {
+    let row = sqlx::query("SELECT sealed_repository_key FROM projects WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_one(&mut *db)
+        .await?;
+    sqlx::query("UPDATE projects SET sealed_repository_key = $1 WHERE id = $2")
+        .bind(sealer.reseal(&key_context(id), &row.text("sealed_repository_key")?)?)
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 fn key_context(id: &ProjectId) -> String {

@@ -42,6 +42,15 @@ impl Sealer {
         BASE64.encode([nonce.as_slice(), &sealed].concat())
     }
 
+    /// The same value under the current key.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] when no key opens it, or it was sealed for another context.
+    pub fn reseal(&self, context: &str, sealed: &str) -> Result<String, Error> {
+        let value: serde_json::Value = self.open(context, sealed)?;
+        Ok(self.seal(context, &value))
+    }
+
     /// # Errors
     /// [`Error::WrongKey`] when no key opens it, or it was sealed for another context.
     pub fn open<T: DeserializeOwned>(&self, context: &str, sealed: &str) -> Result<T, Error> {

@@ -76,17 +76,7 @@ pub struct Holder {
 /// # Errors
 /// When the database fails.
 pub async fn renew(db: &mut Db, holder: &Holder, now: Timestamp, time: Duration) -> Result<Option<bool>, Error> {
-    let row = sqlx::query(
-        "UPDATE activities SET lease_expires_at = $1
-         WHERE id = $2 AND lease_owner = $3 AND lease_generation = $4 AND state = 'in_progress'
-         RETURNING cancel_requested",
-    )
-    .bind(now.plus(time).as_micros())
-    .bind(holder.activity.as_str())
-    .bind(&holder.owner)
-    .bind(holder.generation)
-    .fetch_optional(db)
-    .await?;
+    let row = under_lease(db, holder, "lease_expires_at = $1", &[Value::Number(now.plus(time).as_micros())]).await?;
     row.map(|row| row.flag("cancel_requested")).transpose()
 }
 
@@ -95,20 +85,9 @@ pub async fn renew(db: &mut Db, holder: &Holder, now: Timestamp, time: Duration)
 /// # Errors
 /// When the database fails.
 pub async fn progress(db: &mut Db, holder: &Holder, per_mille: u16, now: Timestamp) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "UPDATE activities SET progress = $1, updated_at = $2
-         WHERE id = $3 AND lease_owner = $4 AND lease_generation = $5 AND state = 'in_progress' RETURNING *",
-    )
-    .bind(i64::from(per_mille))
-    .bind(now.as_micros())
-    .bind(holder.activity.as_str())
-    .bind(&holder.owner)
-    .bind(holder.generation)
-    .fetch_optional(&mut *db)
-    .await?;
-    let Some(row) = row else { return Ok(false) };
-    changed(db, &row).await?;
-    Ok(true)
+    let values = [Value::Number(i64::from(per_mille)), Value::Number(now.as_micros())];
+    let row = under_lease(db, holder, "progress = $1, updated_at = $2", &values).await?;
+    announced(db, row).await
 }
 
 /// How an activity ends.
@@ -129,25 +108,18 @@ pub async fn finish(db: &mut Db, holder: &Holder, end: &End, now: Timestamp) -> 
         End::Failure(reason) => (ActivityState::Complete, Some(ActivityResult::Failure), Some(reason.as_str())),
         End::Cancelled => (ActivityState::Cancelled, None, None),
     };
-    let row = sqlx::query(
-        "UPDATE activities SET state = $1, result = $2, failure = $3, completed_at = $4, updated_at = $5,
-           progress = CASE WHEN $6 = 1 THEN 1000 ELSE progress END, lease_owner = NULL, lease_expires_at = NULL
-         WHERE id = $7 AND lease_owner = $8 AND lease_generation = $9 AND state = 'in_progress' RETURNING *",
-    )
-    .bind(state.as_str())
-    .bind(result.map(ActivityResult::as_str))
-    .bind(failure)
-    .bind(now.as_micros())
-    .bind(now.as_micros())
-    .bind(i64::from(matches!(end, End::Success)))
-    .bind(holder.activity.as_str())
-    .bind(&holder.owner)
-    .bind(holder.generation)
-    .fetch_optional(&mut *db)
-    .await?;
-    let Some(row) = row else { return Ok(false) };
-    changed(db, &row).await?;
-    Ok(true)
+    let set = "state = $1, result = $2, failure = $3, completed_at = $4, updated_at = $5,
+       progress = CASE WHEN $6 = 1 THEN 1000 ELSE progress END, lease_owner = NULL, lease_expires_at = NULL";
+    let values = [
+        Value::Text(Some(state.as_str())),
+        Value::Text(result.map(ActivityResult::as_str)),
+        Value::Text(failure),
+        Value::Number(now.as_micros()),
+        Value::Number(now.as_micros()),
+        Value::Number(i64::from(matches!(end, End::Success))),
+    ];
+    let row = under_lease(db, holder, set, &values).await?;
+    announced(db, row).await
 }
 
 /// Puts it back into the queue, as if this try had not been: the worker is stopping.
@@ -155,20 +127,42 @@ pub async fn finish(db: &mut Db, holder: &Holder, end: &End, now: Timestamp) -> 
 /// # Errors
 /// When the database fails.
 pub async fn put_back(db: &mut Db, holder: &Holder, now: Timestamp) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "UPDATE activities SET state = 'pending', progress = 0, updated_at = $1, attempts = attempts - 1,
-           lease_owner = NULL, lease_expires_at = NULL
-         WHERE id = $2 AND lease_owner = $3 AND lease_generation = $4 AND state = 'in_progress' RETURNING *",
-    )
-    .bind(now.as_micros())
-    .bind(holder.activity.as_str())
-    .bind(&holder.owner)
-    .bind(holder.generation)
-    .fetch_optional(&mut *db)
-    .await?;
-    let Some(row) = row else { return Ok(false) };
-    changed(db, &row).await?;
-    Ok(true)
+    let set = "state = 'pending', progress = 0, updated_at = $1, attempts = attempts - 1, lease_owner = NULL,
+       lease_expires_at = NULL";
+    let row = under_lease(db, holder, set, &[Value::Number(now.as_micros())]).await?;
+    announced(db, row).await
+}
+
+/// What a column is set to.
+enum Value<'a> {
+    Number(i64),
+    Text(Option<&'a str>),
+}
+
+/// Changes a running activity if the lease still stands; `None`: it was lost, and nothing was changed. `values` are those
+/// of `set`, which numbers them from `$1`.
+async fn under_lease(
+    db: &mut Db,
+    holder: &Holder,
+    set: &'static str,
+    values: &[Value<'_>],
+) -> Result<Option<AnyRow>, Error> {
+    let next = values.len() + 1;
+    let sql = format!(
+        "UPDATE activities SET {set}
+         WHERE id = ${next} AND lease_owner = ${} AND lease_generation = ${} AND state = 'in_progress' RETURNING *",
+        next + 1,
+        next + 2
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for value in values {
+        query = match value {
+            Value::Number(number) => query.bind(*number),
+            Value::Text(text) => query.bind(*text),
+        };
+    }
+    let query = query.bind(holder.activity.as_str()).bind(&holder.owner).bind(holder.generation);
+    Ok(query.fetch_optional(db).await?)
 }
 
 /// `false`: it was not pending any more.
@@ -185,9 +179,7 @@ pub async fn cancel_pending(db: &mut Db, activity: &ActivityId, now: Timestamp) 
     .bind(activity.as_str())
     .fetch_optional(&mut *db)
     .await?;
-    let Some(row) = row else { return Ok(false) };
-    changed(db, &row).await?;
-    Ok(true)
+    announced(db, row).await
 }
 
 /// `false`: it was not running.
@@ -203,6 +195,14 @@ pub async fn request_cancel(db: &mut Db, activity: &ActivityId, now: Timestamp) 
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether a row was changed; if so, the feed learns of it.
+async fn announced(db: &mut Db, row: Option<AnyRow>) -> Result<bool, Error> {
+    match row {
+        Some(row) => changed(db, &row).await.map(|_| true),
+        None => Ok(false),
+    }
 }
 
 async fn changed(db: &mut Db, row: &AnyRow) -> Result<Activity, Error> {

@@ -1,38 +1,22 @@
 //! The API's client: blocking, for the command line.
-//!
-//! **Invariant:** nothing but a `GET` is ever sent twice after a broken connection: an operation that may have been
-//! stored is not asked for again.
 
-use std::cell::RefCell;
+mod connection;
+
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::thread;
-use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-use ureq::http::{Response, Uri};
-use ureq::{Agent, Body};
+use serde::Serialize;
 
+use self::connection::{Connection, PAUSES, Pairs};
 use super::links::path;
-use super::token::{TokenReply, TokenRequest};
 use super::{
-    Activity, BASE, Backup, BackupRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
-    RestoreRequest, VERSION, VERSION_HEADER,
+    Activity, Backup, BackupRequest, Environment, LogItem, Operation, Preflight, Problem, Project, RestoreRequest,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::time::Timestamp;
-
-const CONNECT: Duration = Duration::from_secs(10);
-/// Longest silence of a server that answers a request.
-const READ: Duration = Duration::from_secs(60);
-/// Longest silence of a log that is followed; then the connection is made anew.
-const LOG_READ: Duration = Duration::from_secs(600);
-/// Pauses before a `GET` is tried again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
-/// No reply is larger, bytes.
-const LARGEST: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,11 +38,7 @@ pub enum Error {
 
 #[derive(Debug)]
 pub struct Client {
-    agent: Agent,
-    base: String,
-    token: Secret,
-    /// What the token was exchanged for.
-    access: RefCell<Option<Secret>>,
+    connection: Connection,
 }
 
 /// Which activities; all by default.
@@ -72,47 +52,38 @@ pub struct Query {
     pub count: Option<u32>,
 }
 
-type Pairs = Vec<(&'static str, String)>;
-
 impl Client {
     /// `address` is the console's, with or without `/api`.
     ///
     /// # Errors
     /// [`Error::Address`]
     pub fn new(address: &str, token: Secret) -> Result<Self, Error> {
-        let base = base(address).ok_or_else(|| Error::Address(address.to_owned()))?;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(READ))
-            .user_agent(concat!("stillpoint/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.into(), base, token, access: RefCell::new(None) })
+        Ok(Self { connection: Connection::to(address, token)? })
     }
 
     /// Address of the API.
     pub fn base(&self) -> &str {
-        &self.base
+        self.connection.base()
     }
 
     pub fn projects(&self) -> Result<Vec<Project>, Error> {
-        self.get(&path::projects(), &[])
+        self.connection.get(&path::projects(), &[])
     }
 
     pub fn project(&self, project: &ProjectId) -> Result<Project, Error> {
-        self.get(&path::project(project), &[])
+        self.connection.get(&path::project(project), &[])
     }
 
     pub fn environments(&self, project: &ProjectId) -> Result<Vec<Environment>, Error> {
-        self.get(&path::environments(project), &[])
+        self.connection.get(&path::environments(project), &[])
     }
 
     pub fn environment(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Environment, Error> {
-        self.get(&path::environment(project, environment), &[])
+        self.connection.get(&path::environment(project, environment), &[])
     }
 
     pub fn backups(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Vec<Backup>, Error> {
-        self.get(&path::backups(project, environment), &[])
+        self.connection.get(&path::backups(project, environment), &[])
     }
 
     pub fn backup(
@@ -121,7 +92,7 @@ impl Client {
         environment: &EnvironmentName,
         name: &SnapshotName,
     ) -> Result<Backup, Error> {
-        self.get(&path::backup(project, environment, name), &[])
+        self.connection.get(&path::backup(project, environment, name), &[])
     }
 
     pub fn take_backup(
@@ -139,7 +110,7 @@ impl Client {
         environment: &EnvironmentName,
         name: &SnapshotName,
     ) -> Result<Preflight, Error> {
-        self.get(&path::restore(project, environment, name), &[])
+        self.connection.get(&path::restore(project, environment, name), &[])
     }
 
     pub fn restore(
@@ -163,11 +134,11 @@ impl Client {
             Some(environment) => path::activities(project, environment),
             None => path::project_activities(project),
         };
-        self.get(&path, &query.pairs())
+        self.connection.get(&path, &query.pairs())
     }
 
     pub fn activity(&self, project: &ProjectId, activity: &ActivityId) -> Result<Activity, Error> {
-        self.get(&path::activity(project, activity), &[])
+        self.connection.get(&path::activity(project, activity), &[])
     }
 
     pub fn cancel(&self, project: &ProjectId, activity: &ActivityId) -> Result<Activity, Error> {
@@ -177,10 +148,9 @@ impl Client {
     /// What of the log is there after line `after` (0: from the start).
     pub fn log(&self, project: &ProjectId, activity: &ActivityId, after: i64) -> Result<Vec<LogItem>, Error> {
         let pairs = [("follow", "0".to_owned()), ("after", after.to_string())];
-        let url = self.url(&path::log(project, activity));
-        let mut reply = self.retrying(|| self.send_get(&url, &pairs, READ))?;
-        let text = text(&url, &mut reply)?;
-        text.lines().map(|line| parse(&url, 200, line)).collect()
+        let path = path::log(project, activity);
+        let text = self.connection.text(&path, &pairs)?;
+        text.lines().map(|line| self.connection.parse(&path, line)).collect()
     }
 
     /// Hands over every item as it comes, until the seal or until `each` breaks. A connection that breaks on the way is
@@ -194,14 +164,14 @@ impl Client {
         activity: &ActivityId,
         mut each: impl FnMut(&LogItem) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let url = self.url(&path::log(project, activity));
+        let path = path::log(project, activity);
         let mut after = 0_i64;
         loop {
             let pairs = [("after", after.to_string())];
-            let reply = self.retrying(|| self.send_get(&url, &pairs, LOG_READ))?;
+            let reply = self.connection.stream(&path, &pairs)?;
             let lines = BufReader::new(reply.into_body().into_with_config().limit(u64::MAX).reader()).lines();
             for line in lines.map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
-                let item: LogItem = parse(&url, 200, &line)?;
+                let item: LogItem = self.connection.parse(&path, &line)?;
                 if item.seal {
                     return Ok(());
                 }
@@ -213,80 +183,9 @@ impl Client {
             thread::sleep(PAUSES[0]);
         }
     }
-
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
-    }
-
-    fn get<T: DeserializeOwned>(&self, path: &str, pairs: &[(&'static str, String)]) -> Result<T, Error> {
-        let url = self.url(path);
-        let mut reply = self.retrying(|| self.send_get(&url, pairs, READ))?;
-        let text = text(&url, &mut reply)?;
-        parse(&url, reply.status().as_u16(), &text)
-    }
-
-    fn operate(&self, path: &str, body: &impl serde::Serialize) -> Result<Activity, Error> {
-        let url = self.url(path);
-        let mut reply = self.authenticated(|bearer| {
-            self.agent.post(&url).header("authorization", bearer).header(VERSION_HEADER, VERSION).send_json(body)
-        })?;
-        let text = text(&url, &mut reply)?;
-        let status = reply.status().as_u16();
-        parse::<Operation>(&url, status, &text)?.activity().ok_or(Error::Unexpected { url, status })
-    }
-
-    fn send_get(
-        &self,
-        url: &str,
-        pairs: &[(&'static str, String)],
-        silence: Duration,
-    ) -> Result<Response<Body>, Error> {
-        self.authenticated(|bearer| {
-            let request = self.agent.get(url).header("authorization", bearer).header(VERSION_HEADER, VERSION);
-            let request = request.query_pairs(pairs.iter().map(|(key, value)| (*key, value.as_str())));
-            request.config().timeout_per_read(Some(silence)).build().call()
-        })
-    }
-
-    fn retrying<T>(&self, send: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-        for pause in PAUSES {
-            match send() {
-                Err(Error::Connection { .. }) => thread::sleep(pause),
-                answer => return answer,
-            }
-        }
-        send()
-    }
-
-    /// Sends with the access token; when it has run out, exchanges anew and sends once more: a 401 has done nothing.
-    fn authenticated(
-        &self,
-        send: impl Fn(&str) -> Result<Response<Body>, ureq::Error>,
-    ) -> Result<Response<Body>, Error> {
-        let kept = self.access.borrow().clone();
-        if let Some(access) = kept {
-            let reply = send(&bearer(&access)).map_err(|error| self.unreachable(error))?;
-            if reply.status().as_u16() != 401 {
-                return checked(&self.base, reply);
-            }
-        }
-        let access = self.exchange()?;
-        let reply = send(&bearer(&access)).map_err(|error| self.unreachable(error))?;
-        self.access.replace(Some(access));
-        checked(&self.base, reply)
-    }
-
-    fn exchange(&self) -> Result<Secret, Error> {
-        let url = self.url("/oauth2/token");
-        let form = [("grant_type", TokenRequest::GRANT), ("api_token", self.token.reveal())];
-        let reply = self.agent.post(&url).header(VERSION_HEADER, VERSION).send_form(form);
-        let mut reply = checked(&url, reply.map_err(|error| self.unreachable(error))?)?;
-        let status = reply.status().as_u16();
-        Ok(parse::<TokenReply>(&url, status, &text(&url, &mut reply)?)?.access_token)
-    }
-
-    fn unreachable(&self, error: ureq::Error) -> Error {
-        Error::Connection { base: self.base.clone(), source: Box::new(error) }
+    fn operate(&self, path: &str, body: &impl Serialize) -> Result<Activity, Error> {
+        let operation: Operation = self.connection.post(path, body)?;
+        operation.activity().ok_or_else(|| self.connection.unexpected(path, Operation::STATUS))
     }
 }
 
@@ -301,56 +200,9 @@ impl Query {
     }
 }
 
-fn bearer(access: &Secret) -> String {
-    format!("Bearer {}", access.reveal())
-}
-
-/// A refusal becomes the [`Problem`] that it carries.
-fn checked(url: &str, mut reply: Response<Body>) -> Result<Response<Body>, Error> {
-    if reply.status().is_success() {
-        return Ok(reply);
-    }
-    let status = reply.status().as_u16();
-    let problem = serde_json::from_str::<Problem>(&text(url, &mut reply)?);
-    Err(problem.map_or_else(|_| Error::Unexpected { url: url.to_owned(), status }, Error::Problem))
-}
-
-fn text(url: &str, reply: &mut Response<Body>) -> Result<String, Error> {
-    let read = reply.body_mut().with_config().limit(LARGEST).read_to_string();
-    read.map_err(|source| Error::Connection { base: url.to_owned(), source: Box::new(source) })
-}
-
-fn parse<T: DeserializeOwned>(url: &str, status: u16, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|_| Error::Unexpected { url: url.to_owned(), status })
-}
-
-/// The API's address for what a person gave.
-fn base(address: &str) -> Option<String> {
-    let address = address.trim().trim_end_matches('/');
-    let host = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"))?;
-    let usable = !host.is_empty() && !host.contains(['?', '#', ' ']) && address.parse::<Uri>().is_ok();
-    let base = if address.ends_with(BASE) { address.to_owned() } else { format!("{address}{BASE}") };
-    usable.then_some(base)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_address_may_be_the_consoles_or_the_apis() {
-        for address in [
-            "http://127.0.0.1:4180",
-            "http://127.0.0.1:4180/",
-            "http://127.0.0.1:4180/api",
-            " http://127.0.0.1:4180/api/ ",
-        ] {
-            assert_eq!(base(address).as_deref(), Some("http://127.0.0.1:4180/api"), "{address}");
-        }
-        for address in ["", "127.0.0.1:4180", "ftp://example.org", "http://", "http://a b", "http://a?b"] {
-            assert_eq!(base(address), None, "{address}");
-        }
-    }
 
     #[test]
     fn a_query_names_each_type_and_state() {

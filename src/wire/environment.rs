@@ -7,7 +7,7 @@ use super::word::Word;
 use crate::domain::environment::{EnvironmentKind, EnvironmentStatus};
 use crate::domain::ids::{EnvironmentId, EnvironmentName, ProjectId};
 use crate::domain::time::Timestamp;
-use crate::domain::view::{EnvironmentCard, EnvironmentPage};
+use crate::domain::view::EnvironmentCard;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -36,14 +36,15 @@ pub struct Environment {
     pub links: Links,
 }
 
-/// As it stands in a list: without operations, which clients look up on the environment itself.
 impl From<EnvironmentCard> for Environment {
     fn from(card: EnvironmentCard) -> Self {
-        let EnvironmentCard { environment, newest_snapshot, health, .. } = card;
+        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, .. } = card;
         let (project, name) = (&environment.project, &environment.name);
+        let take = create_snapshot.is_open().then(|| href(&path::take_backup(project, name)));
         let links = Links::to_self(href(&path::environment(project, name)))
             .with("backups", href(&path::backups(project, name)))
-            .with("activities", href(&path::activities(project, name)));
+            .with("activities", href(&path::activities(project, name)))
+            .with_if(take, "#backup");
         Self {
             is_main: environment.kind == EnvironmentKind::Production,
             is_dirty: health.tone == crate::domain::view::Tone::Busy,
@@ -63,15 +64,5 @@ impl From<EnvironmentCard> for Environment {
             deployment_state: None,
             links,
         }
-    }
-}
-
-impl From<EnvironmentPage> for Environment {
-    fn from(page: EnvironmentPage) -> Self {
-        let open = page.create_snapshot.is_open();
-        let mut environment = Self::from(page.card);
-        let take = open.then(|| href(&path::take_backup(&environment.project, &environment.name)));
-        environment.links = environment.links.with_if(take, "#backup");
-        environment
     }
 }

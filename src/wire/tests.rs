@@ -13,8 +13,8 @@ use crate::domain::ids::{
 use crate::domain::policy::Refusal;
 use crate::domain::snapshot::{Consistency, Origin, Snapshot};
 use crate::domain::view::{
-    ActivityEntry, ActivityPage, Change, EnvironmentCard, EnvironmentPage, Feed, Health, LogLine, Offer, Part,
-    ProjectCard, SnapshotEntry, Tone,
+    ActivityEntry, ActivityPage, Change, EnvironmentCard, Health, LogLine, Offer, Part, ProjectCard, SnapshotEntry,
+    Tone,
 };
 use crate::domain::{Bytes, Secret, Timestamp};
 
@@ -82,27 +82,13 @@ fn snapshot(consistency: Consistency, origin: Origin) -> Snapshot {
     }
 }
 
-fn card() -> EnvironmentCard {
+fn card(create_snapshot: Offer) -> EnvironmentCard {
     EnvironmentCard {
         environment: main(),
         snapshots: 1,
         newest_snapshot: Some(snapshot(Consistency::Consistent, Origin::Manual)),
         health: Health { tone: Tone::Good, sentence: "All is well.".to_owned() },
-    }
-}
-
-fn page(create_snapshot: Offer) -> EnvironmentPage {
-    EnvironmentPage {
-        project: project(),
-        plan_title: "Self-hosted".to_owned(),
-        card: card(),
-        siblings: Vec::new(),
-        parts: Vec::new(),
-        urls: Vec::new(),
         create_snapshot,
-        restore: open(),
-        activities: Feed::default(),
-        snapshots: Vec::new(),
     }
 }
 
@@ -165,7 +151,7 @@ fn a_project_has_the_known_shape() {
 
 #[test]
 fn an_environment_has_the_known_shape() {
-    assert_json_snapshot!(Environment::from(page(open())));
+    assert_json_snapshot!(Environment::from(card(open())));
 }
 
 #[test]
@@ -206,9 +192,8 @@ fn a_preflight_shows_the_plan_and_its_hash() {
 
 #[test]
 fn an_operation_that_is_not_open_has_no_link() {
-    assert!(Environment::from(page(open())).links.offers("backup"));
-    assert!(!Environment::from(page(closed())).links.offers("backup"));
-    assert!(!Environment::from(card()).links.offers("backup"), "a list does not know");
+    assert!(Environment::from(card(open())).links.offers("backup"));
+    assert!(!Environment::from(card(closed())).links.offers("backup"));
 
     let backup = |restore| {
         let entry = SnapshotEntry { snapshot: snapshot(Consistency::Live, Origin::Automatic), restore };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::{Installation, Process, until};
+use crate::process::{Installation, Process, Site, until};
 
 const STOP: &str = "STILLPOINT_STOP_AT";
 
@@ -51,6 +51,29 @@ impl Roles {
 
 fn served(at: &Installation) -> bool {
     at.visit().is_some_and(|answer| answer.status == 200)
+}
+
+#[test]
+fn the_console_alone_shows_how_the_first_account_is_made() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let site = Site::new(&directory.path().join("site"));
+    let mut at = Installation::bare(directory, site);
+    let link = |process: &Process| {
+        until("the console says where it is", || {
+            process.assert_runs();
+            process.log().contains("Console and API at").then_some(())
+        });
+        process.log().contains("/setup?code=")
+    };
+    let serve = at.start_role("serve", &[]);
+    until("the link is shown", || link(&serve).then_some(()));
+    at.add_operator();
+    at.ready(&serve);
+    serve.terminate();
+    let serve = at.start_role("serve", &[]);
+    at.ready(&serve);
+    assert!(!link(&serve), "there is an account");
+    serve.terminate();
 }
 
 #[test]

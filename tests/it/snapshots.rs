@@ -1,6 +1,7 @@
 //! The main job on real data: snapshot, change, restore, undo; and who may.
 
 use stillpoint::authz::{CreateSnapshot, RestoreSnapshot, ViewHistory};
+use stillpoint::domain::ProjectId;
 use stillpoint::domain::activity::{ActivityResult, ActivityState, Payload, SnapshotMode};
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::snapshot::{Consistency, Origin};
@@ -110,7 +111,7 @@ async fn a_viewer_sees_the_history_and_can_start_nothing_and_the_page_says_why()
     let proof = shop.test.proof::<ViewHistory>(&viewer).await.expect("a viewer sees the history");
     let page = environments::page(&shop.test.app, proof.clone()).await.expect("the page");
     assert_eq!(page.snapshots.len(), 1);
-    for offer in [page.create_snapshot, page.restore, page.snapshots[0].restore.clone()] {
+    for offer in [page.card.create_snapshot.clone(), page.restore, page.snapshots[0].restore.clone()] {
         let refusal = offer.refusal.expect("a viewer is refused");
         assert!(refusal.reason.contains("needs the admin role"), "{refusal}");
     }
@@ -126,14 +127,13 @@ async fn what_is_foreign_looks_as_if_it_did_not_exist() {
     let shop = TestApp::with_shop().await;
     let outsider = shop.test.outsider("outsider@example.org").await;
     let foreign = shop.test.proof::<ViewHistory>(&outsider).await.expect_err("no member");
-    let unknown = shop
-        .test
-        .app
-        .authorize_environment::<ViewHistory>(&shop.admin, &project(), &environment("nowhere"))
-        .await
-        .expect_err("there is none");
-    assert_eq!(foreign.problem(), unknown.problem());
     assert_eq!(foreign.problem().status, 404);
+    let nowhere = ProjectId::parse("nowhere").expect("a valid id");
+    for (project, name) in [(project(), "nowhere"), (nowhere, "main")] {
+        let asked = shop.test.app.authorize_environment::<ViewHistory>(&outsider, &project, &environment(name)).await;
+        let unknown = asked.expect_err("there is none");
+        assert_eq!(foreign.problem(), unknown.problem(), "{project} {name}");
+    }
 }
 
 #[tokio::test]

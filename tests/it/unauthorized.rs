@@ -29,8 +29,12 @@ const OPEN: &[&str] = &[
 ];
 
 async fn console(test: &TestApp) -> Router {
+    console_with(test, &[]).await
+}
+
+async fn console_with(test: &TestApp, flags: &[&str]) -> Router {
     test.operator("admin@example.org").await;
-    let options = Command::parse_from(["stillpointd"]).options;
+    let options = Command::parse_from(["stillpointd"].iter().chain(flags)).options;
     console::router(&test.app, test.store.clone(), &options, CancellationToken::new())
 }
 
@@ -113,6 +117,30 @@ async fn every_action_refuses() {
         let address = format!("/actions/{action}");
         let response = send(&router, "POST", &address, &headers, form).await;
         assert!(to_login(&response), "{address}: {} {:?}", response.status(), response.headers());
+        for accept in ["application/json", "*/*"] {
+            let [kind, _, origin] = headers;
+            let response = send(&router, "POST", &address, &[kind, ("accept", accept), origin], form).await;
+            assert_eq!(response.status(), 401, "{address} for {accept}");
+            assert!(!response.headers().contains_key(header::LOCATION), "{address} for {accept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_ask_for_pages_is_led_on_by_status_too() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let body = format!("email=admin%40example.org&password={}&next=%2Ftokens", PASSWORD.replace(' ', "+"));
+    for accept in ["application/json", "*/*"] {
+        let headers = [form, ("accept", accept), ("sec-fetch-site", "same-origin")];
+        let response = send(&router, "POST", "/actions/log-in", &headers, &body).await;
+        assert_eq!(response.status(), 303, "{accept}");
+        assert_eq!(response.headers()[header::LOCATION], "/tokens");
+        assert!(response.headers().contains_key(header::SET_COOKIE));
+        let page = send(&router, "GET", "/tokens", &[("accept", accept)], "").await;
+        assert!(to_login(&page), "{accept}: {}", page.status());
+        assert_eq!(page.status(), 303, "{accept}");
     }
 }
 
@@ -167,4 +195,60 @@ async fn a_form_from_another_site_is_refused_even_with_a_session() {
     assert!(out.status().is_redirection());
     let after = send(&router, "GET", "/tokens", &[html, ("cookie", &session)], "").await;
     assert!(to_login(&after), "the session has ended");
+}
+
+/// After how many attempts from there the door stays shut; each is at another account, so that only the place counts.
+/// A place gets another attempt every two seconds.
+async fn attempts(router: &Router, most: usize, forwarded: impl Fn(usize) -> String) -> Option<usize> {
+    for attempt in 0..most {
+        let forwarded = forwarded(attempt);
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("sec-fetch-site", "same-origin"),
+            ("x-forwarded-for", forwarded.as_str()),
+        ];
+        let body = format!("email=user{attempt}%40example.org&password=a+guess+that+fails");
+        match send(router, "POST", "/actions/log-in", &headers, &body).await.status().as_u16() {
+            401 => {}
+            429 => return Some(attempt),
+            other => panic!("{other}"),
+        }
+    }
+    None
+}
+
+#[tokio::test]
+async fn guesses_count_by_where_they_come_from_behind_a_trusted_proxy() {
+    let test = TestApp::new().await;
+    let router = console_with(&test, &["--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "127.0.0.1"]).await;
+    let stopped = attempts(&router, 120, |_| "203.0.113.5, 10.1.2.3".to_owned()).await;
+    assert!(stopped.is_some(), "one place can't go on guessing");
+    let spoofed = attempts(&router, 30, |attempt| format!("198.51.100.{attempt}, 203.0.113.5")).await;
+    assert!(spoofed.is_some(), "what the client wrote itself changes nothing");
+    assert_eq!(attempts(&router, 5, |attempt| format!("203.0.113.{}", 100 + attempt)).await, None, "others go on");
+}
+
+#[tokio::test]
+async fn nobody_else_is_believed_where_they_come_from() {
+    let test = TestApp::new().await;
+    let router = console_with(&test, &["--trusted-proxy", "10.0.0.0/8"]).await;
+    let stopped = attempts(&router, 120, |attempt| format!("203.0.113.{attempt}")).await;
+    assert!(stopped.is_some(), "the connection's other end is no proxy of ours");
+}
+
+#[tokio::test]
+async fn cookies_are_secure_where_a_trusted_proxy_says_that_it_speaks_tls() {
+    let test = TestApp::new().await;
+    let router = console_with(&test, &["--trusted-proxy", "127.0.0.1"]).await;
+    let body = format!("email=admin%40example.org&password={}&next=%2F", PASSWORD.replace(' ', "+"));
+    for (proto, secure) in [("https", true), ("http", false), ("https, http", false)] {
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("sec-fetch-site", "same-origin"),
+            ("x-forwarded-proto", proto),
+        ];
+        let response = send(&router, "POST", "/actions/log-in", &headers, &body).await;
+        let cookie = response.headers()[header::SET_COOKIE].to_str().expect("ASCII").to_owned();
+        assert_eq!(cookie.matches("Secure").count(), usize::from(secure), "{proto}: {cookie}");
+    }
 }

@@ -26,7 +26,7 @@ pub fn NewSnapshot() -> impl IntoView {
 }
 
 fn show(page: EnvironmentPage) -> AnyView {
-    let refusal = present::refusal(&page.create_snapshot);
+    let refusal = present::refusal(&page.card.create_snapshot);
     let EnvironmentPage { project, card, parts, .. } = page;
     let environment = card.environment;
     let back = at::environment(&project.id, &environment.name);

@@ -58,7 +58,7 @@ fn show(page: ProjectPage) -> AnyView {
 }
 
 fn environment(project: &ProjectId, card: EnvironmentCard) -> AnyView {
-    let EnvironmentCard { environment, snapshots, newest_snapshot, health } = card;
+    let EnvironmentCard { environment, snapshots, newest_snapshot, health, .. } = card;
     let newest = newest_snapshot.map(|snapshot| {
         view! { <span>"newest "{date(present::moment(snapshot.taken_at))}</span> }
     });

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, Verdict};
-use crate::domain::environment::{EnvironmentKind, words};
+use crate::domain::environment::{Environment, EnvironmentKind, words};
 use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::problem::sentence;
 
@@ -154,6 +154,20 @@ impl Standing {
         match self.role_allows(act, subject).and_then(|()| self.token_allows(act)) {
             Ok(()) => Access::Granted,
             Err(refusal) => Access::Forbidden(refusal),
+        }
+    }
+
+    /// The same as a verdict, for something in an environment that is known to whoever asks.
+    ///
+    /// # Errors
+    /// The refusal to show.
+    pub fn may(&self, act: Act, environment: &Environment) -> Verdict {
+        let subject = Subject { project: &environment.project, environment: Some((&environment.id, environment.kind)) };
+        match self.decide(act, &subject) {
+            Access::Granted => Ok(()),
+            Access::Forbidden(refusal) => Err(refusal),
+            // A role that was lost while the job waited: there is nothing to hide from its feed.
+            Access::Invisible => Err(Refusal::new("Whoever asked for it has no role here any more.")),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod acts;
 pub mod plans;
 #[cfg(feature = "ssr")]
 pub mod restore;
+pub mod terms;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
 pub use plans::Plan;
 #[cfg(feature = "ssr")]
 pub use restore::RestorePlan;
+pub use terms::Terms;
 
 /// A rule's answer.
 pub type Verdict = Result<(), Refusal>;

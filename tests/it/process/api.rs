@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Installation, until};
+use super::{Installation, OPERATOR, PASSWORD, until};
 
 const MAIN: &str = "/projects/shop/environments/main";
 
@@ -34,6 +34,16 @@ impl Installation {
         let status = reply.status().as_u16();
         let text = reply.body_mut().read_to_string().ok()?;
         Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Logs the operator in at the console's page; whether that led to the projects.
+    pub fn log_in(&self) -> bool {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0);
+        let agent: ureq::Agent = config.timeout_global(Some(Duration::from_secs(30))).build().into();
+        let console = format!("http://127.0.0.1:{}", self.listen);
+        let request = agent.post(format!("{console}/actions/log-in")).header("origin", &console);
+        let reply = request.send_form([("email", OPERATOR), ("password", PASSWORD)]).expect("the server answers");
+        reply.status() == 303 && reply.headers().get("location").is_some_and(|location| location == "/")
     }
 
     #[track_caller]

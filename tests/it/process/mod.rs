@@ -131,7 +131,12 @@ impl Installation {
 
     /// Runs a command of the operator to its end.
     pub fn run(&self, arguments: &[&str], stdin: &str) -> Output {
+        self.run_with(&[], arguments, stdin)
+    }
+
+    pub fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str], stdin: &str) -> Output {
         let mut command = self.command();
+        command.envs(variables.iter().copied());
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the server's program");
         let mut input = child.stdin.take().expect("a pipe");

@@ -34,6 +34,8 @@ pub struct TestApp {
     pub store: Store,
     pub gateway: Gateway,
     pub directory: TempDir,
+    /// Of the database.
+    pub url: String,
 }
 
 /// The project `shop` with the environment `main`, a database and a mount.
@@ -65,7 +67,7 @@ impl TestApp {
         std::fs::create_dir(&data).expect("a fresh directory");
         let settings = Settings { data, roots: roots(directory.path()), gateway_port: None };
         let app = App::new(store.clone(), settings);
-        Self { app, store, gateway: Gateway::new(GatewaySettings::default()), directory }
+        Self { app, store, gateway: Gateway::new(GatewaySettings::default()), directory, url }
     }
 
     /// An installation with one project and one environment on real data.

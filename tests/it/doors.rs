@@ -1,0 +1,182 @@
+//! The same operation through the browser's form, the API and the command line gives the same: the same activity, the
+//! same refusal in the same words.
+
+mod through;
+
+use std::collections::BTreeMap;
+
+use stillpoint::domain::SnapshotName;
+use stillpoint::domain::activity::SnapshotMode;
+use stillpoint::domain::environment::{EnvironmentKind, EnvironmentStatus};
+use stillpoint::domain::policy::TypeRole;
+use stillpoint::store::environments;
+
+use self::through::{Doors, Outcome, Person, Wish};
+use crate::support::TestApp;
+
+async fn open() -> (Doors, Person) {
+    let doors = Doors::of(TestApp::with_shop().await).await;
+    let admin = doors.person(&doors.shop.admin).await;
+    (doors, admin)
+}
+
+/// Refused with the same words, of which these are the first; and nothing stands in the feed.
+#[track_caller]
+fn assert_refused(outcome: &Outcome, first_words: &str) {
+    let said = outcome.refused.as_deref().unwrap_or_default();
+    assert!(said.starts_with(first_words), "{said:?} does not begin with {first_words:?}");
+    assert_eq!(outcome.left, Vec::<serde_json::Value>::new());
+}
+
+async fn snapshot(doors: &Doors) -> SnapshotName {
+    let entry = doors.shop.ask_for_snapshot().await;
+    let done = doors.shop.test.wait_for(&entry.activity.id, |activity| activity.state.is_over()).await;
+    assert_eq!(done.failure, None);
+    let stillpoint::domain::activity::Payload::TakeSnapshot(take) = done.payload else { panic!("no snapshot") };
+    take.snapshot
+}
+
+#[tokio::test]
+async fn a_snapshot_is_the_same_whichever_door_it_was_asked_for_at() {
+    let (doors, admin) = open().await;
+    for (mode, note) in [(SnapshotMode::Consistent, Some("before the sale")), (SnapshotMode::Live, None)] {
+        let wish = Wish::Snapshot { environment: "main", mode, note: note.map(str::to_owned) };
+        let outcome = doors.everywhere(&admin, &wish, 202).await;
+        let [activity] = &outcome.left[..] else { panic!("one activity: {:?}", outcome.left) };
+        assert_eq!((&activity["state"], &activity["result"]), (&"complete".into(), &"success".into()));
+        assert_eq!(activity["kind"], "environment.backup");
+        assert_eq!(activity["payload"]["note"], serde_json::json!(note));
+        assert_eq!(activity["initiator"]["name"], "admin@example.org");
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_restore_is_the_same_whichever_door_it_was_asked_for_at() {
+    let (doors, admin) = open().await;
+    let first = snapshot(&doors).await;
+    doors.shop.site.order("a sofa");
+    let outcome = doors.everywhere(&admin, &Wish::restore(&first), 202).await;
+    let [activity] = &outcome.left[..] else { panic!("one activity: {:?}", outcome.left) };
+    assert_eq!((&activity["kind"], &activity["result"]), (&"environment.restore".into(), &"success".into()));
+    assert_eq!(activity["payload"]["snapshot"], first.as_str());
+    assert!(activity["payload"]["plan_hash"].is_string(), "every door confirms what it showed");
+    assert_eq!(doors.shop.site.orders(), ["chair", "table", "lamp"]);
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_viewer_is_refused_in_the_same_words() {
+    let (doors, _) = open().await;
+    let name = snapshot(&doors).await;
+    let viewer = doors.shop.test.member("viewer@example.org", TypeRole::Viewer).await;
+    let viewer = doors.person(&viewer).await;
+    let outcome = doors.everywhere(&viewer, &Wish::snapshot(), 403).await;
+    assert_refused(&outcome, "Creating a snapshot needs the admin role on production environments");
+    let outcome = doors.everywhere(&viewer, &Wish::restore(&name), 403).await;
+    assert_refused(&outcome, "Restoring a snapshot needs the admin role on production environments");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn what_is_hidden_and_what_is_not_there_are_refused_in_the_same_words() {
+    let (doors, admin) = open().await;
+    let name = snapshot(&doors).await;
+    let on_staging = doors.shop.test.outsider("staging@example.org").await;
+    let roles = BTreeMap::from([(EnvironmentKind::Staging, TypeRole::Admin)]);
+    doors.shop.test.set_roles(&on_staging, None, roles).await;
+    let on_staging = doors.person(&on_staging).await;
+    let outsider = doors.shop.test.outsider("outsider@example.org").await;
+    let outsider = doors.person(&outsider).await;
+
+    let no_environment = "There is no such environment, or it is not visible to you.";
+    let nowhere = Wish::Snapshot { environment: "nowhere", mode: SnapshotMode::Consistent, note: None };
+    let restore_nowhere = Wish::Restore { environment: "nowhere", snapshot: name.clone() };
+    for person in [&admin, &on_staging] {
+        assert_refused(&doors.everywhere(person, &nowhere, 404).await, no_environment);
+        assert_refused(&doors.everywhere(person, &restore_nowhere, 404).await, no_environment);
+    }
+    assert_refused(&doors.everywhere(&on_staging, &Wish::snapshot(), 404).await, no_environment);
+    assert_refused(&doors.everywhere(&on_staging, &Wish::restore(&name), 404).await, no_environment);
+
+    let unknown = SnapshotName::parse("0123456789abcdef0123").expect("a valid name");
+    let outcome = doors.everywhere(&admin, &Wish::restore(&unknown), 404).await;
+    assert_refused(&outcome, "There is no such snapshot, or it is not visible to you.");
+
+    for wish in [Wish::snapshot(), Wish::restore(&name), nowhere] {
+        let outcome = doors.everywhere(&outsider, &wish, 404).await;
+        assert_refused(&outcome, "There is no such project, or it is not visible to you.");
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_plan_refuses_in_the_same_words_and_leaves_the_same_entry() {
+    let (doors, admin) = open().await;
+    doors.shop.test.declare(&doors.shop.site.declaration("shop", "main", "production", "pro")).await;
+    let outcome = doors.everywhere(&admin, &Wish::snapshot(), 403).await;
+    let [activity] = &outcome.left[..] else { panic!("one activity: {:?}", outcome.left) };
+    assert_eq!((&activity["state"], &activity["result"]), (&"complete".into(), &"failure".into()));
+    assert_eq!(activity["failure"].as_str(), outcome.refused.as_deref());
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_list_of_environments_offers_what_each_of_them_offers() {
+    let (doors, admin) = open().await;
+    let viewer = doors.shop.test.member("viewer@example.org", TypeRole::Viewer).await;
+    let viewer = doors.person(&viewer).await;
+    for (person, may) in [(&admin, true), (&viewer, false)] {
+        let list = doors.get(person, "/projects/shop/environments").await;
+        let one = doors.get(person, "/projects/shop/environments/main").await;
+        assert_eq!(list, serde_json::json!([one]));
+        assert_eq!(one["_links"]["#backup"].is_object(), may);
+    }
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_note_that_is_too_long_is_refused_in_the_same_words() {
+    let (doors, admin) = open().await;
+    let wish = Wish::Snapshot { environment: "main", mode: SnapshotMode::Live, note: Some("x".repeat(501)) };
+    assert_refused(&doors.everywhere(&admin, &wish, 400).await, "A note has at most 500 characters.");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn an_environment_that_is_not_active_is_refused_in_the_same_words() {
+    let (doors, admin) = open().await;
+    let name = snapshot(&doors).await;
+    let store = &doors.shop.test.store;
+    let id = doors.main().await;
+    let mut tx = store.write().await.expect("a transaction");
+    let mut main = environments::by_id(&mut tx, &id).await.expect("readable").expect("the shop has it");
+    main.status = EnvironmentStatus::Inactive;
+    let composition = environments::composition(&mut tx, store.sealer(), &id).await.expect("readable");
+    environments::put(&mut tx, store.sealer(), &main, &composition).await.expect("stored");
+    store.commit(tx).await.expect("a commit");
+    let outcome = doors.everywhere(&admin, &Wish::restore(&name), 409).await;
+    assert_refused(&outcome, "The environment is not active. Activate it first.");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_part_that_is_gone_is_refused_in_the_same_words() {
+    let (doors, admin) = open().await;
+    let name = snapshot(&doors).await;
+    let declaration = doors.shop.site.declaration("shop", "main", "production", "self-hosted");
+    doors.shop.test.declare(&declaration.replace("\"uploads\"", "\"pictures\"")).await;
+    let outcome = doors.everywhere(&admin, &Wish::restore(&name), 409).await;
+    assert_refused(&outcome, "The snapshot holds the mount uploads, which the environment does not have.");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_shown_is_refused_in_the_same_words() {
+    let (doors, admin) = open().await;
+    let name = snapshot(&doors).await;
+    doors.change_after_each_look();
+    let outcome = doors.everywhere(&admin, &Wish::restore(&name), 409).await;
+    assert_refused(&outcome, "The environment has changed since you looked.");
+    doors.close().await;
+}
