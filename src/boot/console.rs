@@ -28,6 +28,11 @@ pub fn router(app: &App, store: Store, options: &Options, stop: CancellationToke
     let public_https = options.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let cookies = if public_https || !options.listen.ip().is_loopback() { Cookies::Secure } else { Cookies::Plain };
     let site = assets::site();
+    if site.files.is_empty() {
+        tracing::warn!(
+            "this program was built without the console's styles and scripts: build it with `cargo xtask build`"
+        );
+    }
     let bundle = Assets {
         options: LeptosOptions::builder()
             .output_name(site.output_name.as_str())

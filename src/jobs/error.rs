@@ -49,7 +49,7 @@ pub enum Error {
     Mixed(#[source] Box<Error>),
     #[error(
         "the restore is done and the site serves it, but what it replaced could not be stored as a snapshot; it is kept \
-         beside the live data"
+         beside the live data, and storing it is tried again every few minutes"
     )]
     NoSafety(#[source] Box<Error>),
 }

@@ -4,18 +4,23 @@
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
-use super::{Error, swap};
+use super::{Error, safety, swap};
 use crate::domain::{ActivityId, EnvironmentId};
 use crate::store::swaps::Stage;
 use crate::store::{activities, environments, swaps};
 
-/// Takes every half-done swap back whose activity is over, and removes what a load left. One whose activity is still in
-/// the queue is dealt with by the worker that takes it up again.
+/// Takes every half-done swap back whose activity is over, removes what a load left, and stores what could not be
+/// stored. One whose activity is still in the queue is dealt with by the worker that takes it up again.
 ///
 /// # Errors
 /// When the store fails. A swap that can't be taken back is logged, and its gate stays shut.
 pub async fn recover(context: &Context) -> Result<(), Error> {
     for (activity, environment, stage) in left(context).await? {
+        if stage == Stage::Swapped {
+            // May take as long as a snapshot, and shut sites can't wait for it.
+            tokio::spawn(keep(context.clone(), activity));
+            continue;
+        }
         match take_back(context, &activity, &environment, stage).await {
             Ok(()) => tracing::warn!(activity.id = %activity, "what a restore had left was taken back"),
             Err(error) if stage.is_mixed() => {
@@ -27,6 +32,13 @@ pub async fn recover(context: &Context) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+async fn keep(context: Context, activity: ActivityId) {
+    if let Err(error) = safety::keep_again(&context, &activity).await {
+        let error = error.for_people();
+        tracing::warn!(activity.id = %activity, %error, "what a restore replaced could not be stored again");
+    }
 }
 
 /// Before a job touches the environment: a swap that an earlier activity left half done must not be read, and would be
@@ -43,13 +55,13 @@ pub(super) async fn take_back_others(context: &Context, environment: &Environmen
     Ok(())
 }
 
-/// Journals whose activities are over although the journals are not. A swap that was complete keeps what it replaced.
+/// Journals whose activities are over although the journals are not.
 async fn left(context: &Context) -> Result<Vec<(ActivityId, EnvironmentId, Stage)>, Error> {
     let mut db = context.store().read().await?;
     let mut left = Vec::new();
     for (activity, environment, stage) in swaps::unfinished(&mut db).await? {
         let over = activities::by_id(&mut db, &activity).await?.is_none_or(|activity| activity.state.is_over());
-        if over && stage != Stage::Swapped {
+        if over {
             left.push((activity, environment, stage));
         }
     }

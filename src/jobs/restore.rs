@@ -44,7 +44,14 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
             runtime.block_on(async { lease.confirm().await.is_ok() && repository_lease.confirm().await.is_ok() })
         })
     };
-    let keeping = safety::Keeping { context, work, job: &job, project: &project, environment: &environment };
+    let keeping = safety::Keeping {
+        context,
+        job: &job,
+        project: &project,
+        environment: &environment,
+        journal: &journal,
+        is_again: work.attempt > 1,
+    };
 
     recovery::take_back_others(context, &environment.id).await?;
     if let Some((stage, body)) = journal.read().await? {
@@ -53,7 +60,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
             Stage::Swapped => {
                 lease.log("Going on after an interruption: the swap was complete").await?;
                 swap::open(context, &environment.id).await;
-                return keeping.keep(&journal, &parts, &body, &request.safety, Proof::default()).await;
+                return keeping.keep(lease, &parts, &body, &request.safety, Proof::default()).await;
             }
             Stage::Swapping | Stage::RollingBack => {
                 lease.log("An earlier try was interrupted in the middle of the swap: taking it back").await?;
@@ -96,11 +103,11 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     };
     let proof = report.proof();
     lease.log(&format!("Restored. {}", proof.sentence())).await?;
-    keeping.keep(&journal, &parts, &body, &request.safety, proof).await
+    keeping.keep(lease, &parts, &body, &request.safety, proof).await
 }
 
 /// The parts as declared, not tested: in the middle of a swap a test may fail.
-async fn connected(context: &Context, environment: &Environment) -> Result<Parts, Error> {
+pub(super) async fn connected(context: &Context, environment: &Environment) -> Result<Parts, Error> {
     let mut db = context.store().read().await?;
     Parts::connect(&environments::composition(&mut db, context.store().sealer(), &environment.id).await?)
 }

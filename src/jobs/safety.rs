@@ -2,45 +2,54 @@
 //! other (R24).
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::progress::completed;
-use super::snapshot::stored_before;
+use super::restore::connected;
+use super::snapshot::{stored_before, subject};
 use super::{Error, crash_point, stream, swap};
+use crate::domain::activity::Payload;
 use crate::domain::environment::{Environment, Project};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot};
-use crate::domain::{SnapshotName, Timestamp};
+use crate::domain::{ActivityId, SnapshotName, Timestamp};
 use crate::engine::{self, Archived, Entry, FinalTree, Repository, SourceTree, Stream};
-use crate::queue::Work;
-use crate::store::swaps::Stage;
+use crate::queue::Lease;
+use crate::store::swaps::{self, Stage};
 use crate::store::work::End;
-use crate::store::{projects, snapshots};
+use crate::store::{Tx, activities, clock, leases, projects, snapshots};
 
 pub(super) struct Keeping<'a> {
     pub context: &'a Context,
-    pub work: &'a Work,
     pub job: &'a engine::Job,
     pub project: &'a Project,
     pub environment: &'a Environment,
+    pub journal: &'a Journal<'a>,
+    /// Whether an earlier try may have stored it.
+    pub is_again: bool,
 }
 
+/// How long what could not be kept stands aside before that is tried again.
+const AGAIN: Duration = Duration::from_secs(5 * 60);
+
 impl Keeping<'_> {
-    /// Steps 6 and 7 of a restore.
+    /// Steps 6 to 8 of a restore.
     ///
     /// # Errors
     /// [`Error::NoSafety`]: the restored data is served, and what it replaced stays beside.
     pub(super) async fn keep(
         &self,
-        journal: &Journal<'_>,
+        lease: &Lease,
         parts: &Parts,
         body: &Body,
         name: &SnapshotName,
         proof: Proof,
     ) -> Result<(), Error> {
-        let lease = &self.work.lease;
         lease.log("Storing what was replaced as a safety snapshot").await?;
         let manifest = self.manifest(name, proof);
         let stored = completed(lease, self.job, self.stored(parts, body, manifest)).await;
@@ -53,14 +62,38 @@ impl Keeping<'_> {
 
         // Together: a try that comes after this one must neither restore again nor store again.
         let mut tx = self.context.store().write().await?;
-        journal.write_with(&mut tx, Stage::Kept, body).await?;
         let now = lease.finish(&mut tx, &End::Success).await?;
+        self.catalogue(tx, now, body, archived, &manifest).await?;
+        crash_point("restore: ended");
+        self.drop_aside(parts, body).await;
+        Ok(())
+    }
+
+    /// For a restore that has ended, with all but this done.
+    async fn keep_late(&self, parts: &Parts, body: &Body, name: &SnapshotName) -> Result<(), Error> {
+        let (manifest, archived) = self.stored(parts, body, self.manifest(name, Proof::default())).await?;
+        let mut tx = self.context.store().write().await?;
+        let now = clock::now(&mut tx, self.context.store().dialect()).await?;
+        self.catalogue(tx, now, body, archived, &manifest).await?;
+        self.drop_aside(parts, body).await;
+        Ok(())
+    }
+
+    async fn catalogue(
+        &self,
+        mut tx: Tx,
+        now: Timestamp,
+        body: &Body,
+        archived: Archived,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        self.journal.write_with(&mut tx, Stage::Kept, body).await?;
         let plan = projects::plan(&mut tx, &self.project.id).await?;
         let snapshot = Snapshot {
-            name: name.clone(),
+            name: manifest.snapshot.clone(),
             project: self.project.id.clone(),
             environment: self.environment.id.clone(),
-            activity: Some(self.work.activity.id.clone()),
+            activity: Some(self.journal.activity.clone()),
             origin: Origin::Safety,
             consistency: manifest.consistency,
             note: manifest.note.clone(),
@@ -72,24 +105,25 @@ impl Keeping<'_> {
             added: archived.added,
             proof: manifest.proof.clone(),
         };
-        snapshots::insert(&mut tx, &snapshot, &manifest).await?;
-        self.context.store().commit(tx).await?;
-        crash_point("restore: ended");
+        snapshots::insert(&mut tx, &snapshot, manifest).await?;
+        Ok(self.context.store().commit(tx).await?)
+    }
 
-        // Nobody waits for this: large trees take seconds to go. What fails here is tried again now and then.
+    /// Nobody waits for this: large trees take seconds to go. What fails here is tried again now and then.
+    async fn drop_aside(&self, parts: &Parts, body: &Body) {
         let removed = async {
-            swap::discard(journal, parts, body).await?;
-            journal.write(Stage::Done, &Body::default()).await
+            swap::discard(self.journal, parts, body).await?;
+            self.journal.write(Stage::Done, &Body::default()).await
         };
         if let Err(error) = removed.await {
-            tracing::warn!(activity.id = %journal.activity, error = %error.for_people(), "what was replaced stays aside");
+            let error = error.for_people();
+            tracing::warn!(activity.id = %self.journal.activity, %error, "what was replaced stays aside");
         }
-        Ok(())
     }
 
     /// What an earlier try stored, or stored now.
     async fn stored(&self, parts: &Parts, body: &Body, manifest: Manifest) -> Result<(Manifest, Archived), Error> {
-        if self.work.attempt > 1 {
+        if self.is_again {
             let repository = self.context.repository(&self.project.id).await?;
             if let Some(stored) = stored_before(&repository, &manifest.snapshot).await? {
                 return Ok(stored);
@@ -130,6 +164,40 @@ impl Keeping<'_> {
             mounts: Vec::new(),
         }
     }
+}
+
+/// Stores what a restore replaced and could not keep at its end, when the last try is some minutes ago and nobody else
+/// is at it.
+///
+/// # Errors
+/// Whatever keeps it from being stored: it goes on standing aside.
+pub(super) async fn keep_again(context: &Context, activity: &ActivityId) -> Result<(), Error> {
+    let store = context.store();
+    let mut db = store.read().await?;
+    let Some(restore) = activities::by_id(&mut db, activity).await? else { return Ok(()) };
+    let Payload::RestoreSnapshot(request) = restore.payload.clone() else { return Ok(()) };
+    drop(db);
+    let holder = format!("keep-{activity}");
+    let mut tx = store.write().await?;
+    let now = clock::now(&mut tx, store.dialect()).await?;
+    let is_free = !leases::is_held(&mut tx, &holder, now).await?;
+    if !is_free || !swaps::begin_again(&mut tx, activity, now, AGAIN).await? {
+        return Ok(());
+    }
+    store.commit(tx).await?;
+
+    let (project, environment) = subject(context, &restore).await?;
+    let journal = Journal { context, activity: activity.clone(), environment: environment.id.clone() };
+    let Some((Stage::Swapped, body)) = journal.read().await? else { return Ok(()) };
+    let lease = Arc::new(context.share_repository(&project.id, &holder).await?);
+    let job = {
+        let (lease, runtime) = (Arc::clone(&lease), Handle::current());
+        engine::Job::new(move || runtime.block_on(async { lease.confirm().await.is_ok() }))
+    };
+    let parts = connected(context, &environment).await?;
+    let keeping =
+        Keeping { context, job: &job, project: &project, environment: &environment, journal: &journal, is_again: true };
+    keeping.keep_late(&parts, &body, &request.safety).await
 }
 
 struct Storing {

@@ -57,6 +57,17 @@ pub async fn take(
     Ok(true)
 }
 
+/// # Errors
+/// When the database fails.
+pub async fn is_held(db: &mut Db, id: &str, now: Timestamp) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM repository_leases WHERE id = $1 AND expires_at > $2")
+        .bind(id)
+        .bind(now.as_micros())
+        .fetch_one(db)
+        .await?;
+    Ok(row.number("n")? > 0)
+}
+
 /// `false` when the lease had already expired: its holder must not write anything final.
 ///
 /// # Errors

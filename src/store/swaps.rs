@@ -1,5 +1,7 @@
 //! The durable journal of swaps (R23): what was intended, and how far it got.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -99,6 +101,22 @@ pub async fn unfinished(db: &mut Db) -> Result<Vec<(ActivityId, EnvironmentId, S
     let rows =
         sqlx::query("SELECT activity_id, environment_id, stage FROM swaps WHERE stage <> 'done'").fetch_all(db).await?;
     rows.iter().map(|row| Ok((row.word("activity_id")?, row.word("environment_id")?, row.word("stage")?))).collect()
+}
+
+/// Whether this caller is to try again what a complete swap has left to do: nobody began that within the last `pause`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin_again(db: &mut Db, activity: &ActivityId, now: Timestamp, pause: Duration) -> Result<bool, Error> {
+    let begun = sqlx::query(
+        "UPDATE swaps SET updated_at = $1 WHERE activity_id = $2 AND stage = 'swapped' AND updated_at <= $3",
+    )
+    .bind(now.as_micros())
+    .bind(activity.as_str())
+    .bind(now.minus(pause).as_micros())
+    .execute(db)
+    .await?;
+    Ok(begun.rows_affected() == 1)
 }
 
 /// Environments whose data may be mixed right now: their gates must be closed.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -108,6 +108,59 @@ fn a_locked_database_fails_the_snapshot_and_takes_a_restore_back() {
     at.assert_no_leftovers();
     at.restore(&name);
     assert_eq!(at.site.version(), 1);
+    server.terminate();
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_named_and_nothing_is_stored() {
+    let mut at = Installation::new();
+    at.drop_rights();
+    let deep = at.site.uploads().join("deep");
+    let close = |mode| fs::set_permissions(&deep, fs::Permissions::from_mode(mode)).expect("own directory");
+    close(0o000);
+    let server = at.start();
+    let reason = at.failed(&at.ask_snapshot());
+    assert!(reason.contains("uploads/deep") && reason.to_lowercase().contains("permission"), "{reason}");
+    assert_eq!(at.backups().len(), 0);
+    assert_eq!(at.visit().expect("the gateway").status, 200);
+    at.assert_no_leftovers();
+    close(0o755);
+    let name = at.snapshot();
+    at.site.write(2);
+    at.restore(&name);
+    assert_eq!(at.site.version(), 1);
+    server.terminate();
+}
+
+#[test]
+fn what_a_restore_replaced_and_could_not_store_is_stored_when_it_can_be() {
+    let at = Installation::new();
+    let server = at.start_with(&[(STOP, "restore: swapped")]);
+    let name = at.snapshot();
+    at.site.write(2);
+    let asked = at.ask_restore(&name);
+    server.stopped();
+    let away = at.directory().join("away");
+    fs::rename(at.repository(), &away).expect("own directory");
+    server.go_on();
+    let reason = at.failed(&asked);
+    assert!(reason.contains("could not be stored") && reason.contains("tried again"), "{reason}");
+    assert_eq!(at.site.version(), 1, "it is restored all the same");
+    fs::rename(&away, at.repository()).expect("own directory");
+
+    // Some minutes later.
+    let database = rusqlite::Connection::open(at.state().join("stillpoint.db")).expect("the server's database");
+    database.busy_timeout(std::time::Duration::from_secs(10)).expect("a time");
+    database.execute("UPDATE swaps SET updated_at = updated_at - 600000000", []).expect("the clock put on");
+    until("it is stored", || (at.backups().len() == 2).then_some(()));
+    at.assert_no_leftovers();
+    // One that does not stop there again.
+    server.terminate();
+    let server = at.start();
+    let restore = at.activity(&asked);
+    at.restore(restore["payload"]["safety_backup_name"].as_str().expect("a name"));
+    assert_eq!(at.site.version(), 2);
+    at.assert_repository_whole();
     server.terminate();
 }
 

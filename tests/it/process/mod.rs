@@ -9,7 +9,7 @@ mod tmpfs;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const MOMENT: Duration = Duration::from_secs(5);
 const PASSWORD: &str = "correct horse battery staple";
 pub const OPERATOR: &str = "operator@example.org";
+/// The user and group without rights.
+const NOBODY: u32 = 65_534;
 
 /// Asks until there is an answer.
 ///
@@ -76,6 +78,8 @@ pub struct Installation {
     listen: u16,
     gateway: u16,
     control: u16,
+    /// Runs as this user, by a copy of the program that it may read.
+    nobody: Option<PathBuf>,
     // Last: the directory goes when everything else is gone.
     directory: TempDir,
 }
@@ -99,7 +103,7 @@ impl Installation {
     pub fn bare(directory: TempDir, site: Site) -> Self {
         let data = directory.path().join("data");
         let (listen, gateway, control) = (free_port(), free_port(), free_port());
-        Self { site, data, token: String::new(), listen, gateway, control, directory }
+        Self { site, data, token: String::new(), listen, gateway, control, nobody: None, directory }
     }
 
     pub fn add_operator(&mut self) {
@@ -152,8 +156,25 @@ impl Installation {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// What is done from now on is done without root's rights. Nothing to do when the tests run without.
+    pub fn drop_rights(&mut self) {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let copy = self.directory.path().join("stillpointd");
+        fs::copy(server(), &copy).expect("a copy of the program");
+        for entry in walkdir::WalkDir::new(self.directory.path()) {
+            let entry = entry.expect("own directory");
+            std::os::unix::fs::lchown(entry.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
+        self.nobody = Some(copy);
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(server());
+        let mut command = Command::new(self.nobody.clone().unwrap_or_else(server));
+        if self.nobody.is_some() {
+            command.uid(NOBODY).gid(NOBODY).current_dir(self.directory.path());
+        }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STILLPOINT_")) {
             command.env_remove(name);
         }
