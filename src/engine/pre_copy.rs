@@ -88,12 +88,17 @@ impl Repository {
         let mut entries: Vec<Box<dyn Iterator<Item = source::Entry> + Send>> = vec![one(directory(MOUNTS, now)?)];
         let mut sorted: Vec<&SourceTree> = trees.iter().collect();
         sorted.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-        // One that can't be read is as good as none: the library would build on its names of what is lost.
-        let earlier = parent.and_then(|id| parse(id).ok()).and_then(|id| {
-            let unchanged = unchanged_since(job, &repository, id, &sorted);
-            unchanged.inspect_err(|error| tracing::warn!(%error, "everything is read again")).ok().map(|all| (id, all))
-        });
-        let (parents, mut unchanged) = earlier.map_or_else(Default::default, |(id, all)| (vec![id], all));
+        let earlier = parent.and_then(|id| parse(id).ok());
+        let unchanged = earlier.map(|id| unchanged_since(job, &repository, id, &sorted)).transpose();
+        job.check()?;
+        let (parents, mut unchanged) = match unchanged {
+            Ok(unchanged) => (Vec::from_iter(earlier), unchanged.unwrap_or_default()),
+            // As good as none: the library would build on its names of what is lost.
+            Err(error) => {
+                tracing::warn!(%error, "the earlier snapshot is no help: everything is read");
+                Default::default()
+            }
+        };
         let mut watched = Vec::new();
         for tree in sorted {
             let unchanged = unchanged.remove(&tree.name).unwrap_or_default();
@@ -180,7 +185,7 @@ fn unchanged_since(
     let mut all = BTreeMap::new();
     for tree in trees {
         if let Some(root) = roots.remove(tree.name.as_str()).and_then(|root| root.subtree) {
-            all.insert(tree.name.clone(), unchanged(job, repository, root, &*tree.index)?);
+            all.insert(tree.name.clone(), unchanged(job, repository, root, tree)?);
         }
     }
     Ok(all)
