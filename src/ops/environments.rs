@@ -5,6 +5,7 @@ use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
 use crate::domain::policy::{Act, Standing, Terms};
+use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
 use crate::store::activities::Filter;
@@ -76,17 +77,23 @@ async fn make_card(
     standing: &Standing,
     terms: &Terms,
 ) -> Result<EnvironmentCard, Error> {
+    let newest = store::snapshots::newest_wanted(db, &environment.id).await?;
     Ok(EnvironmentCard {
         snapshots: store::snapshots::count(db, &environment.id).await?,
-        newest_snapshot: store::snapshots::newest_wanted(db, &environment.id).await?,
-        health: health(app, db, &environment).await?,
+        health: health(app, db, &environment, newest.as_ref()).await?,
+        newest_snapshot: newest,
         create_snapshot: terms.may_create(standing, &environment).into(),
         environment,
     })
 }
 
-/// The worst state that the environment is in, in a sentence.
-pub(super) async fn health(app: &App, db: &mut Db, environment: &Environment) -> Result<Health, Error> {
+/// The worst state that the environment is in, in a sentence; `newest` is the newest snapshot that somebody wanted kept.
+pub(super) async fn health(
+    app: &App,
+    db: &mut Db,
+    environment: &Environment,
+    newest: Option<&Snapshot>,
+) -> Result<Health, Error> {
     let running = Filter { states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
@@ -107,7 +114,7 @@ pub(super) async fn health(app: &App, db: &mut Db, environment: &Environment) ->
         let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
         return Ok(Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") });
     }
-    Ok(match store::snapshots::newest_wanted(db, &environment.id).await? {
+    Ok(match newest {
         None => Health { tone: Tone::Attention, sentence: "There is no snapshot yet.".to_owned() },
         Some(newest) => {
             let ago = span(now.since(newest.taken_at));

@@ -6,7 +6,7 @@ use crate::domain::environment::{Environment, Project};
 use crate::domain::policy::Standing;
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
-use crate::store::{Db, projects};
+use crate::store::{Db, projects, snapshots};
 
 /// Those that the actor may see, by id.
 ///
@@ -40,7 +40,8 @@ async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> 
     let visible = visible(db, &project, standing).await?;
     let mut worst = Health { tone: Tone::Good, sentence: "Everything is backed up.".to_owned() };
     for environment in &visible {
-        let health = environments::health(app, db, environment).await?;
+        let newest = snapshots::newest_wanted(db, &environment.id).await?;
+        let health = environments::health(app, db, environment, newest.as_ref()).await?;
         if health.tone > worst.tone {
             let sentence = format!("{}: {}", environment.name, health.sentence);
             worst = Health { tone: health.tone, sentence };
