@@ -158,13 +158,14 @@ impl Service for Postgres {
         swap::discard(self, beside.postgres()?, aside.map(service::Aside::postgres).transpose()?)
     }
 
-    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<Facts, Error> {
-        let aside = aside.postgres()?;
-        let ready = Ready::new(self.address.with_database(aside.name()).open(CONNECT)?, &self.tools)?;
-        let mut view = PostgresView::open(ready, CONNECT)?;
-        let facts = view.facts()?;
-        view.dump(Path::new("/"), out, &|| false)?;
-        Ok(facts)
+    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<(), Error> {
+        let ready = Ready::new(swap::open_aside(self, aside.postgres()?)?, &self.tools)?;
+        // A view needs no scratch directory.
+        PostgresView::open(ready, CONNECT)?.dump(Path::new("/"), out, &|| false).map(drop)
+    }
+
+    fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
+        survey::facts(&mut swap::open_aside(self, aside.postgres()?)?)
     }
 
     fn provision(&self) -> Result<(), Error> {

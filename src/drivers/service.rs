@@ -92,7 +92,14 @@ pub trait Service: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`Error::Output`] when it can't be handed on.
-    fn dump_aside(&self, aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error>;
+    fn dump_aside(&self, aside: &Aside, out: &mut dyn Write) -> Result<(), Error>;
+
+    /// What a load of [`Service::dump_aside`] will be checked against. Nobody writes to what is aside: asked for before or
+    /// after, it is the same.
+    ///
+    /// # Errors
+    /// [`Error::NotPrepared`] when nothing is there.
+    fn aside_facts(&self, aside: &Aside) -> Result<Facts, Error>;
 
     /// Makes a new, empty one.
     ///

@@ -175,8 +175,12 @@ impl Service for Sqlite {
         swap::discard(&self.path, beside.sqlite()?, aside.map(service::Aside::sqlite).transpose()?)
     }
 
-    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<Facts, Error> {
+    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<(), Error> {
         swap::dump_aside(aside.sqlite()?, out)
+    }
+
+    fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
+        swap::aside_facts(aside.sqlite()?)
     }
 
     /// In WAL mode, in which a snapshot's view hinders no writer.

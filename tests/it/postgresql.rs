@@ -139,14 +139,54 @@ impl Shop {
     }
 }
 
-#[test]
-fn an_environment_on_postgresql_is_snapshot_restored_undone_and_got_back_by_hand() {
+fn installed() -> (Arc<Shop>, Installation, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let site = Site::new(&directory.path().join("site"));
     let shop = Arc::new(Shop::new(site.home.join("files")));
     let declaration = shop.declaration(shop.serve());
     let mut at = Installation::bare(directory, site);
     at.add_operator();
+    (shop, at, declaration)
+}
+
+#[test]
+fn a_restore_of_postgresql_whose_worker_dies_is_taken_back_or_finished() {
+    for step in ["restore: a service loaded", "restore: a service exchanged", "restore: swapped"] {
+        let (shop, at, declaration) = installed();
+        assert!(at.apply(&declaration).0);
+        let dying = at.start_with(&[("STILLPOINT_CRASH_AT", step)]);
+        assert_eq!(at.visit().expect("the gateway").body, "1");
+        let first = at.snapshot();
+        assert_eq!(at.visit().expect("the gateway").body, "2");
+        let asked = at.ask_restore(&first);
+        dying.died();
+        assert_eq!(shop.left_beside(), Some(1), "{step}");
+
+        let server = at.start();
+        let activity = at.succeeded(&asked);
+        assert_eq!(shop.number(), (1, 1), "{step}");
+        let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name");
+        at.restore(safety);
+        assert_eq!(shop.number(), (2, 2), "{step}");
+        at.assert_no_leftovers();
+        until("nothing is left beside", || (shop.left_beside() == Some(0)).then_some(()));
+        server.terminate();
+    }
+}
+
+#[test]
+fn an_environment_on_postgresql_is_snapshot_restored_undone_and_got_back_by_hand() {
+    let (shop, at, declaration) = installed();
+    let twice = format!(
+        "{declaration}{}",
+        declaration[declaration.find("[[project.environment]]").expect("one")..]
+            .split("[[project.environment.mount]]")
+            .next()
+            .expect("its service")
+            .replace("\"main\"", "\"other\"")
+    );
+    let (applied, told) = at.apply(&twice);
+    assert!(!applied && told.contains("belongs to another environment"), "{told}");
     let (applied, told) = at.apply(&declaration.replace(PASSWORD, "wrong"));
     assert!(
         !applied && told.contains(":8: Service database: the server at") && told.contains("let `shop` in"),
@@ -187,7 +227,7 @@ fn an_environment_on_postgresql_is_snapshot_restored_undone_and_got_back_by_hand
     assert_eq!(undone.0, undone.1, "one instant");
     assert!(undone.0 >= before.0, "{undone:?} {before:?}");
     at.assert_no_leftovers();
-    assert_eq!(shop.left_beside(), Some(0), "no database is left beside");
+    until("nothing is left beside", || (shop.left_beside() == Some(0)).then_some(()));
 
     // Stock restic and pg_restore alone, as docs/recovery.md says.
     let back = at.directory().join("back");

@@ -43,15 +43,18 @@ pub struct Aside {
     open: bool,
 }
 
-impl Aside {
-    pub(super) fn name(&self) -> &str {
-        &self.name
+/// A connection to what was set aside, which really is what its oid says.
+pub(super) fn open_aside(driver: &Postgres, aside: &Aside) -> Result<Session, Error> {
+    let found = Entry::with_oid(&mut driver.address.maintenance(CONNECT)?, aside.oid)?;
+    if !found.is_some_and(|entry| entry.is(&aside.name)) {
+        return Err(cannot(driver, format!("what was set aside as `{}` is not there", aside.name)));
     }
+    driver.address.with_database(&aside.name).open(CONNECT)
 }
 
 /// What the catalogue says of one database.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Entry {
+struct Entry {
     oid: i64,
     name: String,
     owner: String,
@@ -74,7 +77,7 @@ impl Entry {
         Self::find(session, Some(name), None)
     }
 
-    pub(super) fn with_oid(session: &mut Session, oid: i64) -> Result<Option<Self>, Error> {
+    fn with_oid(session: &mut Session, oid: i64) -> Result<Option<Self>, Error> {
         Self::find(session, None, Some(oid))
     }
 
@@ -82,7 +85,7 @@ impl Entry {
         session.run("look up", async |db| sqlx::query_as(ENTRY).bind(name).bind(oid).fetch_optional(db).await)
     }
 
-    pub(super) fn is(&self, name: &str) -> bool {
+    fn is(&self, name: &str) -> bool {
         self.name == name
     }
 

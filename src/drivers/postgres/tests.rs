@@ -412,7 +412,8 @@ fn every_step_of_a_swap_may_be_repeated_in_any_order() {
     service.commit(&beside, &aside).expect("swapped");
     assert_eq!(site.count(), "100");
     let mut old = Vec::new();
-    let facts = service.dump_aside(&aside, &mut old).expect("a dump of what was swapped out");
+    service.dump_aside(&aside, &mut old).expect("a dump of what was swapped out");
+    let facts = service.aside_facts(&aside).expect("facts");
     assert_eq!(facts.rows["public.orders"], 113);
     service.discard(&beside, Some(&aside)).expect("removed");
     service.discard(&beside, Some(&aside)).expect("and again");

@@ -32,6 +32,12 @@ pub struct Aside {
     file: PathBuf,
 }
 
+impl Aside {
+    fn there(&self) -> Result<&Path, Error> {
+        if self.file.exists() { Ok(&self.file) } else { Err(Error::NotPrepared { path: self.file.clone() }) }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     /// A commit began: the live database is the old or the new one.
@@ -225,16 +231,14 @@ pub(super) fn discard(live: &Path, beside: &Beside, aside: Option<&Aside>) -> Re
     Ok(())
 }
 
-pub(super) fn dump_aside(aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error> {
-    if !aside.file.exists() {
-        return Err(Error::NotPrepared { path: aside.file.clone() });
-    }
-    let facts = {
-        let connection = file::open(&aside.file, WAIT)?;
-        file::facts(&connection).map_err(file::explain(&aside.file, WAIT))?
-    };
-    file::stream(&aside.file, out, &|| false)?;
-    Ok(facts)
+pub(super) fn dump_aside(aside: &Aside, out: &mut dyn Write) -> Result<(), Error> {
+    file::stream(aside.there()?, out, &|| false).map(drop)
+}
+
+pub(super) fn aside_facts(aside: &Aside) -> Result<Facts, Error> {
+    let path = aside.there()?;
+    let connection = file::open(path, WAIT)?;
+    file::facts(&connection).map_err(file::explain(path, WAIT))
 }
 
 /// So that names made or removed in it are there after a power cut.
