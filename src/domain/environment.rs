@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
+use super::secret::Secret;
 use super::time::Timestamp;
 
 /// A site or shop under one plan, in one region.
@@ -121,12 +122,17 @@ pub struct ServiceSpec {
 pub enum ServiceConnection {
     /// A SQLite database file; absolute path.
     Sqlite { path: String },
+    /// A database of a PostgreSQL server. `host` may be the absolute path of its socket's directory; an empty password is
+    /// none.
+    #[serde(rename = "postgresql")]
+    Postgres { host: String, port: u16, user: String, password: Secret, database: String },
 }
 
 impl ServiceConnection {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
+            Self::Postgres { .. } => "postgresql",
         }
     }
 }
@@ -169,6 +175,15 @@ impl ServiceConnection {
     pub fn file(&self) -> Option<std::path::PathBuf> {
         match self {
             Self::Sqlite { path } => Some(path.into()),
+            Self::Postgres { .. } => None,
+        }
+    }
+
+    /// What it reaches, without account and password: two services of one place would overwrite each other.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.clone(),
+            Self::Postgres { host, port, database, .. } => format!("{database} at {host}:{port}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::postgres::Cause;
 use crate::domain::Bytes;
 use crate::domain::time::span;
 
@@ -57,6 +58,58 @@ pub enum Error {
         source: rusqlite::Error,
     },
 
+    // servers
+    #[error("no PostgreSQL server answers at {at}: start it, or correct host and port in the declaration")]
+    Unreachable {
+        at: String,
+        #[source]
+        source: Cause,
+    },
+    #[error(
+        "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or allow \
+         the login in its pg_hba.conf"
+    )]
+    LoginRefused {
+        at: String,
+        user: String,
+        #[source]
+        source: Cause,
+    },
+    #[error("there is no database `{database}` at {at}: create it, or correct the declaration")]
+    NoDatabase { at: String, database: String },
+    #[error("a database `{database}` exists at {at} already: nothing was made over it; choose another name or drop it")]
+    DatabaseExists { at: String, database: String },
+    #[error("the account `{user}` may not {what}: {remedy}")]
+    NotPermitted { user: String, what: String, remedy: String },
+    #[error("the database `{database}` {why}")]
+    Unsuitable { database: String, why: String },
+    #[error("the view of `{database}` could not be opened within {}: {by}; end it, then try again", span(*waited))]
+    Blocked { database: String, waited: Duration, by: String },
+    #[error("the database `{database}` can't be restored as things are: {why}; nothing was replaced")]
+    CannotRestore { database: String, why: String },
+    #[error(
+        "sessions of the database `{database}` can't be ended ({sessions}): end them, or GRANT pg_signal_backend TO \"{user}\""
+    )]
+    SessionsStay { database: String, user: String, sessions: String },
+    #[error("`{tool}` is not installed on the worker's machine: install the package {package}")]
+    ToolMissing { tool: &'static str, package: String },
+    #[error(
+        "the newest `{tool}` on the worker's machine is of version {found}, the server of {server}: install the package \
+         {package}"
+    )]
+    ToolTooOld { tool: &'static str, found: u32, server: u32, package: String },
+    #[error("`{tool}` did not succeed: {detail}")]
+    ToolFailed { tool: &'static str, detail: String },
+    #[error("the server of `{database}` has no space left: free some and try again")]
+    ServerFull { database: String },
+    #[error("could not {doing} the database `{database}`")]
+    Postgres {
+        doing: &'static str,
+        database: String,
+        #[source]
+        source: Cause,
+    },
+
     // mounts
     #[error("the mount `{}` is outside the directories that the operator allows: ask for its root to be allowed", path.display())]
     OutsideRoots { path: PathBuf },
@@ -104,6 +157,11 @@ pub enum Error {
     CannotSwap { path: PathBuf, why: String },
 
     // loads and swaps
+    #[error(
+        "a swap that was begun is of another kind of service than the one that is declared: declare it as it was, and let \
+         the swap end"
+    )]
+    OtherKind,
     #[error(
         "what was loaded is not what the snapshot recorded: {what} is {found}, recorded is {expected}; nothing was swapped"
     )]

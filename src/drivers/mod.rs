@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod mount;
+pub mod postgres;
 pub mod service;
 pub mod sqlite;
 

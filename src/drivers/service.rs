@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, sqlite};
+use super::{Error, postgres, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -42,6 +42,13 @@ pub trait Service: Send + Sync + Debug {
     /// # Errors
     /// [`Error::Locked`] when it could not be opened `within` that time.
     fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error>;
+
+    /// Names what [`Service::load_beside`] will make, before it does, so that the journal knows of a load that dies.
+    /// `scratch` as there; the same name at each call with the same directory.
+    ///
+    /// # Errors
+    /// None so far; a driver may have to ask.
+    fn beside(&self, scratch: &Path) -> Result<Beside, Error>;
 
     /// Loads a dump beside the live data, into `scratch`, an own directory. Loading again replaces what an interrupted
     /// load left there. The result goes to the durable journal.
@@ -75,7 +82,7 @@ pub trait Service: Send + Sync + Debug {
     /// As [`Service::commit`].
     fn roll_back(&self, beside: &Beside, aside: &Aside) -> Result<(), Error>;
 
-    /// Removes what was loaded, and what was set aside when it is given.
+    /// Removes what was loaded or was going to be, and what was set aside when it is given.
     ///
     /// # Errors
     /// Only when something that is there can't be removed.
@@ -85,7 +92,14 @@ pub trait Service: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`Error::Output`] when it can't be handed on.
-    fn dump_aside(&self, aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error>;
+    fn dump_aside(&self, aside: &Aside, out: &mut dyn Write) -> Result<(), Error>;
+
+    /// What a load of [`Service::dump_aside`] will be checked against. Nobody writes to what is aside: asked for before or
+    /// after, it is the same.
+    ///
+    /// # Errors
+    /// [`Error::NotPrepared`] when nothing is there.
+    fn aside_facts(&self, aside: &Aside) -> Result<Facts, Error>;
 
     /// Makes a new, empty one.
     ///
@@ -160,6 +174,7 @@ impl Display for Position {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Beside {
     Sqlite(sqlite::Beside),
+    Postgres(postgres::Beside),
 }
 
 /// What a swap set aside. Stands in the durable journal (R23).
@@ -167,6 +182,50 @@ pub enum Beside {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Aside {
     Sqlite(sqlite::Aside),
+    Postgres(postgres::Aside),
+}
+
+/// What the journal holds belongs to the service as it was declared when the swap began.
+macro_rules! of_kind {
+    ($type:ident, $variant:ident, $name:ident) => {
+        impl $type {
+            pub(super) fn $name(&self) -> Result<&$name::$type, Error> {
+                match self {
+                    Self::$variant(it) => Ok(it),
+                    _ => Err(Error::OtherKind),
+                }
+            }
+        }
+    };
+}
+
+of_kind!(Beside, Sqlite, sqlite);
+of_kind!(Beside, Postgres, postgres);
+of_kind!(Aside, Sqlite, sqlite);
+of_kind!(Aside, Postgres, postgres);
+
+/// What was found against what the snapshot recorded (R22).
+///
+/// # Errors
+/// [`Error::Mismatch`] with the first difference.
+pub(super) fn compare(found: &Facts, expected: &Facts) -> Result<(), Error> {
+    let rows = |rows: Option<&u64>| rows.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows"));
+    let tables = found.rows.keys().chain(expected.rows.keys());
+    if let Some(table) = tables.into_iter().find(|table| found.rows.get(*table) != expected.rows.get(*table)) {
+        return Err(Error::Mismatch {
+            what: format!("the table `{table}`"),
+            expected: rows(expected.rows.get(table)),
+            found: rows(found.rows.get(table)),
+        });
+    }
+    if found.schema != expected.schema {
+        return Err(Error::Mismatch {
+            what: "the schema's checksum".to_owned(),
+            expected: expected.schema.clone(),
+            found: found.schema.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// The driver for a service.
@@ -176,5 +235,15 @@ pub enum Aside {
 pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error> {
     match connection {
         ServiceConnection::Sqlite { path } => Ok(Box::new(sqlite::Sqlite::connect(path)?)),
+        ServiceConnection::Postgres { host, port, user, password, database } => {
+            let address = postgres::Address {
+                host: host.clone(),
+                port: *port,
+                user: user.clone(),
+                password: password.clone(),
+                database: database.clone(),
+            };
+            Ok(Box::new(postgres::Postgres::connect(address)?))
+        }
     }
 }

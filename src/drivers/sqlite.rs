@@ -146,40 +146,41 @@ impl Service for Sqlite {
         }
     }
 
+    fn beside(&self, scratch: &Path) -> Result<service::Beside, Error> {
+        Ok(service::Beside::Sqlite(swap::beside(scratch)))
+    }
+
     fn load_beside(&self, scratch: &Path, dump: &mut dyn Read) -> Result<service::Beside, Error> {
         swap::load(&self.path, scratch, dump).map(service::Beside::Sqlite)
     }
 
     fn check(&self, beside: &service::Beside, expected: &Facts) -> Result<(), Error> {
-        let service::Beside::Sqlite(beside) = beside;
-        swap::check(beside, expected)
+        swap::check(beside.sqlite()?, expected)
     }
 
     fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
-        let service::Beside::Sqlite(beside) = beside;
         self.identity()?;
-        swap::prepare(&self.path, beside).map(service::Aside::Sqlite)
+        swap::prepare(&self.path, beside.sqlite()?).map(service::Aside::Sqlite)
     }
 
     fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
-        let (service::Beside::Sqlite(beside), service::Aside::Sqlite(aside)) = (beside, aside);
-        swap::commit(&self.path, beside, aside)
+        swap::commit(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 
     fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
-        let (service::Beside::Sqlite(beside), service::Aside::Sqlite(aside)) = (beside, aside);
-        swap::roll_back(&self.path, beside, aside)
+        swap::roll_back(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 
     fn discard(&self, beside: &service::Beside, aside: Option<&service::Aside>) -> Result<(), Error> {
-        let service::Beside::Sqlite(beside) = beside;
-        let aside = aside.map(|service::Aside::Sqlite(aside)| aside);
-        swap::discard(&self.path, beside, aside)
+        swap::discard(&self.path, beside.sqlite()?, aside.map(service::Aside::sqlite).transpose()?)
     }
 
-    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<Facts, Error> {
-        let service::Aside::Sqlite(aside) = aside;
-        swap::dump_aside(aside, out)
+    fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<(), Error> {
+        swap::dump_aside(aside.sqlite()?, out)
+    }
+
+    fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
+        swap::aside_facts(aside.sqlite()?)
     }
 
     /// In WAL mode, in which a snapshot's view hinders no writer.

@@ -181,6 +181,9 @@ impl Loading<'_> {
             let (repository, job, id) =
                 (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
             let facts = entry.facts.clone();
+            let beside = service.driver.beside(&directory).map_err(Error::part(service.label()))?;
+            body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
+            self.journal.write(Stage::Loading, body).await?;
             let beside = blocking(move || {
                 fresh(&directory)?;
                 let name = service.name().clone();
@@ -191,7 +194,9 @@ impl Loading<'_> {
                 Ok(beside)
             })
             .await?;
-            body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
+            if let Some(announced) = body.services.last_mut() {
+                announced.beside = beside;
+            }
             self.journal.write(Stage::Loading, body).await?;
             crash_point("restore: a service loaded");
         }

@@ -226,8 +226,7 @@ impl Storing {
             let service = swap::service(&self.parts, swap.name.as_str())?.clone();
             let Some(aside) = swap.aside.clone() else { continue };
             let failed = || Error::part(service.label());
-            // Once for what a later load is checked against, once to store it: nothing else needs the disk.
-            let facts = service.driver.dump_aside(&aside, &mut std::io::sink()).map_err(failed())?;
+            let facts = service.driver.aside_facts(&aside).map_err(failed())?;
             // The live service may be busy with its visitors: what stands aside is kept all the same.
             let tested = service.driver.test().ok();
             manifest.services.push(ServiceEntry {
@@ -238,7 +237,7 @@ impl Storing {
                 facts,
                 limits: tested.map(|tested| tested.limits).unwrap_or_default(),
             });
-            let reader = stream::reading_from(move |out| service.driver.dump_aside(&aside, out).map(drop))
+            let reader = stream::reading_from(move |out| service.driver.dump_aside(&aside, out))
                 .map_err(Error::io("a pipe could not be made"))?;
             streams.push(Stream { name: swap.name.clone(), reader: Box::new(reader) });
         }

@@ -7,6 +7,7 @@ mod crash;
 mod declaration;
 mod doors;
 mod policy_matrix;
+mod postgresql;
 mod process;
 mod queue;
 mod roles;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file;
 use crate::domain::manifest::Facts;
-use crate::drivers::Error;
+use crate::drivers::{Error, service};
 
 /// In the swap hold, for programs that don't go through the gate.
 const WAIT: Duration = Duration::from_secs(5);
@@ -30,6 +30,12 @@ pub struct Beside {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aside {
     file: PathBuf,
+}
+
+impl Aside {
+    fn there(&self) -> Result<&Path, Error> {
+        if self.file.exists() { Ok(&self.file) } else { Err(Error::NotPrepared { path: self.file.clone() }) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +78,12 @@ impl Beside {
     }
 }
 
+pub(super) fn beside(scratch: &Path) -> Beside {
+    Beside { scratch: scratch.to_owned() }
+}
+
 pub(super) fn load(live: &Path, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error> {
-    let beside = Beside { scratch: scratch.to_owned() };
+    let beside = beside(scratch);
     let path = beside.file();
     if beside.has(Mark::Begun) {
         let why = "a swap with what was loaded before has begun: finish or roll it back first".to_owned();
@@ -133,27 +143,7 @@ pub(super) fn check(beside: &Beside, expected: &Facts) -> Result<(), Error> {
     if first != "ok" {
         return Err(Error::Corrupt { path, detail: first });
     }
-    compare(&found, expected)
-}
-
-fn compare(found: &Facts, expected: &Facts) -> Result<(), Error> {
-    let rows = |rows: Option<&u64>| rows.map_or_else(|| "no such table".to_owned(), |rows| format!("{rows} rows"));
-    let tables = found.rows.keys().chain(expected.rows.keys());
-    if let Some(table) = tables.into_iter().find(|table| found.rows.get(*table) != expected.rows.get(*table)) {
-        return Err(Error::Mismatch {
-            what: format!("the table `{table}`"),
-            expected: rows(expected.rows.get(table)),
-            found: rows(found.rows.get(table)),
-        });
-    }
-    if found.schema != expected.schema {
-        return Err(Error::Mismatch {
-            what: "the schema's checksum".to_owned(),
-            expected: expected.schema.clone(),
-            found: found.schema.clone(),
-        });
-    }
-    Ok(())
+    service::compare(&found, expected)
 }
 
 pub(super) fn prepare(live: &Path, beside: &Beside) -> Result<Aside, Error> {
@@ -241,16 +231,14 @@ pub(super) fn discard(live: &Path, beside: &Beside, aside: Option<&Aside>) -> Re
     Ok(())
 }
 
-pub(super) fn dump_aside(aside: &Aside, out: &mut dyn Write) -> Result<Facts, Error> {
-    if !aside.file.exists() {
-        return Err(Error::NotPrepared { path: aside.file.clone() });
-    }
-    let facts = {
-        let connection = file::open(&aside.file, WAIT)?;
-        file::facts(&connection).map_err(file::explain(&aside.file, WAIT))?
-    };
-    file::stream(&aside.file, out, &|| false)?;
-    Ok(facts)
+pub(super) fn dump_aside(aside: &Aside, out: &mut dyn Write) -> Result<(), Error> {
+    file::stream(aside.there()?, out, &|| false).map(drop)
+}
+
+pub(super) fn aside_facts(aside: &Aside) -> Result<Facts, Error> {
+    let path = aside.there()?;
+    let connection = file::open(path, WAIT)?;
+    file::facts(&connection).map_err(file::explain(path, WAIT))
 }
 
 /// So that names made or removed in it are there after a power cut.

@@ -18,7 +18,7 @@ use crate::domain::environment::{
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
 use crate::domain::policy::{ProjectRole, TypeRole};
-use crate::domain::{EnvironmentId, ProjectId, Timestamp};
+use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
 use crate::ops::{App, Error};
 use crate::store::{self, environments, members, projects, users};
 
@@ -72,13 +72,45 @@ struct EnvironmentEntry {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum ServiceEntry {
-    Sqlite { name: ServiceName, path: String },
+    Sqlite {
+        name: ServiceName,
+        path: String,
+    },
+    #[serde(rename = "postgresql")]
+    Postgres {
+        name: ServiceName,
+        #[serde(default = "local_host")]
+        host: String,
+        #[serde(default = "standard_port")]
+        port: u16,
+        user: String,
+        /// Empty: none is sent, as with a socket that knows its users.
+        #[serde(default = "no_password")]
+        password: Secret,
+        database: String,
+    },
+}
+
+fn local_host() -> String {
+    "127.0.0.1".to_owned()
+}
+
+fn standard_port() -> u16 {
+    5432
+}
+
+fn no_password() -> Secret {
+    Secret::new("")
 }
 
 impl ServiceEntry {
     fn spec(&self) -> ServiceSpec {
         match self.clone() {
             Self::Sqlite { name, path } => ServiceSpec { name, connection: ServiceConnection::Sqlite { path } },
+            Self::Postgres { name, host, port, user, password, database } => {
+                let connection = ServiceConnection::Postgres { host, port, user, password, database };
+                ServiceSpec { name, connection }
+            }
         }
     }
 }

@@ -138,17 +138,24 @@ impl Reading<'_> {
         let settings = self.app.settings();
         let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
         let mut taken: Vec<PathBuf> = Vec::new();
+        let mut places: BTreeSet<String> = BTreeSet::new();
         for (_, other) in others {
             rules.mounts.extend(other.mount.iter().map(|mount| mount.get_ref().path.clone().into()));
-            taken.extend(other.service.iter().filter_map(|service| service.get_ref().spec().connection.file()));
+            let connections = other.service.iter().map(|service| service.get_ref().spec().connection);
+            for connection in connections {
+                places.insert(connection.place());
+                taken.extend(connection.file());
+            }
         }
         for (_, other) in elsewhere {
             rules.mounts.extend(other.mounts.iter().map(|mount| PathBuf::from(&mount.path)));
             taken.extend(other.databases());
+            places.extend(other.services.iter().map(|service| service.connection.place()));
         }
         for service in &environment.service {
-            if let Some(file) = service.get_ref().spec().connection.file().filter(|file| taken.contains(file)) {
-                let message = format!("the database {} belongs to another environment", file.display());
+            let place = service.get_ref().spec().connection.place();
+            if places.contains(&place) {
+                let message = format!("the database {place} belongs to another environment");
                 troubles.push(self.trouble(&service.span(), message));
             }
         }
