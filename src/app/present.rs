@@ -197,6 +197,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
 pub fn kind_of(part: &Part) -> String {
     match part.kind.as_str() {
         "sqlite" => "SQLite database".to_owned(),
+        "postgresql" => "PostgreSQL database".to_owned(),
         "mount" => "files".to_owned(),
         other => other.to_owned(),
     }
