@@ -196,10 +196,17 @@ fn glyph(kind: ActivityKind) -> &'static str {
 /// "SQLite database", "files": the word that people have for a part's kind.
 pub fn kind_of(part: &Part) -> String {
     match part.kind.as_str() {
-        "sqlite" => "SQLite database".to_owned(),
-        "postgresql" => "PostgreSQL database".to_owned(),
         "mount" => "files".to_owned(),
-        other => other.to_owned(),
+        kind => format!("{} database", software(kind)),
+    }
+}
+
+/// A kind of service by its own name.
+pub fn software(kind: &str) -> &str {
+    match kind {
+        "sqlite" => "SQLite",
+        "postgresql" => "PostgreSQL",
+        other => other,
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 
 use super::accounts::secret_from_stdin;
 use super::config::{Admin, KeyCommand, User};
+use crate::domain::bytes::counted;
 use crate::domain::policy::Grants;
 use crate::ops::installation::{self, Applied};
 use crate::ops::tokens::TokenRequest;
@@ -41,8 +42,9 @@ pub async fn run(app: &App, command: Admin) -> Result<()> {
             }
             let key = secret_from_stdin("key")?;
             let adopted = installation::adopt(app, &repository, &key).await.map_err(told)?;
-            let (project, snapshots, environments) = (adopted.project, adopted.snapshots, adopted.environments);
-            println!("Took over {snapshots} snapshots of {environments} environments of the project {project}.");
+            let snapshots = counted(adopted.snapshots as u64, "snapshot");
+            let environments = counted(adopted.environments as u64, "environment");
+            println!("Took over {snapshots} of {environments} of the project {}.", adopted.project);
             for id in adopted.passed_over {
                 println!("Passed over {id}: it is not one of ours, or it can't be read.");
             }
@@ -57,7 +59,9 @@ pub async fn run(app: &App, command: Admin) -> Result<()> {
 pub async fn apply(app: &App, file: &Path) -> Result<()> {
     match installation::apply(app, file).await.map_err(told)? {
         Applied::Done { projects, environments } => {
-            println!("Applied {}: {projects} projects, {environments} environments.", file.display());
+            let (projects, environments) =
+                (counted(projects as u64, "project"), counted(environments as u64, "environment"));
+            println!("Applied {}: {projects}, {environments}.", file.display());
             Ok(())
         }
         Applied::Refused(troubles) => {

@@ -294,7 +294,8 @@ async fn complete(
     manifest: Manifest,
     archived: Archived,
 ) -> Result<(), Error> {
-    let line = format!("Stored {} in {} files and dumps; it added {}", archived.size, archived.files, archived.added);
+    let files = counted(archived.files, "file");
+    let line = format!("Stored {}, {files} and the dumps; it added {}", archived.size, archived.added);
     work.lease.log(&line).await?;
     let mut tx = context.store().write().await?;
     let now = work.lease.finish(&mut tx, &End::Success).await?;

@@ -73,9 +73,11 @@ fn switcher(
     here: &EnvironmentName,
     siblings: Vec<(EnvironmentName, String)>,
 ) -> impl IntoView + use<> {
-    (!siblings.is_empty()).then(|| {
-        let others = siblings.into_iter().filter(|(name, _)| name != here);
-        let links = others.map(|(name, title)| view! { <li><a href=at::environment(project, &name)>{title}</a></li> });
+    let others: Vec<_> = siblings.into_iter().filter(|(name, _)| name != here).collect();
+    (!others.is_empty()).then(|| {
+        let links = others
+            .into_iter()
+            .map(|(name, title)| view! { <li><a href=at::environment(project, &name)>{title}</a></li> });
         view! { <nav class="siblings" aria-label="Other environments"><ul>{links.collect_view()}</ul></nav> }
     })
 }

@@ -13,7 +13,7 @@ use crate::domain::SnapshotName;
 use crate::domain::bytes::{counted, grouped};
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
-use crate::domain::snapshot::{Consistency, Proof};
+use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot as Taken};
 use crate::domain::view::SnapshotPage;
 use crate::ops;
 
@@ -59,7 +59,7 @@ fn show(page: SnapshotPage) -> AnyView {
             {note}
         </div>
         <div class="condition">
-            {condition(consistency(snapshot.consistency, snapshot.proof.as_ref()))}
+            {condition(consistency(&snapshot))}
             <div class="condition-act">
                 {door(to, Weight::Main, "restore", "Restore", None, "restore-reason".to_owned())}
             </div>
@@ -81,8 +81,13 @@ fn show(page: SnapshotPage) -> AnyView {
     .into_any()
 }
 
-fn consistency(consistency: Consistency, proof: Option<&Proof>) -> Condition {
-    let (tone, what) = match consistency {
+fn consistency(snapshot: &Taken) -> Condition {
+    let (tone, what) = match snapshot.consistency {
+        Consistency::EachService if snapshot.origin == Origin::Safety => (
+            Tone::Good,
+            "What a restore replaced, as it stood behind the closed gate. Whether something wrote past the gate then was not \
+             looked at.",
+        ),
         Consistency::Consistent => (Tone::Good, "Consistent: every service and every file at one instant."),
         Consistency::EachService => {
             (Tone::Attention, "Each service is consistent in itself, but something wrote past the gate meanwhile.")
@@ -91,6 +96,7 @@ fn consistency(consistency: Consistency, proof: Option<&Proof>) -> Condition {
             (Tone::Attention, "Live: taken while the site was writing; its parts may be some seconds apart.")
         }
     };
+    let proof = snapshot.proof.as_ref();
     let sentence = proof.map_or_else(|| what.to_owned(), |proof| format!("{what} {}", proof.sentence()));
     Condition { tone, sentence }
 }
@@ -173,7 +179,7 @@ fn service(entry: ServiceEntry) -> AnyView {
             <div>
                 <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
                 <p class="facts">
-                    <span>{format!("{} {}", entry.kind, entry.version)}</span>
+                    <span>{format!("{} {}", present::software(&entry.kind), entry.version)}</span>
                     <span>{format!("{} in {}", counted(total, "row"), counted(tables, "table"))}</span>
                 </p>
                 <details class="more">
