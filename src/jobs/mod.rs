@@ -69,7 +69,10 @@ pub(crate) fn crash_point(step: &str) {
     if named("STILLPOINT_STOP_AT") {
         let sent = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
         sent.expect("a process may stop itself");
-        // Another thread may take the signal: this one must not go on meanwhile.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        // Another thread may take the signal: this one must not go on meanwhile. In short naps, because one that began
+        // before the stop is over after it, and the test may stop the process a second time.
+        for _ in 0..20 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }

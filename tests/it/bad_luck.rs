@@ -149,7 +149,7 @@ fn what_a_restore_replaced_and_could_not_store_is_stored_when_it_can_be() {
     fs::rename(&away, at.repository()).expect("own directory");
 
     // Some minutes later.
-    let database = rusqlite::Connection::open(at.state().join("stillpoint.db")).expect("the server's database");
+    let database = rusqlite::Connection::open(at.database()).expect("the server's database");
     database.busy_timeout(std::time::Duration::from_secs(10)).expect("a time");
     database.execute("UPDATE swaps SET updated_at = updated_at - 600000000", []).expect("the clock put on");
     until("it is stored", || (at.backups().len() == 2).then_some(()));

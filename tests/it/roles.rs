@@ -7,10 +7,11 @@ use crate::process::{Installation, Process, Site, until};
 const STOP: &str = "STILLPOINT_STOP_AT";
 
 struct Roles {
-    at: Installation,
     serve: Process,
     work: Process,
     gate: Process,
+    // Last: the directory goes after the processes whose logs are in it.
+    at: Installation,
 }
 
 impl Roles {
@@ -21,7 +22,7 @@ impl Roles {
         let work = at.start_role("work", &[(STOP, worker_stops_at)]);
         at.ready(&serve);
         at.gate_ready(&gate);
-        Self { at, serve, work, gate }
+        Self { serve, work, gate, at }
     }
 
     /// A snapshot of version 1 while the site is at version 2.

@@ -15,6 +15,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -208,7 +209,7 @@ impl Installation {
         let mut command = self.command();
         command.arg(role).envs(variables.iter().copied()).stdin(Stdio::null());
         command.stdout(file.try_clone().expect("a second handle")).stderr(file);
-        Process { child: command.spawn().expect("the server's program"), log }
+        Process { child: command.spawn().expect("the server's program"), log, database: self.database() }
     }
 
     pub fn ready(&self, process: &Process) {
@@ -238,6 +239,10 @@ impl Installation {
 
     pub fn state(&self) -> PathBuf {
         self.data.join("state")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.state().join("stillpoint.db")
     }
 
     pub fn repository(&self) -> PathBuf {
@@ -294,6 +299,15 @@ pub fn said(output: &Output) -> String {
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Its installation's.
+    database: PathBuf,
+}
+
+/// Whether a transaction can be begun: nobody holds the lock for long.
+fn writable(database: &Path) -> bool {
+    let Ok(connection) = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return true };
+    connection.busy_timeout(Duration::from_millis(500)).expect("a time");
+    connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
 }
 
 impl Process {
@@ -341,11 +355,24 @@ impl Process {
         until("the process ends", || self.child.try_wait().expect("a child"))
     }
 
-    /// Waits until it has stopped at the step it was started with.
+    /// Waits until it has stopped at the step it was started with. Its other threads stopped wherever they were: one that
+    /// was inside a transaction is let out of it, or nobody else could write meanwhile.
     pub fn stopped(&self) {
-        until("the process stops", || {
+        let mut again = false;
+        until("the process stops outside of a transaction", || {
             self.assert_runs();
-            (self.condition() == Some('T')).then_some(())
+            if self.condition() != Some('T') {
+                if again {
+                    self.signal(Signal::STOP);
+                }
+                return None;
+            }
+            if writable(&self.database) {
+                return Some(());
+            }
+            again = true;
+            self.go_on();
+            None
         });
     }
 
