@@ -29,9 +29,18 @@ pub trait Service: Send + Sync + Debug {
     /// Missing, no database, damaged, locked, unreadable, not writable: each by its own name.
     fn test(&self) -> Result<Tested, Error>;
 
+    /// Does what a view needs and what can be done before the hold: opens connections, attaches a replica. What it made
+    /// goes with this value. `scratch` as in [`View::settle`], and the same directory.
+    ///
+    /// # Errors
+    /// As [`Service::test`]; [`Error::Full`], [`Error::Cancelled`].
+    fn get_ready(&self, scratch: &Path, cancelled: &dyn Fn() -> bool) -> Result<(), Error> {
+        let _ = (scratch, cancelled);
+        self.position().map(drop)
+    }
+
     /// The point at which the service stands: moves with every commit by anybody (R16). Takes well under a
-    /// millisecond; the first call opens what it needs, so call it once before the hold. Positions compare only when
-    /// they come from the same value.
+    /// millisecond after [`Service::get_ready`]. Positions compare only when they come from the same value.
     ///
     /// # Errors
     /// As [`Service::test`].

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** the hold is released before anything is read at length, and on every failure at once (R17).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::domain::snapshot::{Consistency, Phase, Point, Proof};
 use crate::domain::{EnvironmentId, Timestamp};
 use crate::drivers::mount::{Index, Scan, StagingLimits};
 use crate::drivers::{Position, View};
+use crate::engine;
 use crate::gateway::{self, HoldKind};
 
 /// Everything as it stood at one instant; reading it takes as long as it takes.
@@ -36,7 +37,8 @@ pub(super) struct Indexed {
 /// How long one view may take to open.
 const VIEW: Duration = Duration::from_secs(1);
 
-/// Opens everything at one instant. `staging` receives copies of the files that changed since their index was taken.
+/// Opens everything at one instant, after [`get_ready`]. `staging` receives copies of the files that changed since their
+/// index was taken.
 pub(super) async fn capture(
     context: &Context,
     environment: &EnvironmentId,
@@ -54,8 +56,6 @@ pub(super) async fn capture(
         let opened = tokio::task::spawn_blocking(opening).await??;
         return Ok(opened.captured(Consistency::Live, Proof::default()));
     }
-    // A position opens what it needs at its first call: not inside the hold.
-    warm_up(parts).await?;
     let gates = context.gates().await?;
     let held = gateway::hold(&gates, environment, HoldKind::Snapshot, context.limits()).await?;
     crash_point("snapshot: held");
@@ -67,13 +67,29 @@ pub(super) async fn capture(
     Ok(opened.captured(consistency, report.proof()))
 }
 
-async fn warm_up(parts: &Parts) -> Result<(), Error> {
-    let services = parts.services.clone();
+/// What is done before the hold, all services side by side. `scratch` is each service's own directory.
+pub(super) async fn get_ready(
+    services: Vec<Arc<ServicePart>>,
+    scratch: impl Fn(&ServiceName) -> PathBuf + Send + Sync + 'static,
+    job: engine::Job,
+) -> Result<(), Error> {
     tokio::task::spawn_blocking(move || {
-        for service in services {
-            service.driver.position().map_err(Error::part(service.label()))?;
-        }
-        Ok(())
+        let cancelled = || job.is_bad();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = services
+                .iter()
+                .map(|service| {
+                    let scratch = scratch(service.name());
+                    let cancelled = &cancelled;
+                    scope.spawn(move || {
+                        std::fs::create_dir(&scratch)
+                            .map_err(Error::io(format!("{} could not be made", scratch.display())))?;
+                        service.driver.get_ready(&scratch, cancelled).map_err(Error::part(service.label()))
+                    })
+                })
+                .collect();
+            threads.into_iter().try_for_each(join)
+        })
     })
     .await?
 }

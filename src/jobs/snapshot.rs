@@ -109,7 +109,12 @@ impl Taking<'_> {
         };
         crash_point("snapshot: copied");
 
-        let staging = scratch.directory("staging")?;
+        let (staging, dumps) = (scratch.directory("staging")?, scratch.directory("dumps")?);
+        let own = {
+            let dumps = dumps.clone();
+            move |service: &ServiceName| dumps.join(service.as_str())
+        };
+        instant::get_ready(parts.services.clone(), own, self.job.clone()).await?;
         let captured =
             instant::capture(self.context, &self.environment.id, self.take.mode, parts, Arc::clone(&mounts), &staging)
                 .await?;
@@ -121,7 +126,7 @@ impl Taking<'_> {
             host: format!("{}-{}", self.project.id, self.environment.name),
         };
         let manifest = self.manifest(&captured);
-        let (repository, job, dumps) = (repository.clone(), self.job.clone(), scratch.directory("dumps")?);
+        let (repository, job) = (repository.clone(), self.job.clone());
         let services = parts.services.clone();
         let store = move || {
             let mut manifest = manifest;
@@ -235,7 +240,6 @@ fn dump(
     for (service, (name, mut view)) in services.iter().zip(views) {
         let failed = || Error::part(service.label());
         let own = scratch.join(name.as_str());
-        std::fs::create_dir(&own).map_err(Error::io(format!("{} could not be made", own.display())))?;
         let cancelled = {
             let job = job.clone();
             move || job.is_bad()
