@@ -5,7 +5,9 @@
 //! system, closed to everybody else.
 
 mod carry;
+mod compare;
 mod index;
+mod journal;
 mod scan;
 mod stage;
 mod swap;
@@ -20,11 +22,13 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxFlags};
 
+use self::journal::Journal;
 use super::Error;
 use crate::domain::Bytes;
 use crate::domain::environment::MountSpec;
 
 pub use index::{Contents, Index};
+pub use journal::NoJournal;
 pub use scan::{Scan, StagingLimits};
 pub use swap::{MountAside, MountBeside};
 
@@ -121,13 +125,22 @@ impl Mount {
         free(&self.root()?)
     }
 
-    /// Every entry's metadata: taken before pass 1, so that [`Index::changes`] can say in the hold what pass 1 may have
-    /// missed.
+    /// Every entry's metadata.
     ///
     /// # Errors
     /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
     pub fn index(&self) -> Result<Index, Error> {
-        Index::take(&self.root()?, &self.exclude)
+        Index::take(&self.root()?, &self.exclude, Err(NoJournal::NotAsked))
+    }
+
+    /// The same, with a journal of what changes from now on: taken before pass 1, so that [`Index::changes`] can say in
+    /// the hold what pass 1 may have missed. Where no journal can be kept, it scans.
+    ///
+    /// # Errors
+    /// As [`Mount::index`].
+    pub fn follow(&self) -> Result<Index, Error> {
+        let root = self.root()?;
+        Index::take(&root, &self.exclude, Journal::start(&root, &self.exclude))
     }
 
     fn check_rules(&self, root: &Path, rules: &Rules) -> Result<(), Error> {

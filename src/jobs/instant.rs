@@ -49,7 +49,7 @@ pub(super) async fn capture(
 ) -> Result<Captured, Error> {
     let services = parts.services.clone();
     let opening = {
-        let (staging, limits) = (staging.to_owned(), context.staging_limits());
+        let (staging, limits, mounts) = (staging.to_owned(), context.staging_limits(), Arc::clone(&mounts));
         move || open_all(&services, &mounts, &staging, limits)
     };
     if mode == SnapshotMode::Live {
@@ -63,6 +63,7 @@ pub(super) async fn capture(
     held.confirm().await?;
     let report = held.release().await?;
     crash_point("snapshot: released");
+    let opened = tokio::task::spawn_blocking(move || opened.look_again(&mounts)).await??;
     let consistency = if opened.moved.is_empty() { Consistency::Consistent } else { Consistency::EachService };
     Ok(opened.captured(consistency, report.proof()))
 }
@@ -105,6 +106,29 @@ struct Opened {
 }
 
 impl Opened {
+    /// After the hold: what no journal told of takes the label away as well.
+    fn look_again(mut self, mounts: &[Indexed]) -> Result<Self, Error> {
+        if !self.moved.is_empty() {
+            return Ok(self);
+        }
+        let unseen = mounts.iter().zip(&self.scans).map(|(mount, (_, scan))| mount.index.unseen(scan));
+        let unseen: Vec<_> = unseen.collect();
+        for (mount, unseen) in mounts.iter().zip(unseen) {
+            let unseen = unseen.map_err(Error::part(mount.part.label()))?;
+            self.mount_moved(mount, &unseen, "written to through a memory map");
+        }
+        Ok(self)
+    }
+
+    fn mount_moved(&mut self, mount: &Indexed, paths: &[PathBuf], how: &str) {
+        let Some(first) = paths.first() else { return };
+        let label = mount.part.label();
+        let count = if paths.len() == 1 { "1 path was".to_owned() } else { format!("{} paths were", paths.len()) };
+        let after_views = format!("{count} {how}, {} among them", first.display());
+        self.points.push(Point { of: label.clone(), after_drain: "scanned".to_owned(), after_views });
+        self.moved.push(label);
+    }
+
     fn captured(self, consistency: Consistency, proof: Proof) -> Captured {
         let proof = Proof { points: self.points, phases: self.phases, ..proof };
         Captured { views: self.views, scans: self.scans, consistency, proof, taken_at: self.taken_at }
@@ -142,7 +166,9 @@ fn open_all(
                     std::fs::create_dir(&staging)
                         .map_err(Error::io(format!("{} could not be made", staging.display())))?;
                     let scan = mount.index.changes(&staging, limits).map_err(Error::part(mount.part.label()))?;
-                    Ok((mount.part.name().clone(), scan, phase(&mount.part.label(), started)))
+                    let how = if scan.by_journal() { "" } else { ", scanned" };
+                    let phase = phase(&format!("{}{how}", mount.part.label()), started);
+                    Ok((mount.part.name().clone(), scan, phase))
                 })
             })
             .collect();
@@ -166,20 +192,14 @@ fn open_all(
         let after_views = if before == after.to_string() { view.position().to_string() } else { after.to_string() };
         points.push(Point { of: service.label(), after_drain: before, after_views });
     }
+    let mut opened = Opened { views, scans: Vec::new(), points, phases, moved, taken_at };
     for (mount, (_, scan)) in mounts.iter().zip(&scans) {
         let paths = mount.index.moved_since(scan).map_err(Error::part(mount.part.label()))?;
-        if let Some(first) = paths.first() {
-            moved.push(mount.part.label());
-            let after_views = format!("{} written to, {} among them", count(paths.len()), first.display());
-            points.push(Point { of: mount.part.label(), after_drain: "scanned".to_owned(), after_views });
-        }
+        opened.mount_moved(mount, &paths, "written to");
     }
-    phases.push(phase("positions again", checked));
-    Ok(Opened { views, scans, points, phases, moved, taken_at })
-}
-
-fn count(paths: usize) -> String {
-    if paths == 1 { "1 path was".to_owned() } else { format!("{paths} paths were") }
+    opened.scans = scans;
+    opened.phases.push(phase("positions again", checked));
+    Ok(opened)
 }
 
 fn positions(services: &[Arc<ServicePart>]) -> Result<Vec<Position>, Error> {

@@ -120,6 +120,12 @@ impl Taking<'_> {
                 .await?;
         let line = self.line(&captured);
         self.lease.log(&line).await?;
+        for mount in mounts.iter() {
+            if let Some(why) = mount.index.scanned_because() {
+                let label = mount.part.label();
+                self.lease.log(&format!("In the hold the {label} was scanned whole, because {why}")).await?;
+            }
+        }
         let entry = Entry {
             name: self.take.snapshot.clone(),
             time: captured.taken_at,
@@ -180,7 +186,7 @@ async fn index(parts: &Parts) -> Result<Vec<Indexed>, Error> {
     let mounts = parts.mounts.clone();
     tokio::task::spawn_blocking(move || {
         let indexed = mounts.into_iter().map(|part| {
-            let index = part.driver.index().map_err(Error::part(part.label()))?;
+            let index = part.driver.follow().map_err(Error::part(part.label()))?;
             Ok(Indexed { part, index: Arc::new(index) })
         });
         indexed.collect()

@@ -13,7 +13,8 @@ struct Need {
     found: fn() -> bool,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
+    Need { package: "python3", found: || on_path("python3").is_some() },
     Need { package: "restic", found: || on_path("restic").is_some() },
     Need { package: "sqlite3", found: || on_path("sqlite3").is_some() },
     Need { package: "postgresql", found: || postgres().is_some() },

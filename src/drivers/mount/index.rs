@@ -1,11 +1,13 @@
 //! A mount's metadata before pass 1: compact, so that a hundred thousand files stay below 20 MB.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::walk::{Listing, Tree, in_parallel, join};
+use super::journal::{Journal, NoJournal};
+use super::walk::{Listing, Tree, in_parallel, join, split};
 use crate::domain::Bytes;
 use crate::domain::manifest::MountEntry;
 use crate::domain::tree::{Stamp, TreeIndex};
@@ -13,7 +15,7 @@ use crate::drivers::Error;
 
 /// How close to the index's start a change may lie and still be missed by comparing times. A file's times are taken from
 /// the kernel's tick, 1 to 10 ms long: written twice within one, it looks as if written once. Twice the longest.
-const TICK: i64 = 20_000_000;
+pub(super) const TICK: i64 = 20_000_000;
 
 /// The same for file systems that keep whole seconds (ext3, HFS+) or even ones (FAT).
 const SECONDS: i64 = 2_000_000_000;
@@ -31,6 +33,9 @@ pub struct Index {
     entries: Vec<Entry>,
     names: Vec<u8>,
     sockets: Vec<PathBuf>,
+    /// Files with several names.
+    pub(super) linked: Vec<Vec<u8>>,
+    pub(super) journal: Result<Journal, NoJournal>,
 }
 
 #[derive(Debug)]
@@ -62,7 +67,7 @@ impl From<&MountEntry> for Contents {
 }
 
 impl Index {
-    pub(super) fn take(path: &Path, exclude: &[PathBuf]) -> Result<Self, Error> {
+    pub(super) fn take(path: &Path, exclude: &[PathBuf], journal: Result<Journal, NoJournal>) -> Result<Self, Error> {
         let started = now();
         let tree = Tree::open(path, exclude)?;
         let mut index = Self {
@@ -74,10 +79,15 @@ impl Index {
             entries: Vec::new(),
             names: Vec::new(),
             sockets: Vec::new(),
+            linked: Vec::new(),
+            journal,
         };
         let mut level = vec![Vec::new()];
         while !level.is_empty() {
-            let listings = in_parallel(&level, |directory| tree.list(directory))?;
+            let journal = index.journal.as_ref().ok();
+            let listings = in_parallel(&level, |directory| {
+                tree.list_after(directory, |opened| journal.into_iter().for_each(|it| it.watch(directory, opened)))
+            })?;
             let mut below = Vec::new();
             for (directory, listing) in level.into_iter().zip(listings) {
                 index.add(directory, listing.unwrap_or_default(), &mut below);
@@ -104,6 +114,7 @@ impl Index {
             self.entries.push(Entry { stamp: *stamp, name_start, name_len });
         }
         self.sockets.extend(listing.sockets);
+        self.linked.extend(listing.linked);
         let len = position(self.entries.len()) - start;
         self.directories.push(Directory { path: directory.into_boxed_slice(), start, len });
     }
@@ -120,6 +131,35 @@ impl Index {
     /// May this entry have changed after it was looked at without showing it in its times?
     pub(super) fn is_ambiguous(&self, stamp: &Stamp) -> bool {
         is_recent(stamp, self.started)
+    }
+
+    /// Why the hold will scan this mount: because there is no journal of its changes. `None`: there is one.
+    pub fn scanned_because(&self) -> Option<NoJournal> {
+        match &self.journal {
+            Ok(journal) => journal.ended(),
+            Err(why) => Some(*why),
+        }
+    }
+
+    pub(super) fn directory(&self, path: &[u8]) -> Option<&Directory> {
+        let at = self.directories.binary_search_by(|directory| (*directory.path).cmp(path)).ok()?;
+        Some(&self.directories[at])
+    }
+
+    pub(super) fn stamp_of(&self, path: &Path) -> Option<Stamp> {
+        let (directory, name) = split(path.as_os_str().as_bytes());
+        let found = self.entries_of(self.directory(directory)?).find(|(entry, _)| *entry == name)?;
+        Some(*found.1)
+    }
+
+    /// All names of the file that has this inode.
+    pub(super) fn names_of(&self, inodes: &HashSet<u64>) -> Vec<Vec<u8>> {
+        let all = self.directories.iter().flat_map(|directory| {
+            let named =
+                self.entries_of(directory).filter(|(_, stamp)| stamp.is_file() && inodes.contains(&stamp.inode));
+            named.map(|(name, _)| join(&directory.path, name))
+        });
+        all.collect()
     }
 
     /// What pass 1 will read.
@@ -167,8 +207,7 @@ impl Index {
 impl TreeIndex for Index {
     fn entries<'a>(&'a self, directory: &Path) -> Box<dyn Iterator<Item = (&'a OsStr, Stamp)> + 'a> {
         let path = directory.as_os_str().as_bytes();
-        let found = self.directories.binary_search_by(|directory| (*directory.path).cmp(path)).ok();
-        let found = found.into_iter().flat_map(|at| self.entries_of(&self.directories[at]));
+        let found = self.directory(path).into_iter().flat_map(|directory| self.entries_of(directory));
         Box::new(found.map(|(name, stamp)| (OsStr::from_bytes(name), *stamp)))
     }
 }

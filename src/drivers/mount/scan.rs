@@ -1,20 +1,16 @@
 //! Inside the hold: what differs from the index, and copies of it.
-//!
-//! **Invariant:** whatever was changed after the index looked at it is found. Its change time, which no program can set,
-//! differs from the indexed one, or lies so close to the index's start that it counts as changed anyway. What this can't
-//! see: writes through a memory map made long before, and machines without a clock.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::index::{Directory, Index, is_recent, now};
+use super::compare::{Difference, path_of};
+use super::index::{Index, TICK, is_recent, now};
 use super::stage::{self, Stage, Staged};
-use super::walk::{Tree, in_parallel, join};
+use super::walk::{Tree, in_parallel};
 use crate::domain::Bytes;
-use crate::domain::tree::{Stamp, TreeChanges};
+use crate::domain::tree::{FileKind, Override, Stamp, TreeChanges};
 use crate::drivers::{Error, StagingLimit};
 
 /// What the hold can bear.
@@ -31,27 +27,20 @@ pub struct Scan {
     pub changes: TreeChanges,
     started: i64,
     seen: Difference,
+    /// When the journal named what to look at: how the files that have several names stood, in the index's order.
+    linked: Option<Vec<Option<Stamp>>>,
 }
 
-/// What differs from the index, as the scan saw it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Difference {
-    removed: BTreeSet<PathBuf>,
-    changed: BTreeMap<PathBuf, Stamp>,
-}
-
-/// One directory's part of it.
-#[derive(Default)]
-struct Found {
-    removed: Vec<Vec<u8>>,
-    changed: Vec<(Vec<u8>, Stamp)>,
-    /// Directories that the index does not know.
-    fresh: Vec<Vec<u8>>,
+impl Scan {
+    /// Whether only what the journal named was looked at.
+    pub fn by_journal(&self) -> bool {
+        self.linked.is_some()
+    }
 }
 
 impl Index {
     /// To be called inside the hold: finds what differs from this index and copies changed files into `staging`, an
-    /// empty directory of its own.
+    /// empty directory of its own. Looks at what the journal names, or at everything where there is none.
     ///
     /// # Errors
     /// [`Error::TooMuchChanged`] past the limits; [`Error::Full`]; [`Error::Unreadable`], naming the file.
@@ -59,10 +48,13 @@ impl Index {
         let deadline = Instant::now() + limits.time;
         let started = now();
         let tree = Tree::open(&self.path, &self.exclude)?;
-        let seen = self.compare(&tree, Some((deadline, limits.time)))?;
+        let in_time = Some((deadline, limits.time));
+        let (seen, linked) = match self.journal.as_ref().map(|journal| journal.take()) {
+            Ok(Ok(touched)) => (self.compare_touched(&tree, touched, in_time)?, Some(self.linked_now(&tree)?)),
+            Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
+        };
 
-        let changed: Vec<_> = seen.changed.iter().enumerate().collect();
-        let files = changed.iter().map(|(_, (_, stamp))| *stamp).filter(|stamp| stamp.is_file());
+        let files = seen.changed.values().filter(|stamp| stamp.is_file());
         let bytes: Bytes = files.clone().map(|stamp| Bytes(stamp.size)).sum();
         let files = files.count() as u64;
         let too_much = |limit| Error::TooMuchChanged { path: self.path.clone(), files, bytes, limit };
@@ -70,41 +62,86 @@ impl Index {
             return Err(too_much(StagingLimit::Bytes(limits.bytes)));
         }
         let stage = Stage { tree: &tree, directory: staging, deadline };
-        let staged = in_parallel(&changed, |(number, (path, stamp))| match stage.record(*number, path, stamp)? {
-            Staged::Late => Err(too_much(StagingLimit::Time(limits.time))),
-            Staged::Gone => Ok(None),
-            Staged::Recorded(recorded) => Ok(Some(recorded)),
-        })?;
-
         let mut changes = TreeChanges { removed: seen.removed.clone(), overrides: BTreeMap::new() };
-        for (recorded, (_, (path, _))) in staged.into_iter().zip(&changed) {
-            match recorded {
-                Some(recorded) => drop(changes.overrides.insert((*path).clone(), recorded)),
-                // Vanished between scan and copy. What was never indexed needs no removal, and does no harm either.
-                None => drop(changes.removed.insert((*path).clone())),
+        let record = |changes: &mut TreeChanges, changed: Vec<(usize, (&PathBuf, &Stamp))>| {
+            let staged =
+                in_parallel(&changed, |(number, (path, stamp))| match stage.record(*number, path, stamp)? {
+                    Staged::Late => Err(too_much(StagingLimit::Time(limits.time))),
+                    Staged::Gone => Ok(None),
+                    Staged::Recorded(recorded) => Ok(Some(recorded)),
+                })?;
+            for (recorded, (_, (path, _))) in staged.into_iter().zip(changed) {
+                match recorded {
+                    Some(recorded) => drop(changes.overrides.insert(path.clone(), recorded)),
+                    // Vanished between look and copy. What was never indexed needs no removal, and does no harm either.
+                    None => drop(changes.removed.insert(path.clone())),
+                }
             }
-        }
-        Ok(Scan { changes, started, seen })
+            Ok(())
+        };
+        record(&mut changes, seen.changed.iter().enumerate().collect())?;
+        let others = self.other_names(&tree, &seen, &changes)?;
+        record(&mut changes, (seen.changed.len()..).zip(&others).collect())?;
+        Ok(Scan { changes, started, seen, linked })
     }
 
-    /// To be called inside the hold once all views are open: what was written since the scan, by somebody who goes round
-    /// the gate (R16). Empty when nothing moved.
+    /// Nobody tells of a name that it got a second one elsewhere: so that both are one file in the snapshot, all names of
+    /// changed files are recorded.
+    fn other_names(
+        &self,
+        tree: &Tree,
+        seen: &Difference,
+        changes: &TreeChanges,
+    ) -> Result<BTreeMap<PathBuf, Stamp>, Error> {
+        let linked = |recorded: &&Override| recorded.meta.kind == FileKind::File && recorded.meta.links > 1;
+        let inodes: HashSet<u64> =
+            changes.overrides.values().filter(linked).map(|recorded| recorded.meta.inode).collect();
+        if inodes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut others = BTreeMap::new();
+        for name in self.names_of(&inodes) {
+            let path = path_of(name);
+            if seen.changed.contains_key(&path) || seen.removes(&path) {
+                continue;
+            }
+            let stamp = tree.stamp_of(path.as_os_str().as_bytes())?;
+            others.extend(stamp.filter(|stamp| inodes.contains(&stamp.inode)).map(|stamp| (path, stamp)));
+        }
+        Ok(others)
+    }
+
+    fn linked_now(&self, tree: &Tree) -> Result<Vec<Option<Stamp>>, Error> {
+        in_parallel(&self.linked, |path| tree.stamp_of(path))
+    }
+
+    /// To be called inside the hold once all views are open: what was written since [`Index::changes`], by somebody who
+    /// goes round the gate (R16). Empty when nothing moved.
     ///
     /// # Errors
     /// As [`Index::changes`].
     pub fn moved_since(&self, scan: &Scan) -> Result<Vec<PathBuf>, Error> {
         let tree = Tree::open(&self.path, &self.exclude)?;
-        let present = self.compare(&tree, None)?;
-        let mut moved: BTreeSet<PathBuf> = scan.seen.removed.symmetric_difference(&present.removed).cloned().collect();
-        let all = scan.seen.changed.keys().chain(present.changed.keys());
-        moved.extend(all.filter(|path| scan.seen.changed.get(*path) != present.changed.get(*path)).cloned());
-
+        let touched = self.journal.as_ref().ok().and_then(|journal| journal.take().ok());
+        let mut moved: BTreeSet<PathBuf> = match (&scan.linked, touched) {
+            (Some(before), Some(touched)) => {
+                let linked = self.linked_now(&tree)?;
+                let differ = self.linked.iter().zip(before.iter().zip(&linked)).filter(|(_, (was, is))| was != is);
+                let linked = differ.map(|(path, _)| path_of(path.clone()));
+                touched.entries.into_iter().chain(touched.trees).map(path_of).chain(linked).collect()
+            }
+            // A journal that ended just now: entries that lie too close to the index to be sure may be named wrongly.
+            _ => scan.seen.against(&self.compare(&tree, None)?),
+        };
         // Written just before the scan: a second write within the same tick would not show. Few: compare their bytes.
+        // A journal tells every write, but not those through other names.
+        let linked: HashSet<&[u8]> = self.linked.iter().map(Vec::as_slice).collect();
         let recent: Vec<_> = scan
             .changes
             .overrides
             .iter()
             .filter(|(path, _)| !moved.contains(*path))
+            .filter(|(path, _)| scan.linked.is_none() || linked.contains(path.as_os_str().as_bytes()))
             .filter(|(path, _)| scan.seen.changed.get(*path).is_some_and(|stamp| is_recent(stamp, scan.started)))
             .filter_map(|(path, recorded)| Some((path, recorded.staged.as_ref()?)))
             .collect();
@@ -115,81 +152,28 @@ impl Index {
         Ok(moved.into_iter().collect())
     }
 
-    fn compare(&self, tree: &Tree, limit: Option<(Instant, Duration)>) -> Result<Difference, Error> {
-        let in_time = || match limit {
-            Some((deadline, within)) if Instant::now() > deadline => {
-                Err(Error::ScanTooSlow { path: self.path.clone(), within })
-            }
-            _ => Ok(()),
-        };
-        let mut difference = Difference::default();
-        if tree.stamp != self.root || self.is_ambiguous(&tree.stamp) {
-            difference.changed.insert(PathBuf::new(), tree.stamp);
+    /// To be called after the hold when nothing moved in it: what had changed before it and no journal tells of: written
+    /// through a memory map, or through a second name that is gone again. The snapshot holds it as it was before. Nothing
+    /// to find where everything was scanned. What was written again since is not found.
+    ///
+    /// # Errors
+    /// As [`Index::changes`].
+    pub fn unseen(&self, scan: &Scan) -> Result<Vec<PathBuf>, Error> {
+        if !scan.by_journal() {
+            return Ok(Vec::new());
         }
-        let mut found = in_parallel(&self.directories, |directory| {
-            in_time()?;
-            self.compare_directory(tree, directory)
-        })?;
-        loop {
-            let mut fresh = Vec::new();
-            for found in found {
-                let path = |bytes: Vec<u8>| PathBuf::from(OsStr::from_bytes(&bytes));
-                difference.removed.extend(found.removed.into_iter().map(path));
-                difference.changed.extend(found.changed.into_iter().map(|(bytes, stamp)| (path(bytes), stamp)));
-                fresh.extend(found.fresh);
-            }
-            if fresh.is_empty() {
-                return Ok(difference);
-            }
-            found = in_parallel(&fresh, |directory| {
-                in_time()?;
-                list_fresh(tree, directory)
-            })?;
-        }
+        let tree = Tree::open(&self.path, &self.exclude)?;
+        let present = self.compare(&tree, None)?;
+        // Times are taken from the kernel's tick: of what was written right after the hold, they may say before it.
+        let later = self.journal.as_ref().ok().and_then(|journal| journal.take().ok());
+        let since = if later.is_some() { scan.started } else { scan.started - TICK };
+        let later = later.unwrap_or_default().entries;
+        let unseen = present.changed.into_iter().filter(|(path, is)| {
+            let written = is.is_file() && is.ctime < since && scan.seen.changed.get(path) != Some(is);
+            let written = written && !later.contains(path.as_os_str().as_bytes());
+            // A second name elsewhere changes the change time alone.
+            written && self.stamp_of(path).is_none_or(|was| Stamp { ctime: is.ctime, ..was } != *is)
+        });
+        Ok(unseen.map(|(path, _)| path).collect())
     }
-
-    fn compare_directory(&self, tree: &Tree, directory: &Directory) -> Result<Found, Error> {
-        let mut found = Found::default();
-        let Some(listing) = tree.list(&directory.path)? else { return Ok(found) };
-        let known = self.entries_of(directory);
-
-        // Nearly always: the same names in the same order.
-        let same = known.len() == listing.len() && known.clone().zip(listing.iter()).all(|(was, is)| was.0 == is.0);
-        if same {
-            for ((name, was), (_, is)) in known.zip(listing.iter()) {
-                if was != is || self.is_ambiguous(is) {
-                    found.change(&directory.path, name, Some(was), is);
-                }
-            }
-            return Ok(found);
-        }
-        let mut known: HashMap<&[u8], &Stamp> = known.collect();
-        for (name, is) in listing.iter() {
-            let was = known.remove(name);
-            if was != Some(is) || self.is_ambiguous(is) {
-                found.change(&directory.path, name, was, is);
-            }
-        }
-        found.removed.extend(known.into_keys().map(|name| join(&directory.path, name)));
-        Ok(found)
-    }
-}
-
-impl Found {
-    fn change(&mut self, directory: &[u8], name: &[u8], was: Option<&Stamp>, is: &Stamp) {
-        let path = join(directory, name);
-        if is.is_directory() && !was.is_some_and(Stamp::is_directory) {
-            self.fresh.push(path.clone());
-        }
-        self.changed.push((path, *is));
-    }
-}
-
-/// Everything in a directory that the index does not know.
-fn list_fresh(tree: &Tree, directory: &[u8]) -> Result<Found, Error> {
-    let mut found = Found::default();
-    for (name, stamp) in tree.list(directory)?.unwrap_or_default().iter() {
-        found.change(directory, name, None, stamp);
-    }
-    Ok(found)
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod hold;
+mod journal;
 mod restore;
 
 use std::fs::{self, File};

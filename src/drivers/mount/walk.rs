@@ -1,7 +1,7 @@
 //! Reading directories quickly and without following anything, on all processors.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::mem::MaybeUninit;
 use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -39,6 +39,8 @@ pub(super) struct Listing {
     names: Vec<u8>,
     entries: Vec<(u32, Stamp)>,
     pub sockets: Vec<PathBuf>,
+    /// Paths of files that have other names too: what is written through another one is told of none of these.
+    pub linked: Vec<Vec<u8>>,
 }
 
 impl Listing {
@@ -108,14 +110,47 @@ impl Tree {
         }
     }
 
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether this name in that directory is left out.
+    pub fn excludes(&self, directory: &[u8], name: &[u8]) -> bool {
+        self.exclude.get(directory).is_some_and(|names| names.iter().any(|out| out == name))
+    }
+
+    /// What stands at a path; `None`: nothing, or a socket.
+    pub fn stamp_of(&self, relative: &[u8]) -> Result<Option<Stamp>, Error> {
+        let (directory, name) = split(relative);
+        let opened = match self.open_below(directory, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            opened => opened.map_err(Error::reading("open", &self.absolute(directory)))?,
+        };
+        let name = CString::new(name).expect("the kernel's names hold no zero");
+        let found = self.look(opened.as_fd(), directory, &name)?;
+        Ok(found.map(|stat| stamp(&stat)).filter(|stamp| !stamp.is_socket()))
+    }
+
     /// Lists one directory. `None`: it is no longer there or no longer a directory, which its parent's listing says.
     pub fn list(&self, relative: &[u8]) -> Result<Option<Listing>, Error> {
+        self.list_after(relative, |_| {})
+    }
+
+    /// Paths of the directories in a directory.
+    pub fn directories_in(&self, relative: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let listing = self.list(relative)?.unwrap_or_default();
+        let directories = listing.iter().filter(|(_, stamp)| stamp.is_directory());
+        Ok(directories.map(|(name, _)| join(relative, name)).collect())
+    }
+
+    /// As [`Tree::list`], with something to be done once the directory is opened, before its first entry is read.
+    pub fn list_after(&self, relative: &[u8], first: impl FnOnce(BorrowedFd<'_>)) -> Result<Option<Listing>, Error> {
         let failed = |errno: Errno| Error::reading("list", &self.absolute(relative))(errno);
         let directory = match self.open_below(relative, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !relative.is_empty() => return Ok(None),
             opened => opened.map_err(failed)?,
         };
-        let excluded = self.exclude.get(relative);
+        first(directory.as_fd());
         let mut listing = Listing::default();
         let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
         let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
@@ -123,30 +158,40 @@ impl Tree {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let bytes = name.to_bytes();
-            if bytes == b"." || bytes == b".." || excluded.is_some_and(|names| names.iter().any(|out| out == bytes)) {
+            if bytes == b"." || bytes == b".." || self.excludes(relative, bytes) {
                 continue;
             }
-            let Some(stamp) = self.look(directory.as_fd(), relative, name)? else { continue };
+            let Some(stat) = self.look(directory.as_fd(), relative, name)? else { continue };
+            let stamp = stamp(&stat);
             if stamp.is_socket() {
                 listing.sockets.push(PathBuf::from(OsStr::from_bytes(&join(relative, bytes))));
-            } else {
-                listing.push(bytes, stamp);
+                continue;
             }
+            if stamp.is_file() && stat.st_nlink > 1 {
+                listing.linked.push(join(relative, bytes));
+            }
+            listing.push(bytes, stamp);
         }
         Ok(Some(listing))
     }
 
     /// `None`: it vanished between the listing and the look.
-    fn look(&self, directory: BorrowedFd<'_>, relative: &[u8], name: &CStr) -> Result<Option<Stamp>, Error> {
+    fn look(&self, directory: BorrowedFd<'_>, relative: &[u8], name: &CStr) -> Result<Option<Stat>, Error> {
         let path = || self.absolute(&join(relative, name.to_bytes()));
         match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             #[allow(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
             Ok(stat) if stat.st_dev as u64 != self.device => Err(Error::NestedMountPoint { path: path() }),
-            Ok(stat) => Ok(Some(stamp(&stat))),
+            Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::reading("look at", &path())(errno)),
         }
     }
+}
+
+/// The directory that holds a path, and its name there.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let at = path.iter().rposition(|byte| *byte == b'/');
+    at.map_or((b"", path), |at| (&path[..at], &path[at + 1..]))
 }
 
 pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
