@@ -31,6 +31,7 @@ for (const colorScheme of ["light", "dark"]) {
       const pages = [
         "/", "/projects/demo", environment("main"), `${environment("main")}/snapshots/new`,
         `${environment("main")}/snapshots/${name}`, `${environment("main")}/snapshots/${name}/restore`,
+        `${environment("main")}/snapshots/${name}/restore?choice=1&into=develop&part=mount:uploads`,
         activity, "/tokens", "/nowhere",
       ];
       for (const address of pages) await check(page, address);

@@ -4,15 +4,15 @@ use axum::Json as Reply;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::extract::{Caller, InEnvironment, Json, OfBackup, Place};
+use super::extract::{Asked, Caller, InEnvironment, Json, OfBackup, Place};
 use super::fault::Fault;
-use crate::authz::{CreateSnapshot, RestoreSnapshot, ViewHistory};
+use crate::authz::{CreateSnapshot, ViewHistory};
+use crate::domain::PartName;
 use crate::domain::activity::SnapshotMode;
-use crate::domain::environment::Environment;
-use crate::domain::policy::Refusal;
-use crate::ops::restores::RestoreRequest;
+use crate::domain::problem::sentence;
+use crate::ops::restores::{RestoreRequest, Way, Wish};
 use crate::ops::snapshots::SnapshotRequest;
-use crate::ops::{self, App, Error};
+use crate::ops::{self, App};
 use crate::wire::{self, Backup, BackupRequest, Operation, Preflight};
 
 type Accepted = (StatusCode, Reply<Operation>);
@@ -50,13 +50,18 @@ pub async fn get(
     Ok(Reply(page.into()))
 }
 
+/// Takes the fields of the request's body as a query.
 pub async fn preflight(
     State(app): State<App>,
     Caller(actor): Caller,
     Place(at): Place<OfBackup>,
+    asked: Asked,
 ) -> Result<Reply<Preflight>, Fault> {
-    let proof = app.authorize_environment::<RestoreSnapshot>(&actor, &at.project, &at.environment).await?;
-    let plan = ops::restores::preflight(&app, &proof, &at.backup).await?;
+    let wish = Wish { target: asked.last("environment_name"), branch_from: asked.last("branch_from") };
+    let way = Way::authorize(&app, &actor, &at.project, &at.environment, wish).await?;
+    let parts: Result<Vec<PartName>, _> = asked.all("parts").map(str::parse).collect();
+    let parts = parts.map_err(|error| Fault::bad_request(sentence(&error.to_string())))?;
+    let plan = ops::restores::preflight(&app, &way, &at.backup, &parts.into_iter().collect()).await?;
     Ok(Reply(plan.into()))
 }
 
@@ -66,21 +71,14 @@ pub async fn restore(
     Place(at): Place<OfBackup>,
     Json(body): Json<wire::RestoreRequest>,
 ) -> Result<Accepted, Fault> {
-    let proof = app.authorize_environment::<RestoreSnapshot>(&actor, &at.project, &at.environment).await?;
-    if body.leaves(&at.environment) {
-        return Err(not_elsewhere_yet(&proof.on().environment).into());
+    let wish = Wish { target: body.environment_name.as_deref(), branch_from: body.branch_from.as_deref() };
+    let way = Way::authorize(&app, &actor, &at.project, &at.environment, wish).await?;
+    if body.parts.as_ref().is_some_and(Vec::is_empty) {
+        let message = "No part is named: name at least one, or leave `parts` out to restore everything.";
+        return Err(Fault::bad_request(message));
     }
-    let request = RestoreRequest { snapshot: at.backup, plan_hash: body.plan_hash };
-    let entry = ops::restores::create(&app, proof, request).await?;
+    let scope = body.parts.into_iter().flatten().collect();
+    let request = RestoreRequest { snapshot: at.backup, scope, plan_hash: body.plan_hash };
+    let entry = ops::restores::create(&app, way, request).await?;
     Ok((StatusCode::ACCEPTED, Reply(entry.into())))
-}
-
-/// R21 knows more targets than this version can reach.
-fn not_elsewhere_yet(source: &Environment) -> Error {
-    let name = &source.name;
-    let refusal = Refusal::new("Restoring into another environment is not available in this version yet.");
-    Error::Conflict(refusal.instead(format!(
-        "Leave out the target and the branch to start from (--target, --branch-from) to restore into {name}, where the \
-         snapshot was taken; what is there now is kept as a safety snapshot."
-    )))
 }

@@ -23,7 +23,10 @@ use crate::authz;
 use crate::domain::activity::SnapshotMode;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::policy::Grants;
+use crate::domain::problem::sentence;
+use crate::domain::scope::InvalidPart;
 use crate::domain::{Problem, Secret, SnapshotName, TokenId};
+use crate::ops::restores::{RestoreRequest, Way, Wish};
 use crate::ops::{self, Error};
 
 /// Queues a snapshot and leads to its activity.
@@ -50,13 +53,17 @@ pub async fn restore_snapshot(
     project: ProjectId,
     environment: EnvironmentName,
     snapshot: SnapshotName,
+    into: EnvironmentName,
+    parts: String,
     plan_hash: String,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor }| async move {
-        let proof = app.authorize_environment::<authz::RestoreSnapshot>(&actor, &project, &environment).await?;
-        let request = ops::restores::RestoreRequest { snapshot, plan_hash: Some(plan_hash) };
-        let entry = ops::restores::create(&app, proof, request).await?;
+        let wish = Wish { target: Some(into.as_str()), branch_from: None };
+        let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
+        let scope = parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
+        let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan_hash) };
+        let entry = ops::restores::create(&app, way, request).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
     .await

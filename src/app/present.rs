@@ -86,7 +86,7 @@ pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
         took: activity.started_at.zip(activity.completed_at).map(|(start, end)| time::span(end.since(start))),
         percent: activity.percent().min(100),
         failure: activity.failure.clone(),
-        snapshot: entry.snapshot.as_ref().map(|name| (name.to_string(), at::snapshot(project, environment, name))),
+        snapshot: entry.snapshot.as_ref().map(|name| (name.to_string(), at::snapshot(project, &entry.source, name))),
         restore: entry.snapshot.as_ref().filter(|_| is_backup && stage == Stage::Done).map(restore),
         undo: entry.undo.as_ref().filter(|_| stage == Stage::Done).map(restore),
         cancel: (!stage.is_over()).then(|| door(String::new(), &entry.cancel)),

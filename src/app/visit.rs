@@ -95,9 +95,15 @@ pub fn param<T: FromStr>(name: &'static str) -> Result<T, Error> {
 
 /// A value of the page's query.
 pub fn query(name: &str) -> Option<String> {
-    let parts = use_context::<Parts>()?;
-    let query = parts.uri.query()?;
-    url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    queries(name).into_iter().next()
+}
+
+/// All values that a name has in the page's query.
+pub fn queries(name: &str) -> Vec<String> {
+    let parts = use_context::<Parts>();
+    let query = parts.as_ref().and_then(|parts| parts.uri.query()).unwrap_or_default();
+    let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    pairs.map(|(_, value)| value.into_owned()).collect()
 }
 
 /// Path and query of the request.

@@ -6,6 +6,7 @@ use std::path::Path;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
+use crate::domain::PartName;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::ids::{ActivityId, ProjectId, SnapshotName};
 
@@ -170,6 +171,9 @@ pub struct SnapshotRestore {
     /// Parent of a target that is created for it
     #[arg(long, value_name = "ENVIRONMENT")]
     pub branch_from: Option<String>,
+    /// Only these parts, e.g. service:database,mount:uploads; repeatable; all when left out
+    #[arg(long, value_delimiter = ',', value_name = "PART")]
+    pub only: Vec<PartName>,
     /// Accepted for scripts: a snapshot holds no code
     #[arg(long, hide = true)]
     pub no_code: bool,

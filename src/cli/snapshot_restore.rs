@@ -7,7 +7,6 @@ use super::flags::AnswerFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use super::wait;
-use crate::domain::ids::SnapshotName;
 use crate::wire::{Activity, Preflight, RestoreRequest};
 
 pub fn run(
@@ -22,17 +21,17 @@ pub fn run(
         environment_name: command.target.clone(),
         branch_from: command.branch_from.clone(),
         plan_hash: None,
+        parts: Some(command.only.clone()).filter(|parts| !parts.is_empty()),
     };
-    let question = if request.leaves(&place.environment) {
-        elsewhere(&request, &name, &place)
-    } else {
-        let (project, environment) = (&place.project, &place.environment);
-        let plan = session.ask(project, |client| client.preflight(project, environment, &name))?;
-        show(&plan, talk);
-        possible(&plan)?;
-        request.plan_hash = Some(plan.plan_hash);
-        format!("Restore {name} into {environment} now?")
+    let (project, environment) = (&place.project, &place.environment);
+    let plan = session.ask(project, |client| client.preflight(project, environment, &name, &request))?;
+    show(&plan, talk);
+    possible(&plan)?;
+    let question = match plan.source == plan.environment {
+        true => format!("Restore {name} into {environment} now?"),
+        false => format!("Restore {name} of {environment} into {}, and overwrite what is there?", plan.environment),
     };
+    request.plan_hash = Some(plan.plan_hash);
     confirm(&question, Stake::Destructive, answer, talk)?;
     let wait = wait::is_wanted(command.wait, session, talk);
     let activity =
@@ -44,25 +43,15 @@ pub fn run(
     }
     let activity = wait::until_over(activity, &place, session, talk)?;
     talk.say("The snapshot is restored.");
-    undo(&activity, &place, talk);
+    let overwritten = Place { environment: plan.environment, ..place };
+    undo(&activity, &overwritten, talk);
     Ok(())
-}
-
-/// Whether that can be done, the server says; but nothing is sent unasked.
-fn elsewhere(request: &RestoreRequest, name: &SnapshotName, place: &Place) -> String {
-    let source = &place.environment;
-    match (&request.environment_name, &request.branch_from) {
-        (Some(target), _) => format!("Restore {name} of {source} into {target}, and overwrite what is there?"),
-        (None, parent) => {
-            let parent = parent.as_deref().unwrap_or_default();
-            format!("Restore {name} of {source} into a new environment made from {parent}?")
-        }
-    }
 }
 
 fn show(plan: &Preflight, talk: &mut Talk<'_>) {
     let taken = plan.taken_at.table();
-    talk.say(&format!("Restoring {} into {}: the state of {taken} UTC", plan.backup, plan.environment));
+    let of = if plan.source == plan.environment { String::new() } else { format!(" of {}", plan.source) };
+    talk.say(&format!("Restoring {}{of} into {}: the state of {taken} UTC", plan.backup, plan.environment));
     for change in &plan.changes {
         talk.say(&format!("  {} ({}): {}", change.part.name, change.part.kind, change.becomes));
         talk.say(&format!("    replaces {}", change.replaces));

@@ -151,4 +151,18 @@ pub struct RestoreSnapshot {
     pub safety: super::SnapshotName,
     /// Hash of the plan that was confirmed (R25); `None` from doors that confirm nothing in particular.
     pub plan_hash: Option<String>,
+    /// Where the snapshot was taken, when that is another environment than the one that is overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Source>,
+    /// Which parts (R26).
+    #[serde(default, skip_serializing_if = "super::Scope::is_everything")]
+    pub scope: super::Scope,
+}
+
+/// An environment as it was when a restore of its snapshot into another one was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub id: EnvironmentId,
+    pub name: super::ids::EnvironmentName,
+    pub kind: super::environment::EnvironmentKind,
 }

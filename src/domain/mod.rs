@@ -12,6 +12,7 @@ pub mod policy;
 pub mod problem;
 #[cfg(feature = "ssr")]
 pub mod proxies;
+pub mod scope;
 pub mod secret;
 pub mod snapshot;
 pub mod time;
@@ -23,5 +24,6 @@ pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserI
 pub use problem::Problem;
 #[cfg(feature = "ssr")]
 pub use proxies::Proxies;
+pub use scope::{PartName, Scope};
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -7,6 +7,7 @@ use super::environment::{Environment, Project};
 use super::ids::{ActivityId, EnvironmentName, SnapshotName, TokenId};
 use super::manifest::Manifest;
 use super::policy::{Grants, Refusal, Verdict};
+use super::scope::PartName;
 use super::snapshot::Snapshot;
 use super::time::Timestamp;
 
@@ -120,6 +121,8 @@ pub struct ActivityEntry {
     pub description: String,
     /// The finished snapshot that the entry made, for its Restore link; for a restore: the one that was restored.
     pub snapshot: Option<SnapshotName>,
+    /// Where that snapshot was taken; the entry's environment, but for a restore from another one.
+    pub source: EnvironmentName,
     /// For a finished restore: the safety snapshot, for its Undo link (R24).
     pub undo: Option<SnapshotName>,
     /// Whether Restore (of `snapshot`) and Undo are open to the one who looks.
@@ -164,11 +167,18 @@ pub struct SnapshotPage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preflight {
     pub project: Project,
+    /// The one that is overwritten.
     pub environment: Environment,
+    /// Where the snapshot was taken.
+    pub source: EnvironmentName,
     pub snapshot: Snapshot,
+    /// Everything that the snapshot holds, and whether it was chosen (R26).
+    pub choices: Vec<(PartName, bool)>,
+    /// Environments that the one who looks may restore into.
+    pub targets: Vec<EnvironmentName>,
     pub changes: Vec<Change>,
-    /// What stands in the environment and not in the snapshot: stays untouched.
-    pub untouched: Vec<String>,
+    /// What stands in the environment and is not replaced.
+    pub untouched: Vec<PartName>,
     /// How long the site will wait, and how long it will take, from past runs; sentences.
     pub expectations: Vec<String>,
     /// Why it can't be done now.

@@ -21,8 +21,10 @@ use super::parts::Parts;
 use super::progress::watched;
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, safety, stream, swap};
+use crate::domain::Bytes;
 use crate::domain::activity::RestoreSnapshot;
 use crate::domain::environment::{Environment, EnvironmentStatus};
+use crate::domain::manifest::MountEntry;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
 use crate::domain::snapshot::{Proof, Snapshot};
@@ -81,10 +83,17 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     }
 
     may_still(context, &work.activity, &project, &environment, Act::RestoreSnapshot).await?;
-    let (snapshot, plan) = planned(context, &environment, &request).await?;
+    if let Some(source) = &request.from {
+        let mut db = context.store().read().await?;
+        let source = environments::by_id(&mut db, &source.id).await?;
+        drop(db);
+        let source = source.ok_or_else(|| Refusal::new("The snapshot's environment does not exist any more."))?;
+        may_still(context, &work.activity, &project, &source, Act::RestoreSnapshot).await?;
+    }
+    let (snapshot, all_mounts, plan) = planned(context, &environment, &request).await?;
     let parts = context.parts(&environment.id).await?;
     let repository = context.repository(&project.id).await?;
-    let loading = Loading { context, lease, job: &job, journal: &journal, repository, snapshot, plan };
+    let loading = Loading { context, lease, job: &job, journal: &journal, repository, snapshot, all_mounts, plan };
     let mut body = Body::default();
     let loaded = watched(lease, &job, loading.load(&parts, &mut body)).await;
     let swapped = match loaded {
@@ -116,24 +125,25 @@ async fn planned(
     context: &Context,
     environment: &Environment,
     request: &RestoreSnapshot,
-) -> Result<(Snapshot, RestorePlan), Error> {
+) -> Result<(Snapshot, Vec<MountEntry>, RestorePlan), Error> {
     if environment.status != EnvironmentStatus::Active {
         return Err(Refusal::new("The environment is not active.").instead("Activate it, then restore.").into());
     }
     let mut db = context.store().read().await?;
     let snapshot = snapshots::by_name(&mut db, &request.snapshot).await?;
-    let snapshot = snapshot.filter(|snapshot| snapshot.environment == environment.id);
+    let source = request.from.as_ref().map_or(&environment.id, |source| &source.id);
+    let snapshot = snapshot.filter(|snapshot| snapshot.environment == *source);
     let gone = || Refusal::new(format!("The snapshot {} does not exist any more.", request.snapshot));
     let snapshot = snapshot.ok_or_else(gone)?;
     let manifest = snapshots::manifest(&mut db, &request.snapshot).await?.ok_or_else(gone)?;
     let composition = environments::composition(&mut db, context.store().sealer(), &environment.id).await?;
-    let plan = RestorePlan::new(&environment.id, &manifest, &composition)?;
+    let plan = RestorePlan::new(&environment.id, &manifest, &composition, &request.scope)?;
     if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
         return Err(Refusal::new("The environment has changed since the restore was confirmed.")
             .instead("Look at what would be replaced now, and confirm again.")
             .into());
     }
-    Ok((snapshot, plan))
+    Ok((snapshot, manifest.mounts, plan))
 }
 
 struct Loading<'a> {
@@ -143,15 +153,25 @@ struct Loading<'a> {
     journal: &'a Journal<'a>,
     repository: Repository,
     snapshot: Snapshot,
+    /// That the snapshot holds.
+    all_mounts: Vec<MountEntry>,
     plan: RestorePlan,
 }
 
 impl Loading<'_> {
+    /// What is going to be read. Sizes of single services are not recorded: of several, all count.
+    fn size(&self) -> Bytes {
+        let of = |mounts: &[MountEntry]| mounts.iter().map(|mount| Bytes(mount.bytes)).sum::<Bytes>();
+        let services = Bytes(self.snapshot.size.0.saturating_sub(of(&self.all_mounts).0));
+        of(&self.plan.mounts) + if self.plan.services.is_empty() { Bytes(0) } else { services }
+    }
+
     /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded.
     async fn load(&self, parts: &Parts, body: &mut Body) -> Result<(), Error> {
         let name = &self.snapshot.name;
-        self.lease.log(&format!("Loading {} of {name} beside the live data", self.snapshot.size)).await?;
-        self.job.expect_bytes(self.snapshot.size.0);
+        let bytes = self.size();
+        self.lease.log(&format!("Loading {bytes} of {name} beside the live data")).await?;
+        self.job.expect_bytes(bytes.0);
         for entry in &self.plan.mounts {
             let mount = Arc::clone(swap::mount(parts, entry.name.as_str())?);
             let activity = self.journal.activity.clone();

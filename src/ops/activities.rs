@@ -9,9 +9,11 @@ use super::{App, Error, projects};
 use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::environment::Environment;
+use crate::domain::ids::EnvironmentName;
+use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Act, Refusal, Standing};
 use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
-use crate::domain::{ActivityId, EnvironmentId, SnapshotName, Timestamp};
+use crate::domain::{ActivityId, EnvironmentId, PartName, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
 use crate::store::activities::Scope;
 use crate::store::{self, Db, events, logs, snapshots};
@@ -170,6 +172,16 @@ impl<'a> Viewer<'a> {
         Self { environments: std::slice::from_ref(&proof.on().environment), standing: proof.standing() }
     }
 
+    fn from(&self, activity: &Activity) -> From {
+        let Payload::RestoreSnapshot(restore) = &activity.payload else { return From::Same };
+        let Some(source) = &restore.from else { return From::Same };
+        let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
+        match self.standing.decide(Act::ViewHistory, &subject) {
+            Access::Granted => From::Other(source.name.clone()),
+            Access::Forbidden(_) | Access::Invisible => From::Hidden,
+        }
+    }
+
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
         let mut db = app.store().read().await?;
         let activity = store::activities::by_id(&mut db, activity).await?.ok_or(Error::NotFound("activity"))?;
@@ -194,11 +206,13 @@ impl<'a> Viewer<'a> {
             } else {
                 self.standing.may(Act::CancelActivity, environment).into()
             };
+            let from = self.from(&activity);
             Some(ActivityEntry {
                 environment: environment.name.clone(),
-                description: describe(&activity, environment),
+                description: describe(&activity, environment, &from),
+                source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
                 restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
-                snapshot,
+                snapshot: snapshot.filter(|_| from != From::Hidden),
                 undo,
                 cancel,
                 activity,
@@ -215,16 +229,31 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
     }
 }
 
+/// Where the snapshot of a restore was taken, as far as the viewer may know (R2).
+#[derive(PartialEq)]
+enum From {
+    Same,
+    Other(EnvironmentName),
+    Hidden,
+}
+
 /// What follows the initiator's name: "created a snapshot of main".
-fn describe(activity: &Activity, environment: &Environment) -> String {
+fn describe(activity: &Activity, environment: &Environment, from: &From) -> String {
     let environment = &environment.name;
     let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
     match (&activity.payload, over) {
         (Payload::TakeSnapshot(_), true) => format!("created a snapshot of {environment}"),
         (Payload::TakeSnapshot(_), false) => format!("asked for a snapshot of {environment}"),
-        (Payload::RestoreSnapshot(restore), true) => format!("restored {} into {environment}", restore.snapshot),
-        (Payload::RestoreSnapshot(restore), false) => {
-            format!("asked to restore {} into {environment}", restore.snapshot)
+        (Payload::RestoreSnapshot(restore), over) => {
+            let verb = if over { "restored" } else { "asked to restore" };
+            let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
+            let parts = if parts.is_empty() { String::new() } else { format!("{} of ", parts.join(", ")) };
+            let of = match from {
+                From::Same => restore.snapshot.to_string(),
+                From::Other(source) => format!("{} of {source}", restore.snapshot),
+                From::Hidden => "a snapshot of another environment".to_owned(),
+            };
+            format!("{verb} {parts}{of} into {environment}")
         }
     }
 }

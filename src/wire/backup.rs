@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::links::{Links, href, path};
 use super::word::Word;
+use crate::domain::PartName;
 use crate::domain::bytes::Bytes;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
@@ -119,15 +120,7 @@ pub struct RestoreRequest {
     /// Ours: of the preflight that was confirmed, so that exactly that is run (R25).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<String>,
-}
-
-impl RestoreRequest {
-    /// Whether another environment than `source` would be overwritten or made. A `branch_from` without a name asks for
-    /// a new environment (S4), whatever its parent: it must never be taken for a restore over the source itself.
-    pub fn leaves(&self, source: &EnvironmentName) -> bool {
-        match &self.environment_name {
-            Some(target) => target != source.as_str(),
-            None => self.branch_from.is_some(),
-        }
-    }
+    /// Ours: `service:NAME` and `mount:NAME`; left out: everything that the snapshot holds (R26).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<PartName>>,
 }

@@ -109,8 +109,13 @@ impl Client {
         project: &ProjectId,
         environment: &EnvironmentName,
         name: &SnapshotName,
+        request: &RestoreRequest,
     ) -> Result<Preflight, Error> {
-        self.connection.get(&path::restore(project, environment, name), &[])
+        let mut query: Vec<(&str, String)> = Vec::new();
+        query.extend(request.environment_name.clone().map(|target| ("environment_name", target)));
+        query.extend(request.branch_from.clone().map(|parent| ("branch_from", parent)));
+        query.extend(request.parts.iter().flatten().map(|part| ("parts", part.to_string())));
+        self.connection.get(&path::restore(project, environment, name), &query)
     }
 
     pub fn restore(

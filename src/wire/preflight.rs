@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::links::{Links, href, path};
+use crate::domain::PartName;
 use crate::domain::bytes::Bytes;
 use crate::domain::ids::{EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::policy::Refusal;
@@ -12,11 +13,18 @@ use crate::domain::view::{self, Change};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preflight {
     pub project: ProjectId,
+    /// The one that is overwritten.
     pub environment: EnvironmentName,
+    /// Where the snapshot was taken.
+    pub source: EnvironmentName,
     pub backup: SnapshotName,
     /// The instant that the snapshot shows.
     pub taken_at: Timestamp,
     pub size_used: Bytes,
+    /// Everything that the snapshot holds, to choose from (`parts` of the `POST`).
+    pub parts: Vec<PartName>,
+    /// Environments that the one who asks may restore into (`environment_name` of the `POST`).
+    pub targets: Vec<EnvironmentName>,
     pub changes: Vec<Change>,
     /// Stays as it is.
     pub untouched: Vec<String>,
@@ -34,16 +42,19 @@ pub struct Preflight {
 
 impl From<view::Preflight> for Preflight {
     fn from(plan: view::Preflight) -> Self {
-        let here = href(&path::restore(&plan.project.id, &plan.environment.name, &plan.snapshot.name));
+        let here = href(&path::restore(&plan.project.id, &plan.source, &plan.snapshot.name));
         let open = (plan.offer.is_open() && plan.obstacles.is_empty()).then(|| here.clone());
         Self {
             project: plan.project.id,
             environment: plan.environment.name,
+            source: plan.source,
             backup: plan.snapshot.name,
             taken_at: plan.snapshot.taken_at,
             size_used: plan.snapshot.size,
+            parts: plan.choices.into_iter().map(|(part, _)| part).collect(),
+            targets: plan.targets,
             changes: plan.changes,
-            untouched: plan.untouched,
+            untouched: plan.untouched.iter().map(PartName::in_words).collect(),
             expectations: plan.expectations,
             obstacles: plan.obstacles,
             refusal: plan.offer.refusal,

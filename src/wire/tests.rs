@@ -16,7 +16,7 @@ use crate::domain::view::{
     ActivityEntry, ActivityPage, Change, EnvironmentCard, Health, LogLine, Offer, Part, ProjectCard, SnapshotEntry,
     Tone,
 };
-use crate::domain::{Bytes, Secret, Timestamp};
+use crate::domain::{Bytes, Scope, Secret, Timestamp};
 
 macro_rules! id {
     ($kind:ident, $text:expr) => {
@@ -95,6 +95,7 @@ fn card(create_snapshot: Offer) -> EnvironmentCard {
 fn taken(state: ActivityState) -> ActivityEntry {
     let over = state.is_over().then(|| at(5));
     ActivityEntry {
+        source: id!(EnvironmentName, "main"),
         activity: activity::Activity {
             id: id!(ActivityId, "b".repeat(20)),
             project: id!(ProjectId, "demo"),
@@ -137,6 +138,8 @@ fn restored() -> ActivityEntry {
         snapshot: id!(SnapshotName, NAME),
         safety: id!(SnapshotName, "e".repeat(20)),
         plan_hash: None,
+        from: None,
+        scope: Scope::default(),
     });
     entry.undo = Some(id!(SnapshotName, "e".repeat(20)));
     entry
@@ -177,6 +180,9 @@ fn a_preflight_shows_the_plan_and_its_hash() {
     let part = Part { name: "database".to_owned(), kind: "sqlite".to_owned() };
     let change = Change { part, becomes: "3,041 rows".to_owned(), replaces: "3,050 rows".to_owned() };
     let plan = crate::domain::view::Preflight {
+        source: id!(EnvironmentName, "main"),
+        choices: vec![("service:database".parse().expect("a part"), true)],
+        targets: vec![id!(EnvironmentName, "main")],
         project: project(),
         environment: main(),
         snapshot: snapshot(Consistency::Live, Origin::Safety),
@@ -258,26 +264,4 @@ fn what_a_newer_server_adds_does_not_break_this_client() {
     let activity: Activity = serde_json::from_value(json).expect("still readable");
     assert_eq!(activity.kind.to_string(), "environment.merge");
     assert!(!activity.is_over());
-}
-
-#[test]
-fn a_restore_elsewhere_is_told_from_one_in_place() {
-    let main = id!(EnvironmentName, "main");
-    let request = |name: Option<&str>, from: Option<&str>| RestoreRequest {
-        environment_name: name.map(str::to_owned),
-        branch_from: from.map(str::to_owned),
-        plan_hash: None,
-    };
-    let table = [
-        (None, None, false),
-        (Some("main"), None, false),
-        (Some("main"), Some("staging"), false),
-        (Some("staging"), None, true),
-        (Some("RESTORE_BRANCH"), None, true),
-        (None, Some("staging"), true),
-        (None, Some("main"), true),
-    ];
-    for (name, from, leaves) in table {
-        assert_eq!(request(name, from).leaves(&main), leaves, "{name:?} {from:?}");
-    }
 }

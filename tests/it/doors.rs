@@ -66,6 +66,25 @@ async fn a_restore_is_the_same_whichever_door_it_was_asked_for_at() {
 }
 
 #[tokio::test]
+async fn a_restore_of_a_part_into_another_environment_is_the_same_at_every_door() {
+    let (doors, admin) = open().await;
+    let staging = doors.shop.add_staging().await;
+    let first = snapshot(&doors).await;
+    let outcome = doors.everywhere(&admin, &Wish::restore_parts(&first, "staging", "service:database"), 202).await;
+    let [activity] = &outcome.left[..] else { panic!("one activity: {:?}", outcome.left) };
+    assert_eq!((&activity["kind"], &activity["result"]), (&"environment.restore".into(), &"success".into()));
+    assert_eq!(activity["payload"]["from"]["name"], "main");
+    assert_eq!(activity["payload"]["scope"], serde_json::json!(["service:database"]));
+    assert_eq!(staging.orders(), ["chair", "table", "lamp"]);
+
+    let outcome = doors.everywhere(&admin, &Wish::restore_parts(&first, "staging", "service:search"), 409).await;
+    assert_refused(&outcome, "The snapshot does not hold the service search.");
+    let outcome = doors.everywhere(&admin, &Wish::restore_parts(&first, "nowhere", ""), 404).await;
+    assert_refused(&outcome, "There is no such environment, or it is not visible to you.");
+    doors.close().await;
+}
+
+#[tokio::test]
 async fn a_viewer_is_refused_in_the_same_words() {
     let (doors, _) = open().await;
     let name = snapshot(&doors).await;
@@ -91,7 +110,7 @@ async fn what_is_hidden_and_what_is_not_there_are_refused_in_the_same_words() {
 
     let no_environment = "There is no such environment, or it is not visible to you.";
     let nowhere = Wish::Snapshot { environment: "nowhere", mode: SnapshotMode::Consistent, note: None };
-    let restore_nowhere = Wish::Restore { environment: "nowhere", snapshot: name.clone() };
+    let restore_nowhere = Wish::Restore { environment: "nowhere", snapshot: name.clone(), into: "nowhere", parts: "" };
     for person in [&admin, &on_staging] {
         assert_refused(&doors.everywhere(person, &nowhere, 404).await, no_environment);
         assert_refused(&doors.everywhere(person, &restore_nowhere, 404).await, no_environment);

@@ -6,6 +6,7 @@ mod bad_luck;
 mod crash;
 mod declaration;
 mod doors;
+mod elsewhere;
 mod label;
 mod policy_matrix;
 mod postgresql;

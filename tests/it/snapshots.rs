@@ -1,10 +1,10 @@
 //! The main job on real data: snapshot, change, restore, undo; and who may.
 
 use stillpoint::authz::{CreateSnapshot, RestoreSnapshot, ViewHistory};
-use stillpoint::domain::ProjectId;
 use stillpoint::domain::activity::{ActivityResult, ActivityState, Payload, SnapshotMode};
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::snapshot::{Consistency, Origin};
+use stillpoint::domain::{ProjectId, Scope};
 use stillpoint::ops::snapshots::SnapshotRequest;
 use stillpoint::ops::{Error, activities, environments, restores, snapshots};
 
@@ -78,7 +78,8 @@ async fn the_preflight_says_what_is_replaced_and_what_was_confirmed_is_what_runs
     shop.site.order("sofa");
     let app = &shop.test.app;
     let proof = async || shop.test.proof::<RestoreSnapshot>(&shop.admin).await.expect("an admin");
-    let preflight = restores::preflight(app, &proof().await, &name).await.expect("the snapshot is there");
+    let preflight =
+        restores::preflight(app, &proof().await.into(), &name, &Scope::default()).await.expect("the snapshot is there");
     assert!(preflight.offer.is_open());
     let changes: Vec<(&str, &str, &str)> = preflight
         .changes
@@ -98,8 +99,8 @@ async fn the_preflight_says_what_is_replaced_and_what_was_confirmed_is_what_runs
         other.database
     );
     shop.test.declare(&more).await;
-    let request = restores::RestoreRequest { snapshot: name, plan_hash: Some(preflight.hash) };
-    let refused = restores::create(app, proof().await, request).await;
+    let request = restores::RestoreRequest { snapshot: name, scope: Scope::default(), plan_hash: Some(preflight.hash) };
+    let refused = restores::create(app, proof().await.into(), request).await;
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
 }
 

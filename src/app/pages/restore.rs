@@ -6,11 +6,12 @@ use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{date, icon, reason};
 use crate::app::visit;
-use crate::authz::RestoreSnapshot;
-use crate::domain::SnapshotName;
 use crate::domain::ids::{EnvironmentName, ProjectId};
+use crate::domain::problem::sentence;
 use crate::domain::view::{Change, Preflight};
-use crate::ops;
+use crate::domain::{PartName, Scope, SnapshotName};
+use crate::ops::restores::{Way, Wish};
+use crate::ops::{self, Error};
 
 #[component]
 pub fn Restore() -> impl IntoView {
@@ -19,9 +20,21 @@ pub fn Restore() -> impl IntoView {
             let (project, environment): (ProjectId, EnvironmentName) =
                 (visit::param("project")?, visit::param("environment")?);
             let name: SnapshotName = visit::param("snapshot")?;
-            let proof =
-                visit.app.authorize_environment::<RestoreSnapshot>(&visit.actor, &project, &environment).await?;
-            ops::restores::preflight(&visit.app, &proof, &name).await
+            let into = visit::query("into");
+            let wish = Wish { target: into.as_deref(), branch_from: None };
+            let way = Way::authorize(&visit.app, &visit.actor, &project, &environment, wish).await?;
+            let parts: Result<Vec<PartName>, _> = visit::queries("part").iter().map(|part| part.parse()).collect();
+            let parts = parts.map_err(|error| Error::invalid(sentence(&error.to_string())))?;
+            // Without a choice everything is meant; of a choice of nothing, that must not be said.
+            let nothing = visit::query("choice").is_some() && parts.is_empty();
+            let scope: Scope = parts.into_iter().collect();
+            let mut preflight = ops::restores::preflight(&visit.app, &way, &name, &scope).await?;
+            if nothing {
+                preflight.choices.iter_mut().for_each(|(_, chosen)| *chosen = false);
+                preflight.changes.clear();
+                preflight.obstacles.push("Nothing is chosen: tick at least one part.".to_owned());
+            }
+            Ok(preflight)
         },
         show,
     )
@@ -29,41 +42,51 @@ pub fn Restore() -> impl IntoView {
 
 fn show(preflight: Preflight) -> AnyView {
     let refusal = present::refusal(&preflight.offer);
-    let Preflight { project, environment, snapshot, changes, untouched, expectations, obstacles, hash, .. } = preflight;
-    let snapshot_page = at::snapshot(&project.id, &environment.name, &snapshot.name);
+    let choice = choice(&preflight);
+    let parts = chosen(&preflight);
+    let Preflight { project, environment, source, snapshot, changes, untouched, expectations, obstacles, hash, .. } =
+        preflight;
+    let title = if source == environment.name { environment.title.clone() } else { source.to_string() };
+    let snapshot_page = at::snapshot(&project.id, &source, &snapshot.name);
     let way = vec![
         ("/".to_owned(), "Projects".to_owned()),
         (at::project(&project.id), project.title.clone()),
-        (at::environment(&project.id, &environment.name), environment.title.clone()),
+        (at::environment(&project.id, &source), title),
         (snapshot_page.clone(), "Snapshot".to_owned()),
     ];
     let unsaid = refusal.filter(|refusal| !obstacles.contains(refusal));
     let obstacles: Vec<String> = unsaid.into_iter().chain(obstacles).collect();
     let closed = !obstacles.is_empty();
+    let untouched = untouched.iter().map(|part| sentence_start(&part.in_words())).collect();
+    let becomes = match source == environment.name {
+        true => format!("{} goes back to ", environment.name),
+        false => format!("{} gets what {source} held on ", environment.name),
+    };
     view! {
         <div class="narrow">
             <div class="head">
                 {heading(format!("Restore {}", environment.name), way)}
                 <p class="lead">
-                    {format!("{} goes back to ", environment.name)}
+                    {becomes}
                     {date(present::moment(snapshot.taken_at))}
                     ", as kept in snapshot "<a class="name" href=snapshot_page.clone()>{snapshot.name.to_string()}</a>"."
                 </p>
             </div>
             {problem("restore")}
+            {choice}
             {hindered(obstacles)}
-            <section class="panel" aria-labelledby="changes">
-                <header class="panel-head"><h2 id="changes">"What will be overwritten"</h2></header>
-                <ul class="changes">{changes.into_iter().map(change).collect_view()}</ul>
-            </section>
+            {overwritten(changes)}
             {list("untouched", "What stays as it is", "check", untouched)}
             {list("expect", "What to expect", "clock", expectations)}
-            <form method="post" action="/actions/restore" class="panel form">
+            <form method="post" action="/actions/restore" class="panel form confirm">
                 {form_number()}
                 <input type="hidden" name="project" value=project.id.to_string()/>
-                <input type="hidden" name="environment" value=environment.name.to_string()/>
+                <input type="hidden" name="environment" value=source.to_string()/>
                 <input type="hidden" name="snapshot" value=snapshot.name.to_string()/>
+                <input type="hidden" name="into" value=environment.name.to_string()/>
+                <input type="hidden" name="parts" value=parts/>
                 <input type="hidden" name="plan_hash" value=hash/>
+                <p class="stale">"You changed the choice above. Press “Show what that would do” to see it first."</p>
                 <div class="buttons">
                     <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("obstacles")>
                         {icon("restore")}<span>{format!("Overwrite {} and restore", environment.name)}</span>
@@ -74,6 +97,75 @@ fn show(preflight: Preflight) -> AnyView {
         </div>
     }
     .into_any()
+}
+
+/// The chosen parts for the form; none: everything.
+fn chosen(preflight: &Preflight) -> String {
+    if preflight.choices.iter().all(|(_, chosen)| *chosen) {
+        return String::new();
+    }
+    let parts = preflight.choices.iter().filter(|(_, chosen)| *chosen).map(|(part, _)| part.clone());
+    parts.collect::<Scope>().to_string()
+}
+
+/// Where to, and which parts (R21, R26): folded away as long as it is everything, into where it came from.
+fn choice(preflight: &Preflight) -> Option<AnyView> {
+    let Preflight { project, environment, source, snapshot, choices, targets, .. } = preflight;
+    if targets.len() < 2 && choices.len() < 2 {
+        return None;
+    }
+    let open = environment.name != *source || choices.iter().any(|(_, chosen)| !chosen);
+    let targets = targets.iter().map(|target| {
+        let own = if target == source { " (where it was taken)" } else { "" };
+        let (value, chosen) = (target.to_string(), *target == environment.name);
+        view! { <option value=value.clone() selected=chosen>{format!("{value}{own}")}</option> }
+    });
+    let targets = targets.collect_view();
+    let parts = choices.iter().map(|(part, chosen)| {
+        let words = sentence_start(&part.in_words());
+        view! {
+            <label class="check">
+                <input type="checkbox" name="part" value=part.to_string() checked=*chosen/>
+                <span>{words}</span>
+            </label>
+        }
+    });
+    let parts = parts.collect_view();
+    let view = view! {
+        <details class="panel fold" open=open>
+            <summary>"Only some parts, or into another environment"</summary>
+            <form method="get" action=at::restore(&project.id, source, &snapshot.name) class="form">
+                <input type="hidden" name="choice" value="1"/>
+                <div class="field">
+                    <label for="into">"Into"</label>
+                    <select id="into" name="into">{targets}</select>
+                </div>
+                <fieldset class="options">
+                    <legend>"Parts"</legend>
+                    {parts}
+                </fieldset>
+                <div class="buttons"><button class="button">"Show what that would do"</button></div>
+            </form>
+        </details>
+    };
+    Some(view.into_any())
+}
+
+fn overwritten(changes: Vec<Change>) -> impl IntoView {
+    (!changes.is_empty()).then(|| {
+        view! {
+            <section class="panel" aria-labelledby="changes">
+                <header class="panel-head"><h2 id="changes">"What will be overwritten"</h2></header>
+                <ul class="changes">{changes.into_iter().map(change).collect_view()}</ul>
+            </section>
+        }
+    })
+}
+
+/// With a capital letter.
+fn sentence_start(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn hindered(obstacles: Vec<String>) -> impl IntoView {

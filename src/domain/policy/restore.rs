@@ -1,70 +1,166 @@
 //! What a restore will replace: one plan for the confirmation page, the operation and the worker (R25).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Refusal;
 use crate::domain::environment::Composition;
-use crate::domain::ids::{EnvironmentId, MountName, ServiceName};
+use crate::domain::ids::EnvironmentId;
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::scope::{PartName, Scope};
 
 /// The parts of an environment that a snapshot replaces, matched by name and kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestorePlan {
+    /// The one that is overwritten.
     pub environment: EnvironmentId,
     pub services: Vec<ServiceEntry>,
     pub mounts: Vec<MountEntry>,
-    /// What stands in the environment and not in the snapshot: stays untouched.
-    pub untouched: Vec<String>,
+    /// What stands in the environment and is not replaced.
+    pub untouched: Vec<PartName>,
 }
 
 impl RestorePlan {
     /// # Errors
-    /// Parts of the snapshot that the environment does not have, or has of another kind.
-    pub fn new(environment: &EnvironmentId, manifest: &Manifest, composition: &Composition) -> Result<Self, Refusal> {
-        let missing: Vec<String> = manifest
+    /// Parts that were asked for and are not in the snapshot; parts that the environment does not have, or has of another
+    /// kind: they can be deselected (R25).
+    pub fn new(
+        environment: &EnvironmentId,
+        manifest: &Manifest,
+        composition: &Composition,
+        scope: &Scope,
+    ) -> Result<Self, Refusal> {
+        let held = parts_of(manifest);
+        let absent: Vec<String> =
+            scope.named().filter(|part| !held.contains(part)).map(|part| format!("the {}", part.in_words())).collect();
+        if !absent.is_empty() {
+            let held: Vec<String> = held.iter().map(ToString::to_string).collect();
+            return Err(Refusal::new(format!("The snapshot does not hold {}.", absent.join(", ")))
+                .instead(format!("Choose among {}.", held.join(", "))));
+        }
+        let services: Vec<ServiceEntry> = manifest
             .services
             .iter()
-            .filter(|entry| {
-                !composition
-                    .services
-                    .iter()
-                    .any(|service| service.name == entry.name && service.connection.kind() == entry.kind)
-            })
+            .filter(|entry| scope.has(&PartName::Service(entry.name.clone())))
+            .cloned()
+            .collect();
+        let mounts: Vec<MountEntry> =
+            manifest.mounts.iter().filter(|entry| scope.has(&PartName::Mount(entry.name.clone()))).cloned().collect();
+
+        let stands = |entry: &&ServiceEntry| {
+            let mut standing = composition.services.iter();
+            standing.any(|service| service.name == entry.name && service.connection.kind() == entry.kind)
+        };
+        let missing_services = services.iter().filter(|entry| !stands(entry));
+        let missing_mounts = mounts.iter().filter(|entry| !composition.mounts.iter().any(|it| it.name == entry.name));
+        let missing: Vec<String> = missing_services
             .map(|entry| format!("the {} service {}", entry.kind, entry.name))
-            .chain(
-                manifest
-                    .mounts
-                    .iter()
-                    .filter(|entry| !composition.mounts.iter().any(|mount| mount.name == entry.name))
-                    .map(|entry| format!("the mount {}", entry.name)),
-            )
+            .chain(missing_mounts.map(|entry| format!("the mount {}", entry.name)))
             .collect();
         if !missing.is_empty() {
-            return Err(Refusal::new(format!(
-                "The snapshot holds {}, which the environment does not have.",
-                missing.join(", ")
-            ))
-            .instead("Declare it in the environment, then restore."));
+            let missing = missing.join(", ");
+            return Err(Refusal::new(format!("The snapshot holds {missing}, which the environment does not have."))
+                .instead("Declare it in the environment, or leave it out of the restore."));
         }
-        let in_snapshot = |name: &ServiceName| manifest.services.iter().any(|entry| entry.name == *name);
-        let mount_in_snapshot = |name: &MountName| manifest.mounts.iter().any(|entry| entry.name == *name);
-        let services = composition.services.iter().filter(|service| !in_snapshot(&service.name));
-        let mounts = composition.mounts.iter().filter(|mount| !mount_in_snapshot(&mount.name));
-        Ok(Self {
-            environment: environment.clone(),
-            services: manifest.services.clone(),
-            mounts: manifest.mounts.clone(),
-            untouched: services
-                .map(|service| format!("service {}", service.name))
-                .chain(mounts.map(|mount| format!("mount {}", mount.name)))
-                .collect(),
-        })
+        let replaced = |part: &PartName| held.contains(part) && scope.has(part);
+        let standing = composition.services.iter().map(|service| PartName::Service(service.name.clone()));
+        let standing = standing.chain(composition.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())));
+        let untouched = standing.filter(|part| !replaced(part)).collect();
+        Ok(Self { environment: environment.clone(), services, mounts, untouched })
     }
 
     /// Stands for the whole plan: what was confirmed is what runs.
     pub fn hash(&self) -> String {
         let text = serde_json::to_vec(self).expect("a plan has string keys");
         Sha256::digest(text).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Everything that a snapshot holds.
+pub fn parts_of(manifest: &Manifest) -> BTreeSet<PartName> {
+    let services = manifest.services.iter().map(|entry| PartName::Service(entry.name.clone()));
+    services.chain(manifest.mounts.iter().map(|entry| PartName::Mount(entry.name.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::environment::{MountSpec, ServiceConnection, ServiceSpec};
+
+    fn composition(services: &[&str], mounts: &[&str]) -> Composition {
+        let service = |name: &&str| ServiceSpec {
+            name: name.parse().expect("a valid name"),
+            connection: ServiceConnection::Sqlite { path: format!("/srv/{name}.db") },
+        };
+        let mount = |name: &&str| MountSpec {
+            name: name.parse().expect("a valid name"),
+            path: format!("/srv/{name}"),
+            exclude: Vec::new(),
+        };
+        Composition {
+            services: services.iter().map(service).collect(),
+            mounts: mounts.iter().map(mount).collect(),
+            ..Composition::default()
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let service = |name: &str| {
+            serde_json::json!({
+                "name": name, "kind": "sqlite", "version": "3", "position": "1", "facts": { "rows": {}, "schema": "" }
+            })
+        };
+        serde_json::from_value(serde_json::json!({
+            "version": 1, "snapshot": "a".repeat(20), "project": "shop", "project_title": "Shop",
+            "environment_id": "b".repeat(20), "environment": "main", "environment_title": "Main",
+            "environment_type": "production", "taken_at": "2026-01-02T03:04:05Z", "origin": "manual",
+            "consistency": "consistent", "note": null, "proof": null,
+            "services": [service("database"), service("search")],
+            "mounts": [{ "name": "uploads", "files": 1, "bytes": 1, "exclude": [] }]
+        }))
+        .expect("a manifest")
+    }
+
+    fn plan(composition: &Composition, scope: &str) -> Result<RestorePlan, Refusal> {
+        let environment = EnvironmentId::parse("e".repeat(20)).expect("a valid id");
+        let manifest = manifest();
+        RestorePlan::new(&environment, &manifest, composition, &scope.parse().expect("a scope"))
+    }
+
+    fn names(parts: &[PartName]) -> Vec<String> {
+        parts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn everything_is_replaced_and_what_the_snapshot_does_not_hold_stays() {
+        let plan = plan(&composition(&["database", "search", "queue"], &["uploads", "logs"]), "").expect("it fits");
+        assert_eq!((plan.services.len(), plan.mounts.len()), (2, 1));
+        assert_eq!(names(&plan.untouched), ["service:queue", "mount:logs"]);
+    }
+
+    #[test]
+    fn only_what_was_chosen_is_replaced() {
+        let here = composition(&["database", "search"], &["uploads"]);
+        let chosen = plan(&here, "mount:uploads").expect("it fits");
+        assert_eq!((chosen.services.len(), chosen.mounts.len()), (0, 1));
+        assert_eq!(names(&chosen.untouched), ["service:database", "service:search"]);
+        assert_ne!(chosen.hash(), plan(&here, "").expect("it fits").hash());
+    }
+
+    #[test]
+    fn what_the_environment_lacks_is_refused_unless_it_is_left_out() {
+        let here = composition(&["database"], &["uploads"]);
+        let refused = plan(&here, "").expect_err("it lacks the search engine");
+        assert!(refused.to_string().contains("search"), "{refused}");
+        assert!(plan(&here, "service:database,mount:uploads").is_ok());
+    }
+
+    #[test]
+    fn what_the_snapshot_lacks_is_refused_with_what_it_has() {
+        let refused =
+            plan(&composition(&["database", "search"], &["uploads"]), "service:uploads").expect_err("a mount");
+        assert!(refused.to_string().contains("mount:uploads"), "{refused}");
     }
 }

@@ -57,7 +57,7 @@ impl Door {
 #[derive(Debug, Clone)]
 pub enum Wish {
     Snapshot { environment: &'static str, mode: SnapshotMode, note: Option<String> },
-    Restore { environment: &'static str, snapshot: SnapshotName },
+    Restore { environment: &'static str, snapshot: SnapshotName, into: &'static str, parts: &'static str },
 }
 
 impl Wish {
@@ -66,7 +66,11 @@ impl Wish {
     }
 
     pub fn restore(snapshot: &SnapshotName) -> Self {
-        Self::Restore { environment: "main", snapshot: snapshot.clone() }
+        Self::restore_parts(snapshot, "main", "")
+    }
+
+    pub fn restore_parts(snapshot: &SnapshotName, into: &'static str, parts: &'static str) -> Self {
+        Self::Restore { environment: "main", snapshot: snapshot.clone(), into, parts }
     }
 
     /// The page that the form stands on, and its action.
@@ -75,8 +79,13 @@ impl Wish {
             Self::Snapshot { environment, .. } => {
                 (format!("/projects/shop/environments/{environment}/snapshots/new"), "/actions/snapshot")
             }
-            Self::Restore { environment, snapshot } => {
-                (format!("/projects/shop/environments/{environment}/snapshots/{snapshot}/restore"), "/actions/restore")
+            Self::Restore { environment, snapshot, into, parts } => {
+                let parts: String =
+                    parts.split(',').filter(|part| !part.is_empty()).map(|it| format!("&part={it}")).collect();
+                let page = format!(
+                    "/projects/shop/environments/{environment}/snapshots/{snapshot}/restore?into={into}{parts}"
+                );
+                (page, "/actions/restore")
             }
         }
     }
@@ -84,7 +93,7 @@ impl Wish {
     fn resource(&self) -> String {
         match self {
             Self::Snapshot { environment, .. } => format!("/api/projects/shop/environments/{environment}/backup"),
-            Self::Restore { environment, snapshot } => {
+            Self::Restore { environment, snapshot, .. } => {
                 format!("/api/projects/shop/environments/{environment}/backups/{snapshot}/restore")
             }
         }
@@ -97,7 +106,11 @@ impl Wish {
                 let note = note.iter().flat_map(|note| ["--note", note]);
                 ["snapshot:create", "-e", environment].into_iter().chain(live).chain(note).collect()
             }
-            Self::Restore { environment, snapshot } => vec!["snapshot:restore", "-e", environment, snapshot.as_str()],
+            Self::Restore { environment, snapshot, into, parts } => {
+                let only = (!parts.is_empty()).then_some(["--only", parts]);
+                let words = ["snapshot:restore", "-e", environment, "--target", into, snapshot.as_str()];
+                words.into_iter().chain(only.into_iter().flatten()).collect()
+            }
         };
         words.into_iter().chain(["-p", "shop", "--yes"]).map(str::to_owned).collect()
     }
@@ -225,9 +238,9 @@ impl Doors {
                 fields.extend([("environment", *environment), ("mode", mode)]);
                 fields.push(("note", note.as_deref().unwrap_or_default()));
             }
-            Wish::Restore { environment, snapshot } => {
-                let more = [("environment", *environment), ("snapshot", snapshot.as_str()), ("plan_hash", plan_hash)];
-                fields.extend(more);
+            Wish::Restore { environment, snapshot, into, parts } => {
+                fields.extend([("environment", *environment), ("snapshot", snapshot.as_str())]);
+                fields.extend([("into", *into), ("parts", *parts), ("plan_hash", plan_hash)]);
             }
         }
         let reply = self.send(browser(Method::POST, action, &page, &person.session, &fields)).await;
@@ -252,19 +265,25 @@ impl Doors {
 
     async fn by_api(&self, person: &Person, wish: &Wish, status: u16) -> Option<String> {
         let bearer = format!("Bearer {}", person.token);
-        let request = |method: &str, body: Value| {
-            let request = Request::builder().method(method).uri(wish.resource());
+        let request = |method: &str, query: &str, body: Value| {
+            let request = Request::builder().method(method).uri(format!("{}{query}", wish.resource()));
             request.header(header::AUTHORIZATION, &bearer).body(Body::from(body.to_string())).expect("a request")
         };
         let body = match wish {
             Wish::Snapshot { mode, note, .. } => json!({ "safe": *mode == SnapshotMode::Consistent, "note": note }),
-            Wish::Restore { .. } => {
-                let looked = self.send(request("GET", json!({}))).await;
+            Wish::Restore { into, parts, .. } => {
+                let query = format!("?environment_name={into}&parts={}", parts.replace(',', "&parts="));
+                let looked = self.send(request("GET", &query, json!({}))).await;
                 let plan: Value = serde_json::from_str(&text(looked).await).expect("JSON");
-                json!({ "plan_hash": plan["plan_hash"].as_str().filter(|hash| !hash.is_empty()) })
+                let parts: Vec<&str> = parts.split(',').filter(|part| !part.is_empty()).collect();
+                json!({
+                    "environment_name": into,
+                    "parts": (!parts.is_empty()).then_some(parts),
+                    "plan_hash": plan["plan_hash"].as_str().filter(|hash| !hash.is_empty()),
+                })
             }
         };
-        let reply = self.send(request("POST", body)).await;
+        let reply = self.send(request("POST", "", body)).await;
         assert_eq!(reply.status(), status, "{wish:?}");
         if status == 202 {
             return None;

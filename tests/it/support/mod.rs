@@ -15,11 +15,12 @@ use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::ids::{EnvironmentName, RegionId};
 use stillpoint::domain::policy::{ProjectRole, TypeRole};
 use stillpoint::domain::view::ActivityEntry;
-use stillpoint::domain::{ActivityId, ProjectId, Secret};
+use stillpoint::domain::{ActivityId, ProjectId, Scope, Secret};
 use stillpoint::gateway::{Gateway, Limits, Settings as GatewaySettings};
 use stillpoint::jobs::{self, Gateways, Jobs};
 use stillpoint::ops::accounts::{self, Kind};
 use stillpoint::ops::installation::{self, Applied};
+use stillpoint::ops::restores::{self, RestoreRequest};
 use stillpoint::ops::{App, Error, Settings};
 use stillpoint::queue::{Timing, Worker};
 use stillpoint::store::{Sealer, Store, members};
@@ -178,6 +179,16 @@ impl Shop {
         stillpoint::ops::snapshots::create(&self.test.app, proof, Default::default()).await.expect("it is queued")
     }
 
+    /// A second environment, `staging`, with data of its own: one order, and a file.
+    pub async fn add_staging(&self) -> Site {
+        let site = Site::new(&self.test.directory.path().join("staging"));
+        site.open().execute("DELETE FROM orders WHERE what <> 'lamp'", []).expect("a writable database");
+        std::fs::write(site.uploads.join("pictures/chair.jpg"), b"a staging chair").expect("a writable directory");
+        let main = self.site.declaration("shop", "main", "production", "self-hosted");
+        self.test.declare(&format!("{main}{}", site.environment("staging", "staging"))).await;
+        site
+    }
+
     /// Takes a snapshot and gives its name.
     pub async fn snapshot(&self) -> stillpoint::domain::SnapshotName {
         let entry = self.ask_for_snapshot().await;
@@ -191,8 +202,8 @@ impl Shop {
     /// Restores and gives the finished activity.
     pub async fn restore(&self, snapshot: &stillpoint::domain::SnapshotName) -> Activity {
         let proof = self.test.proof::<RestoreSnapshot>(&self.admin).await.expect("an admin");
-        let request = stillpoint::ops::restores::RestoreRequest { snapshot: snapshot.clone(), plan_hash: None };
-        let entry = stillpoint::ops::restores::create(&self.test.app, proof, request).await.expect("it is queued");
+        let request = RestoreRequest { snapshot: snapshot.clone(), scope: Scope::default(), plan_hash: None };
+        let entry = restores::create(&self.test.app, proof.into(), request).await.expect("it is queued");
         self.test.settle(&entry.activity.id).await
     }
 
