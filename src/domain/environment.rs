@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
+use super::scope::{PartName, Scope};
 use super::secret::Secret;
 use super::time::Timestamp;
 
@@ -168,6 +169,16 @@ pub struct Composition {
     pub mounts: Vec<MountSpec>,
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+}
+
+impl Composition {
+    /// With these parts alone, and no routes.
+    #[must_use]
+    pub fn only(&self, scope: &Scope) -> Self {
+        let services = self.services.iter().filter(|service| scope.has(&PartName::Service(service.name.clone())));
+        let mounts = self.mounts.iter().filter(|mount| scope.has(&PartName::Mount(mount.name.clone())));
+        Self { services: services.cloned().collect(), mounts: mounts.cloned().collect(), routes: Vec::new() }
+    }
 }
 
 impl ServiceConnection {

@@ -202,6 +202,11 @@ impl std::fmt::Display for StagingLimit {
 }
 
 impl Error {
+    /// Somebody else holds what is needed, and may soon let go of it.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::Blocked { .. } | Self::ScanTooSlow { .. })
+    }
+
     /// For `map_err`: what was being done, on what. A full disk has its own name whatever was being done.
     pub(super) fn io<E: Into<io::Error>>(doing: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| {

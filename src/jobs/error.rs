@@ -63,6 +63,15 @@ impl Error {
         move |source| Self::Io { doing: doing.into(), source }
     }
 
+    /// Somebody was in the way who may be gone in a moment: worth a second try.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Part { source, .. } => source.may_pass(),
+            Self::Hold(error) => *error == HoldError::Lapsed,
+            _ => false,
+        }
+    }
+
     pub(super) fn touched_the_site(&self) -> bool {
         matches!(self, Self::TakenBack(_) | Self::Mixed(_) | Self::NoSafety(_))
     }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Context, Error};
-use crate::domain::EnvironmentId;
 use crate::domain::environment::{Composition, ServiceSpec};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::policy::Refusal;
+use crate::domain::{Bytes, EnvironmentId, Scope};
 use crate::drivers::mount::Rules;
 use crate::drivers::{self, Mount, Service};
 use crate::store::environments;
@@ -17,6 +17,13 @@ use crate::store::environments;
 pub struct Parts {
     pub services: Vec<Arc<ServicePart>>,
     pub mounts: Vec<Arc<MountPart>>,
+}
+
+/// What the services said of themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sizes {
+    /// About how much there is to read in them.
+    pub services: Bytes,
 }
 
 #[derive(Debug)]
@@ -69,12 +76,13 @@ impl Parts {
     ///
     /// # Errors
     /// The first part that does not work, with what to do.
-    pub fn test(&self, rules: &Rules) -> Result<(), Error> {
+    pub fn test(&self, rules: &Rules) -> Result<Sizes, Error> {
+        let mut sizes = Sizes::default();
         for service in &self.services {
             if let Some(file) = service.spec.connection.file() {
                 within_roots(&file, rules)?;
             }
-            service.driver.test().map_err(Error::part(service.label()))?;
+            sizes.services = sizes.services + service.driver.test().map_err(Error::part(service.label()))?.size;
         }
         for mount in &self.mounts {
             let mut rules = rules.clone();
@@ -83,7 +91,7 @@ impl Parts {
             rules.databases.extend(self.services.iter().flat_map(|service| service.spec.connection.file()));
             mount.driver.test(&rules).map_err(Error::part(mount.label()))?;
         }
-        Ok(())
+        Ok(sizes)
     }
 }
 
@@ -106,15 +114,15 @@ fn within_roots(file: &Path, rules: &Rules) -> Result<(), Error> {
 
 impl Context {
     /// The environment's parts as they are declared now, tested.
-    pub(super) async fn parts(&self, environment: &EnvironmentId) -> Result<Parts, Error> {
+    pub(super) async fn parts(&self, environment: &EnvironmentId, scope: &Scope) -> Result<(Parts, Sizes), Error> {
         let mut db = self.store().read().await?;
-        let composition = environments::composition(&mut db, self.store().sealer(), environment).await?;
+        let composition = environments::composition(&mut db, self.store().sealer(), environment).await?.only(scope);
         drop(db);
         let rules = self.rules(environment).await?;
         tokio::task::spawn_blocking(move || {
             let parts = Parts::connect(&composition)?;
-            parts.test(&rules)?;
-            Ok(parts)
+            let sizes = parts.test(&rules)?;
+            Ok((parts, sizes))
         })
         .await?
     }

@@ -91,7 +91,8 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         may_still(context, &work.activity, &project, &source, Act::RestoreSnapshot).await?;
     }
     let (snapshot, all_mounts, plan) = planned(context, &environment, &request).await?;
-    let parts = context.parts(&environment.id).await?;
+    // Only what is replaced has to work.
+    let (parts, _) = context.parts(&environment.id, &request.scope).await?;
     let repository = context.repository(&project.id).await?;
     let loading = Loading { context, lease, job: &job, journal: &journal, repository, snapshot, all_mounts, plan };
     let mut body = Body::default();

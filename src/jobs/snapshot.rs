@@ -12,12 +12,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::context::{Context, Scratch};
 use super::instant::{self, Captured, Indexed};
-use super::parts::{Parts, ServicePart};
+use super::parts::{Parts, ServicePart, Sizes};
 use super::progress::watched;
 use super::{ATTEMPTS, Error, crash_point, recovery, stream};
 use crate::authz;
@@ -30,7 +31,7 @@ use crate::domain::policy::Refusal;
 use crate::domain::policy::acts::Act;
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
-use crate::domain::{Bytes, SnapshotName, Timestamp};
+use crate::domain::{Bytes, Scope, SnapshotName, Timestamp};
 use crate::drivers::View;
 use crate::drivers::mount::Scan;
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, SourceTree, Stream};
@@ -57,7 +58,7 @@ pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> R
         return complete(context, work, &environment, &project, &take, manifest, archived).await;
     }
 
-    let parts = context.parts(&environment.id).await?;
+    let (parts, sizes) = context.parts(&environment.id, &Scope::default()).await?;
     let job = {
         let (lease, repository_lease, runtime) = (lease.clone(), Arc::clone(&repository_lease), Handle::current());
         engine::Job::new(move || {
@@ -68,10 +69,13 @@ pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> R
         })
     };
     let taking = Taking { context, lease, job: &job, project: &project, environment: &environment, take: &take };
-    let (manifest, archived) = watched(lease, &job, taking.entry(&repository, &parts, &scratch)).await?;
+    let (manifest, archived) = watched(lease, &job, taking.entry(&repository, (&parts, sizes), &scratch)).await?;
     crash_point("snapshot: stored");
     complete(context, work, &environment, &project, &take, manifest, archived).await
 }
+
+/// Until whoever was in the way may have finished.
+const AGAIN: Duration = Duration::from_secs(2);
 
 struct Taking<'a> {
     context: &'a Context,
@@ -87,7 +91,7 @@ impl Taking<'_> {
     async fn entry(
         &self,
         repository: &Repository,
-        parts: &Parts,
+        (parts, sizes): (&Parts, Sizes),
         scratch: &Scratch,
     ) -> Result<(Manifest, Archived), Error> {
         let mounts = Arc::new(index(parts).await?);
@@ -95,7 +99,7 @@ impl Taking<'_> {
         let services = counted(parts.services.len() as u64, "service");
         self.lease.log(&format!("Reading {services} and {}", counted(files, "file"))).await?;
         let expected: u64 = mounts.iter().map(|mount| mount.index.contents().bytes.0).sum();
-        self.job.expect_bytes(expected + service_sizes(parts).await?);
+        self.job.expect_bytes(expected + sizes.services.0);
         crash_point("snapshot: indexed");
 
         let parent = newest(self.context, self.environment).await?;
@@ -109,15 +113,16 @@ impl Taking<'_> {
         };
         crash_point("snapshot: copied");
 
-        let (staging, dumps) = (scratch.directory("staging")?, scratch.directory("dumps")?);
-        let own = {
-            let dumps = dumps.clone();
-            move |service: &ServiceName| dumps.join(service.as_str())
+        let mut dumps = scratch.directory("dumps")?;
+        let captured = match self.capture(parts, &mounts, &dumps, &scratch.directory("staging")?).await {
+            Err(error) if error.may_pass() => {
+                self.lease.log(&format!("{} The site goes on; trying once more", error.for_people())).await?;
+                tokio::time::sleep(AGAIN).await;
+                dumps = scratch.directory("dumps-again")?;
+                self.capture(parts, &mounts, &dumps, &scratch.directory("staging-again")?).await?
+            }
+            other => other?,
         };
-        instant::get_ready(parts.services.clone(), own, self.job.clone()).await?;
-        let captured =
-            instant::capture(self.context, &self.environment.id, self.take.mode, parts, Arc::clone(&mounts), &staging)
-                .await?;
         let line = self.line(&captured);
         self.lease.log(&line).await?;
         for mount in mounts.iter() {
@@ -149,6 +154,23 @@ impl Taking<'_> {
             Ok::<_, Error>((whole.expect("an entry that was stored has its manifest"), archived))
         };
         tokio::task::spawn_blocking(store).await?
+    }
+
+    /// Step 5, which may be tried again: whatever was opened is closed, and nobody waits, when it fails (R17).
+    async fn capture(
+        &self,
+        parts: &Parts,
+        mounts: &Arc<Vec<Indexed>>,
+        dumps: &Path,
+        staging: &Path,
+    ) -> Result<Captured, Error> {
+        let own = {
+            let dumps = dumps.to_owned();
+            move |service: &ServiceName| dumps.join(service.as_str())
+        };
+        instant::get_ready(parts.services.clone(), own, self.job.clone()).await?;
+        let (context, environment, mode) = (self.context, &self.environment.id, self.take.mode);
+        instant::capture(context, environment, mode, parts, Arc::clone(mounts), staging).await
     }
 
     fn line(&self, captured: &Captured) -> String {
@@ -190,15 +212,6 @@ async fn index(parts: &Parts) -> Result<Vec<Indexed>, Error> {
             Ok(Indexed { part, index: Arc::new(index) })
         });
         indexed.collect()
-    })
-    .await?
-}
-
-async fn service_sizes(parts: &Parts) -> Result<u64, Error> {
-    let services = parts.services.clone();
-    tokio::task::spawn_blocking(move || {
-        let sizes = services.iter().map(|service| service.driver.test().map_err(Error::part(service.label())));
-        sizes.map(|tested| tested.map(|tested| tested.size.0)).sum()
     })
     .await?
 }

@@ -267,16 +267,7 @@ type Present = (PartName, Part, Result<String, String>);
 
 /// What is there now of the chosen parts, or why it can't be replaced.
 async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
-    let chosen = Composition {
-        services: composition
-            .services
-            .iter()
-            .filter(|it| scope.has(&PartName::Service(it.name.clone())))
-            .cloned()
-            .collect(),
-        mounts: composition.mounts.iter().filter(|it| scope.has(&PartName::Mount(it.name.clone()))).cloned().collect(),
-        routes: Vec::new(),
-    };
+    let chosen = composition.only(scope);
     let looked = tokio::task::spawn_blocking(move || {
         let services = chosen.services.iter().map(|service| PartName::Service(service.name.clone()));
         let names = services.chain(chosen.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())));

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::process::Installation;
+use crate::process::{Installation, until};
 
 #[test]
 fn what_was_written_through_a_memory_map_takes_the_label_away() {
@@ -44,5 +44,30 @@ fn what_a_visitor_wrote_before_the_hold_is_in_the_snapshot_and_the_label_stays()
     let server = at.start();
     at.restore(&asked.snapshot);
     assert_eq!(std::fs::read(&file).expect("it is back"), b"as if by a visitor");
+    server.terminate();
+}
+
+#[test]
+fn who_is_in_the_way_for_a_moment_costs_a_second_try_and_not_the_snapshot() {
+    let at = Installation::new();
+    let rows = at.site.connect();
+    rows.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).expect("nobody else has it open");
+    let server = at.start_with(&[("STILLPOINT_STOP_AT", "snapshot: copied")]);
+    let asked = at.ask_snapshot();
+    server.stopped();
+    rows.execute_batch("BEGIN EXCLUSIVE").expect("nobody writes");
+    let file = at.site.uploads().join("between");
+    std::fs::write(&file, "before the first try").expect("own directory");
+    server.go_on();
+    until("the first try is given up", || at.log_of(&asked).contains("trying once more").then_some(()));
+    assert!(at.log_of(&asked).contains("locked"), "{}", at.log_of(&asked));
+    rows.execute_batch("ROLLBACK").expect("it was begun");
+    at.succeeded(&asked);
+    server.terminate();
+
+    std::fs::remove_file(&file).expect("it is there");
+    let server = at.start();
+    at.restore(&asked.snapshot);
+    assert!(file.exists(), "what the journal told before the first try is not forgotten");
     server.terminate();
 }

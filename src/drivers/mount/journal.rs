@@ -70,17 +70,25 @@ type Watch = i32;
 type Name = (Watch, Box<[u8]>);
 
 #[derive(Debug, Default)]
+struct Told {
+    touched: HashSet<Name>,
+    /// The root's own metadata.
+    root: bool,
+    /// Directories that were made or moved into the tree.
+    fresh: HashSet<Watch>,
+}
+
+#[derive(Debug, Default)]
 struct State {
     root: Watch,
     /// Where each watched directory stands; none for the root, and for one that was moved out.
     places: HashMap<Watch, Option<Name>>,
     /// The same the other way round.
     directories: HashMap<Name, Watch>,
-    touched: HashSet<Name>,
-    /// The root's own metadata.
-    root_touched: bool,
-    /// Directories that were made or moved into the tree.
-    fresh: HashSet<Watch>,
+    /// Since somebody asked last.
+    new: Told,
+    /// Before that: a hold that failed is followed by another one.
+    earlier: Told,
     /// Names under which directories came or went, and which are still to be looked at.
     unsettled: HashSet<Name>,
     ended: Option<NoJournal>,
@@ -131,29 +139,26 @@ impl Journal {
         }
     }
 
-    /// What was touched since the last time. Everything that was written before the call is in it.
+    /// Everything that was touched since the start. What was written before the call is in it.
     ///
     /// # Errors
     /// When the journal has ended: scan.
-    pub fn take(&self) -> Result<Touched, NoJournal> {
-        let mut state = self.inner.state();
-        self.inner.read(&mut state);
-        if let Some(ended) = state.ended {
-            return Err(ended);
-        }
-        let (names, fresh) = (std::mem::take(&mut state.touched), std::mem::take(&mut state.fresh));
-        let mut touched = Touched::default();
-        if std::mem::take(&mut state.root_touched) {
-            touched.entries.insert(Vec::new());
-        }
-        for (watch, name) in names {
-            // What was moved out of the tree, or is gone, was told as a change of what held it.
-            let Some(directory) = state.path(watch) else { continue };
-            if !self.inner.tree.excludes(&directory, &name) {
-                touched.entries.insert(join(&directory, &name));
-            }
-        }
-        touched.trees.extend(fresh.into_iter().filter_map(|watch| state.path(watch)));
+    pub fn all(&self) -> Result<Touched, NoJournal> {
+        let mut state = self.inner.current()?;
+        let new = std::mem::take(&mut state.new);
+        state.earlier.add(new);
+        Ok(self.inner.resolve(&state, &state.earlier))
+    }
+
+    /// What was touched since somebody asked last.
+    ///
+    /// # Errors
+    /// As [`Journal::all`].
+    pub fn news(&self) -> Result<Touched, NoJournal> {
+        let mut state = self.inner.current()?;
+        let new = std::mem::take(&mut state.new);
+        let touched = self.inner.resolve(&state, &new);
+        state.earlier.add(new);
         Ok(touched)
     }
 
@@ -209,6 +214,29 @@ impl Inner {
             state.end(NoJournal::Lost);
             state
         })
+    }
+
+    /// With everything taken in that was written before the call.
+    fn current(&self) -> Result<MutexGuard<'_, State>, NoJournal> {
+        let mut state = self.state();
+        self.read(&mut state);
+        state.ended.map_or(Ok(state), Err)
+    }
+
+    fn resolve(&self, state: &State, told: &Told) -> Touched {
+        let mut touched = Touched::default();
+        if told.root {
+            touched.entries.insert(Vec::new());
+        }
+        for (watch, name) in &told.touched {
+            // What was moved out of the tree, or is gone, was told as a change of what held it.
+            let Some(directory) = state.path(*watch) else { continue };
+            if !self.tree.excludes(&directory, name) {
+                touched.entries.insert(join(&directory, name));
+            }
+        }
+        touched.trees.extend(told.fresh.iter().filter_map(|watch| state.path(*watch)));
+        touched
     }
 
     /// By descriptor: what is opened was reached without a link on the way.
@@ -285,7 +313,7 @@ impl Inner {
         };
         state.put(watch, here);
         if top {
-            state.fresh.insert(watch);
+            state.new.fresh.insert(watch);
         }
         match self.tree.list(&below) {
             Ok(listing) => {
@@ -298,6 +326,14 @@ impl Inner {
             // The scan will meet it too, and say what it is.
             Err(_) => state.end(NoJournal::Lost),
         }
+    }
+}
+
+impl Told {
+    fn add(&mut self, other: Self) {
+        self.touched.extend(other.touched);
+        self.root |= other.root;
+        self.fresh.extend(other.fresh);
     }
 }
 
@@ -319,8 +355,8 @@ impl State {
         }
         let Some(name) = name else {
             match self.places.get(&watch) {
-                _ if watch == self.root => self.root_touched = true,
-                Some(Some(place)) => drop(self.touched.insert(place.clone())),
+                _ if watch == self.root => self.new.root = true,
+                Some(Some(place)) => drop(self.new.touched.insert(place.clone())),
                 _ => {}
             }
             return;
@@ -330,15 +366,15 @@ impl State {
         if what.intersects(comes_or_goes) {
             // Its own times show it, and nobody tells.
             match self.places.get(&watch) {
-                Some(Some(place)) => drop(self.touched.insert(place.clone())),
-                _ => self.root_touched |= watch == self.root,
+                Some(Some(place)) => drop(self.new.touched.insert(place.clone())),
+                _ => self.new.root |= watch == self.root,
             }
             if what.contains(ReadFlags::ISDIR) {
                 self.unsettled.insert(name.clone());
             }
         }
-        self.touched.insert(name);
-        if self.touched.len() > MOST {
+        self.new.touched.insert(name);
+        if self.new.touched.len() > MOST {
             self.end(NoJournal::Overflow);
         }
     }

@@ -49,7 +49,7 @@ impl Index {
         let started = now();
         let tree = Tree::open(&self.path, &self.exclude)?;
         let in_time = Some((deadline, limits.time));
-        let (seen, linked) = match self.journal.as_ref().map(|journal| journal.take()) {
+        let (seen, linked) = match self.journal.as_ref().map(|journal| journal.all()) {
             Ok(Ok(touched)) => (self.compare_touched(&tree, touched, in_time)?, Some(self.linked_now(&tree)?)),
             Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
         };
@@ -122,7 +122,7 @@ impl Index {
     /// As [`Index::changes`].
     pub fn moved_since(&self, scan: &Scan) -> Result<Vec<PathBuf>, Error> {
         let tree = Tree::open(&self.path, &self.exclude)?;
-        let touched = self.journal.as_ref().ok().and_then(|journal| journal.take().ok());
+        let touched = self.journal.as_ref().ok().and_then(|journal| journal.news().ok());
         let mut moved: BTreeSet<PathBuf> = match (&scan.linked, touched) {
             (Some(before), Some(touched)) => {
                 let linked = self.linked_now(&tree)?;
@@ -165,7 +165,7 @@ impl Index {
         let tree = Tree::open(&self.path, &self.exclude)?;
         let present = self.compare(&tree, None)?;
         // Times are taken from the kernel's tick: of what was written right after the hold, they may say before it.
-        let later = self.journal.as_ref().ok().and_then(|journal| journal.take().ok());
+        let later = self.journal.as_ref().ok().and_then(|journal| journal.news().ok());
         let since = if later.is_some() { scan.started } else { scan.started - TICK };
         let later = later.unwrap_or_default().entries;
         let unseen = present.changed.into_iter().filter(|(path, is)| {

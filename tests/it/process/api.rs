@@ -22,6 +22,11 @@ impl Installation {
     }
 
     pub fn ask_as(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
+        let (status, text) = self.send(token, method, path, body)?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    fn send(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Option<(u16, String)> {
         let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
         let agent: ureq::Agent = config.timeout_global(Some(Duration::from_secs(30))).build().into();
         let request = http::Request::builder()
@@ -32,8 +37,7 @@ impl Installation {
         let text = body.map(|body| body.to_string()).unwrap_or_default();
         let mut reply = agent.run(request.body(text).expect("a request")).ok()?;
         let status = reply.status().as_u16();
-        let text = reply.body_mut().read_to_string().ok()?;
-        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        Some((status, reply.body_mut().read_to_string().ok()?))
     }
 
     /// Logs the operator in at the console's page; whether that led to the projects.
@@ -84,6 +88,12 @@ impl Installation {
 
     pub fn activity(&self, asked: &Asked) -> Value {
         self.get(&format!("/projects/shop/activities/{}", asked.activity))
+    }
+
+    /// What it has told so far, a line of JSON each.
+    pub fn log_of(&self, asked: &Asked) -> String {
+        let path = format!("/projects/shop/activities/{}/log?follow=0", asked.activity);
+        self.send(&self.token, "GET", &path, None).expect("the server answers").1
     }
 
     /// Asks to cancel it.
