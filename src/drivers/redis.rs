@@ -9,8 +9,10 @@
 mod aside;
 mod census;
 mod load;
+mod mark;
 mod position;
 mod private;
+mod said;
 mod session;
 mod survey;
 mod swap;

@@ -11,8 +11,9 @@ use ::redis::cmd;
 use serde::{Deserialize, Serialize};
 
 use super::census::Census;
+use super::mark::MARK;
 use super::private::Private;
-use super::swap::{self, Aside, MARK};
+use super::swap::{self, Aside};
 use super::{Redis, session, survey};
 use crate::domain::manifest::Facts;
 use crate::drivers::Error;

@@ -13,10 +13,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::redis::{Cmd, Value, cmd};
 
 use super::census::{self, Census};
+use super::mark::{self, MARK};
 use super::private::{self, Private};
 use super::session::{self, Session};
 use super::survey::{self, Memory, Survey};
-use super::swap::{self, Beside, Functions, Loaded, MARK, Pair};
+use super::swap::{self, Beside, Functions, Loaded, Pair};
 use super::tools::Version;
 use super::{Redis, swap::cannot};
 use crate::drivers::Error;
@@ -90,7 +91,7 @@ fn fill(driver: &Redis, live: &mut Session, survey: &Survey, scratch: &Path, id:
     }
     let pairs = pairs(driver, survey, &census)?;
     for pair in &pairs {
-        if !swap::mark(live, id, *pair)? {
+        if !mark::mark(live, id, *pair)? {
             let why = format!("somebody began to use the database {} of the server: restore again", pair.spare);
             return Err(cannot(driver, why));
         }

@@ -6,17 +6,17 @@
 //! and what it holds stays as it is. Credentials reach it over its socket: they stand in no file and no argument.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ::redis::{Value, cmd, from_redis_value};
 
+use super::said::Said;
 use super::session::{self, Address, Session};
 use super::tools::Tool;
 use crate::drivers::Error;
@@ -36,8 +36,8 @@ const START: Duration = Duration::from_secs(30);
 const STALLED: Duration = Duration::from_secs(90);
 /// How often, meanwhile, the live server is asked whether it is there.
 const ASK: Duration = Duration::from_secs(1);
-/// Of what it says.
-const WORDS: usize = 8_000;
+/// A server sends what is written since only when the replica has confirmed the transfer, and that does it once a second.
+const CONFIRMED: Duration = Duration::from_millis(1_200);
 
 /// A running one.
 pub(super) struct Private {
@@ -91,6 +91,8 @@ impl Private {
             "--replica-serve-stale-data",
             "yes",
         ]);
+        // No sentinel may ever make it a primary.
+        command.args(["--replica-priority", "0"]);
         // Ctrl-C in a terminal is for us.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut watcher = command.spawn().map_err(failed)?;
@@ -151,6 +153,7 @@ impl Private {
         self.session.run_all("prepare", &commands)?;
         let mut seen = (String::new(), Instant::now());
         let mut asked = Instant::now();
+        let (mut complete, mut target) = (None, None);
         loop {
             if cancelled() {
                 return Err(Error::Cancelled);
@@ -160,7 +163,14 @@ impl Private {
                 Err(error) => return Err(self.died(error)),
             };
             if info.text("master_link_status") == "up" && info.text("master_sync_in_progress") == "0" {
-                return Ok(());
+                let since = *complete.get_or_insert_with(Instant::now);
+                match target {
+                    Some(target) if info.number("slave_repl_offset") >= target => return Ok(()),
+                    None if since.elapsed() > CONFIRMED => target = Some(offset(live)?),
+                    _ => {}
+                }
+            } else {
+                (complete, target) = (None, None);
             }
             if let Some(refused) = self.said.refusal() {
                 return Err(Error::NotPermitted {
@@ -228,6 +238,11 @@ impl Private {
     }
 }
 
+/// Where the live server stands.
+fn offset(live: &Address) -> Result<u64, Error> {
+    Ok(live.open(Some(session::ANSWER))?.info(&["replication"])?.number("master_repl_offset"))
+}
+
 impl Drop for Private {
     fn drop(&mut self) {
         drop(self.lifeline.take());
@@ -238,56 +253,5 @@ impl Drop for Private {
             let _ = gone.and_then(|()| self.session.replies("end", &[cmd("SHUTDOWN").arg("NOSAVE").take()]));
         }
         let _ = fs::remove_file(self.directory.join(SOCKET));
-    }
-}
-
-/// What the program says, read as it comes so that it never waits for us.
-struct Said {
-    words: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<()>,
-}
-
-impl Said {
-    fn listen(child: &mut Child) -> io::Result<Self> {
-        let mut stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let words = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&words);
-        let listening = move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stdout.read(&mut buffer) {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(&buffer[..read]);
-                let surplus = kept.len().saturating_sub(WORDS);
-                kept.drain(..surplus);
-            }
-        };
-        let reader = thread::Builder::new().name("redis-server".to_owned()).spawn(listening)?;
-        Ok(Self { words, reader })
-    }
-
-    fn ended(&self) -> bool {
-        self.reader.is_finished()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.words.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-
-    /// Its warnings; without any, its last line.
-    fn words(&self) -> String {
-        let text = self.text();
-        let said = |line: &str| line.split_once(" # ").map(|(_, words)| words.trim().to_owned());
-        let about_the_machine = |line: &String| line.contains("overcommit_memory") || line.starts_with("oO0OoO0OoO0Oo");
-        let warnings: Vec<String> = text.lines().filter_map(said).filter(|line| !about_the_machine(line)).collect();
-        let last = warnings.iter().rev().take(3).rev().cloned().collect::<Vec<_>>().join("; ");
-        if last.is_empty() { text.lines().last().unwrap_or("it said nothing").trim().to_owned() } else { last }
-    }
-
-    /// That the live server does not let it attach.
-    fn refusal(&self) -> Option<String> {
-        let words = self.text();
-        let refused = ["Unable to AUTH to MASTER", "NOPERM", "NOAUTH", "WRONGPASS"];
-        let line = words.lines().rev().find(|line| refused.iter().any(|sign| line.contains(sign)))?;
-        Some(line.split_once(" # ").or(line.split_once(" * ")).map_or(line, |(_, words)| words).trim().to_owned())
     }
 }

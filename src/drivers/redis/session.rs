@@ -60,7 +60,7 @@ impl Address {
         let mut session = connect(place, settings, self, patience.unwrap_or(CONNECT).min(CONNECT))
             .map_err(|error| self.refused(error))?;
         session.patience(patience)?;
-        match session.connection.req_command(cmd("PING").arg("here")).and_then(|reply| Ok(reply.extract_error()?)) {
+        match session.connection.req_command(cmd("PING").arg("here")).and_then(Value::extract_error) {
             Ok(_) => Ok(session),
             // Whoever may not even ask that may still do the rest.
             Err(error) if error.code() == Some("NOPERM") => Ok(session),
@@ -155,7 +155,7 @@ impl Session {
     /// All of them, or the first error. The others were done nonetheless.
     pub fn run_all(&mut self, doing: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
         let replies = self.replies(doing, commands)?;
-        let replies: Result<Vec<Value>, RedisError> = replies.into_iter().map(|it| Ok(it.extract_error()?)).collect();
+        let replies: Result<Vec<Value>, RedisError> = replies.into_iter().map(Value::extract_error).collect();
         replies.map_err(|error| self.explain(doing, error))
     }
 

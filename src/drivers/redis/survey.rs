@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::redis::{Cmd, Value, cmd, from_redis_value};
 
+use super::mark::{self, MARK};
 use super::session::{Info, Session, Size};
-use super::swap::{self, MARK};
 use super::tools::{Software, Tool, Tools, Version};
 use crate::domain::Bytes;
 use crate::drivers::Error;
@@ -52,7 +52,7 @@ impl Databases {
     pub fn look(session: &mut Session) -> Result<Self, Error> {
         let count = count(session)?;
         let databases = session.info(&["keyspace"])?.databases();
-        let marked = swap::marked(session, databases.keys().copied())?;
+        let marked = mark::marked(session, databases.keys().copied())?;
         let used = databases.into_iter().filter(|(number, _)| !marked.contains(number)).collect();
         Ok(Self { count, used, marked })
     }
@@ -235,14 +235,18 @@ fn limits(session: &mut Session, found: &Survey) -> Result<Vec<String>, Error> {
     let mut limits = vec!["Accounts (ACL), passwords and settings of the server are not in the snapshot.".to_owned()];
     let asked = session.replies("ask for the settings of", &[cmd("CONFIG").arg("GET").arg("save").take()])?.pop();
     let saves = asked.and_then(|reply| from_redis_value::<BTreeMap<String, String>>(reply).ok());
-    let never_saved = saves.is_some_and(|saves| saves.get("save").is_some_and(String::is_empty));
-    if never_saved && found.server.number("aof_enabled") == 0 {
-        limits.push(
-            "The server writes nothing to disk (no `save`, no `appendonly`): after a restart of it only what is in a \
-             snapshot can come back."
-                .to_owned(),
-        );
-    }
+    let never_saved = saves.map(|saves| saves.get("save").is_some_and(String::is_empty));
+    let how = match never_saved {
+        _ if found.server.number("aof_enabled") > 0 => None,
+        Some(true) => Some("The server writes nothing to disk (no `save`, no `appendonly`)"),
+        Some(false) => None,
+        None => Some(
+            "The server keeps no log (`appendonly no`), and if it saves now and then (`save`) this account may not see",
+        ),
+    };
+    limits.extend(
+        how.map(|how| format!("{how}: after a restart of it perhaps only what is in a snapshot can come back.")),
+    );
     let policy = found.server.text("maxmemory_policy");
     if found.memory.limit > 0 && policy != "noeviction" {
         limits

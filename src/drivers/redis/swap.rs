@@ -8,19 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ::redis::{Cmd, Value, cmd, from_redis_value};
+use ::redis::{Cmd, Value, cmd};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::census::{self, Census};
+use super::mark::{MARK, Standing, State, watch};
 use super::session::{self, Session};
 use super::survey::{self, Databases};
-use super::{Redis, aside};
+use super::{Redis, aside, mark};
 use crate::domain::manifest::Facts;
 use crate::drivers::{Error, service};
-
-/// The key that is the mark: a hash.
-pub(super) const MARK: &str = "stillpoint:beside";
 
 /// How often somebody may come in between.
 const TRIES: u32 = 5;
@@ -85,28 +83,6 @@ impl Functions {
     }
 }
 
-/// Which side a marked database is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Beside,
-    Aside,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Beside => "beside",
-            Self::Aside => "aside",
-        }
-    }
-}
-
-struct Standing {
-    live: u32,
-    state: State,
-    functions: Functions,
-}
-
 pub(super) fn beside(scratch: &Path) -> Beside {
     use std::os::unix::ffi::OsStrExt as _;
     // Belongs to one activity and service: the same at each try.
@@ -116,54 +92,6 @@ pub(super) fn beside(scratch: &Path) -> Beside {
 
 pub(super) fn cannot(driver: &Redis, why: impl Into<String>) -> Error {
     Error::CannotRestore { database: driver.address.server(), why: why.into() }
-}
-
-/// Which of these databases have a mark, whosever.
-pub(super) fn marked(session: &mut Session, databases: impl Iterator<Item = u32>) -> Result<Vec<u32>, Error> {
-    let databases: Vec<u32> = databases.collect();
-    let questions: Vec<Cmd> = databases
-        .iter()
-        .flat_map(|number| [cmd("SELECT").arg(*number).take(), cmd("EXISTS").arg(MARK).take()])
-        .collect();
-    let replies = session.run_all("look for marks in", &questions)?;
-    let there = databases.iter().zip(replies.chunks(2)).filter(|(_, reply)| matches!(reply, [_, Value::Int(1..)]));
-    Ok(there.map(|(number, _)| *number).collect())
-}
-
-/// Databases with the mark of this load. All marks that there could be are watched from here on.
-fn watch(session: &mut Session, id: &str) -> Result<BTreeMap<u32, Standing>, Error> {
-    session.ask::<()>("look at", &cmd("UNWATCH"))?;
-    let databases: Vec<u32> = session.info(&["keyspace"])?.databases().into_keys().collect();
-    let questions: Vec<Cmd> = databases
-        .iter()
-        .flat_map(|number| {
-            let select = cmd("SELECT").arg(*number).take();
-            [select, cmd("WATCH").arg(MARK).take(), cmd("HGETALL").arg(MARK).take()]
-        })
-        .collect();
-    let replies = session.run_all("look for marks in", &questions)?;
-    let standing = databases.iter().zip(replies.chunks(3)).filter_map(|(number, reply)| {
-        let fields: BTreeMap<String, Vec<u8>> = from_redis_value(reply.get(2)?.clone()).ok()?;
-        let text = |name: &str| std::str::from_utf8(fields.get(name)?).ok();
-        if text("id")? != id {
-            return None;
-        }
-        let state = if text("state")? == State::Aside.word() { State::Aside } else { State::Beside };
-        let functions = Functions(text("functions").filter(|dump| !dump.is_empty()).map(str::to_owned));
-        Some((*number, Standing { live: text("live")?.parse().ok()?, state, functions }))
-    });
-    Ok(standing.collect())
-}
-
-/// Takes an empty database: `false` when it was not empty.
-pub(super) fn mark(session: &mut Session, id: &str, pair: Pair) -> Result<bool, Error> {
-    let taken = [cmd("SELECT").arg(pair.spare).take(), cmd("WATCH").arg(MARK).take(), cmd("DBSIZE")];
-    if !matches!(session.run_all("mark a database of", &taken)?.as_slice(), [_, _, Value::Int(0)]) {
-        return Ok(false);
-    }
-    let mut set = cmd("HSET");
-    set.arg(MARK).arg("id").arg(id).arg("live").arg(pair.live).arg("state").arg(State::Beside.word());
-    Ok(session.transaction("mark a database of", &[set])?.is_some())
 }
 
 pub(super) fn check(driver: &Redis, beside: &Beside, expected: &Facts) -> Result<(), Error> {
@@ -244,7 +172,7 @@ pub(super) fn prepare(driver: &Redis, beside: &Beside) -> Result<Aside, Error> {
             let needed = u32::try_from(pairs.len()).unwrap_or(u32::MAX).saturating_add(1);
             return Err(cannot(driver, survey::too_few(databases.count, needed)));
         };
-        mark(&mut session, &beside.id, Pair { live: new, spare })?;
+        mark::mark(&mut session, &beside.id, Pair { live: new, spare })?;
     }
     Err(cannot(driver, "somebody goes on beginning to use new databases: stop what goes round the gate"))
 }

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use super::aside;
 use super::census::Census;
+use super::mark;
 use super::private::Private;
 use super::session::{self, Address};
 use super::survey::{self, Survey};
-use super::swap;
 use super::tools::Tools;
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
@@ -103,7 +103,7 @@ impl RedisView {
             own.patience(None)?;
             // What a restore loads, or left, beside is not the server's own.
             let databases = own.info(&["keyspace"])?.databases();
-            for number in swap::marked(own, databases.into_keys())? {
+            for number in mark::marked(own, databases.into_keys())? {
                 own.run_all("empty", &[cmd("SELECT").arg(number).take(), cmd("FLUSHDB")])?;
             }
             let facts = Census::take(own)?.facts();

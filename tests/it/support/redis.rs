@@ -1,4 +1,5 @@
 //! A Redis server from the packages that are installed, in a temporary directory on a free port.
+#![allow(dead_code, reason = "the driver's tests and the suite each use a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,6 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::server::Server;
 use super::{PASSWORD, Site, WITHIN, driver, running_in};
@@ -79,6 +80,17 @@ fn what_a_writer_did_before_the_view_is_in_it() {
 }
 
 #[test]
+fn a_view_opens_at_once_however_recently_the_replica_was_attached() {
+    let site = Site::new();
+    site.service.get_ready(site.scratch.path(), &|| false).expect("ready");
+    site.server.ask::<()>(0, "SET last value");
+    let started = Instant::now();
+    let mut view = site.service.open_view(WITHIN).expect("a view");
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert_eq!(view.facts().expect("facts").rows["database 0"], 1);
+}
+
+#[test]
 fn a_view_needs_no_getting_ready_and_leaves_nothing() {
     let site = Site::new();
     site.fill(10);
@@ -135,8 +147,8 @@ fn a_private_server_ends_when_its_watchers_input_does() {
 fn a_key_whose_time_passes_stays_in_the_view_and_fails_no_check() {
     let site = Site::new();
     site.fill(3);
-    site.server.ask::<()>(0, "SET soon value PX 300");
     site.service.get_ready(site.scratch.path(), &|| false).expect("ready");
+    site.server.ask::<()>(0, "SET soon value PX 500");
     let mut view = site.service.open_view(WITHIN).expect("a view");
     while site.server.ask::<u64>(0, "EXISTS soon") == 1 {}
     let facts = view.facts().expect("facts");
