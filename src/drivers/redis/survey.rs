@@ -17,8 +17,8 @@ const OLDEST: Version = Version(6, 0);
 const MOST: u32 = 256;
 
 const FOR_SNAPSHOTS: &str = "+ping +info +select +exists +psync +replconf";
-const FOR_RESTORES: &str = "+watch +unwatch +multi +exec +discard +swapdb +dbsize +restore +move +hset +hgetall +scan +type +pttl \
-                            +flushdb +function";
+const FOR_RESTORES: &str = "+watch +unwatch +multi +exec +discard +swapdb +dbsize +restore +move +hset +hgetall +scan \
+                            +type +pttl +flushdb +function";
 
 /// What was found by looking.
 #[derive(Debug)]
