@@ -127,6 +127,9 @@ pub enum ServiceConnection {
     /// none.
     #[serde(rename = "postgresql")]
     Postgres { host: String, port: u16, user: String, password: Secret, database: String },
+    /// A Redis or Valkey server with all its databases. `host` may be the absolute path of its socket; an empty user is
+    /// the server's default one, an empty password is none.
+    Redis { host: String, port: u16, user: String, password: Secret },
 }
 
 impl ServiceConnection {
@@ -134,6 +137,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres { .. } => "postgresql",
+            Self::Redis { .. } => "redis",
         }
     }
 }
@@ -187,6 +191,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => Some(path.into()),
             Self::Postgres { .. } => None,
+            Self::Redis { .. } => None,
         }
     }
 
@@ -195,6 +200,8 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => path.clone(),
             Self::Postgres { host, port, database, .. } => format!("{database} at {host}:{port}"),
+            Self::Redis { host, .. } if host.starts_with('/') => host.clone(),
+            Self::Redis { host, port, .. } => format!("redis at {host}:{port}"),
         }
     }
 }

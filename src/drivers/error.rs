@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::postgres::Cause;
+use super::redis;
 use crate::domain::Bytes;
 use crate::domain::time::span;
 
@@ -108,6 +109,27 @@ pub enum Error {
         database: String,
         #[source]
         source: Cause,
+    },
+
+    #[error("no Redis or Valkey server answers at {at}: start it, or correct host and port in the declaration")]
+    RedisUnreachable {
+        at: String,
+        #[source]
+        source: redis::Cause,
+    },
+    #[error("the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it")]
+    RedisRefused {
+        at: String,
+        user: String,
+        #[source]
+        source: redis::Cause,
+    },
+    #[error("could not {doing} the server at {at}")]
+    Redis {
+        doing: &'static str,
+        at: String,
+        #[source]
+        source: redis::Cause,
     },
 
     // mounts

@@ -7,6 +7,7 @@
 pub mod error;
 pub mod mount;
 pub mod postgres;
+pub mod redis;
 pub mod service;
 pub mod sqlite;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, postgres, sqlite};
+use super::{Error, postgres, redis, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -51,6 +51,14 @@ pub trait Service: Send + Sync + Debug {
     /// # Errors
     /// [`Error::Locked`] when it could not be opened `within` that time.
     fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error>;
+
+    /// Counts what is there now, for people.
+    ///
+    /// # Errors
+    /// As [`Service::open_view`].
+    fn contents(&self, within: Duration) -> Result<Facts, Error> {
+        self.open_view(within)?.facts()
+    }
 
     /// Names what [`Service::load_beside`] will make, before it does, so that the journal knows of a load that dies.
     /// `scratch` as there; the same name at each call with the same directory.
@@ -184,6 +192,7 @@ impl Display for Position {
 pub enum Beside {
     Sqlite(sqlite::Beside),
     Postgres(postgres::Beside),
+    Redis(redis::Beside),
 }
 
 /// What a swap set aside. Stands in the durable journal (R23).
@@ -192,6 +201,7 @@ pub enum Beside {
 pub enum Aside {
     Sqlite(sqlite::Aside),
     Postgres(postgres::Aside),
+    Redis(redis::Aside),
 }
 
 /// What the journal holds belongs to the service as it was declared when the swap began.
@@ -210,8 +220,10 @@ macro_rules! of_kind {
 
 of_kind!(Beside, Sqlite, sqlite);
 of_kind!(Beside, Postgres, postgres);
+of_kind!(Beside, Redis, redis);
 of_kind!(Aside, Sqlite, sqlite);
 of_kind!(Aside, Postgres, postgres);
+of_kind!(Aside, Redis, redis);
 
 /// What was found against what the snapshot recorded (R22).
 ///
@@ -253,6 +265,11 @@ pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error
                 database: database.clone(),
             };
             Ok(Box::new(postgres::Postgres::connect(address)?))
+        }
+        ServiceConnection::Redis { host, port, user, password } => {
+            let address =
+                redis::Address { host: host.clone(), port: *port, user: user.clone(), password: password.clone() };
+            Ok(Box::new(redis::Redis::connect(address)?))
         }
     }
 }

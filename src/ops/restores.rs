@@ -277,7 +277,7 @@ async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
             Err(error) => return all.map(|(name, part)| (name, part, Err(error.for_people()))).collect(),
         };
         let services = connected.services.iter().map(|service| {
-            let facts = service.driver.open_view(LOOK).and_then(|mut view| view.facts());
+            let facts = service.driver.contents(LOOK);
             facts.map(|facts| rows(&facts)).map_err(|error| format!("service {}: {error}", service.name()))
         });
         let mounts = connected.mounts.iter().map(|mount| {

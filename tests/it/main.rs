@@ -12,6 +12,7 @@ mod policy_matrix;
 mod postgresql;
 mod process;
 mod queue;
+mod redis;
 mod roles;
 mod rooms;
 mod rotation;

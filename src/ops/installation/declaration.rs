@@ -89,6 +89,21 @@ enum ServiceEntry {
         password: Secret,
         database: String,
     },
+    #[serde(alias = "valkey")]
+    Redis {
+        name: ServiceName,
+        /// Or the absolute path of its socket.
+        #[serde(default = "local_host")]
+        host: String,
+        #[serde(default = "redis_port")]
+        port: u16,
+        /// Empty: the server's default one.
+        #[serde(default)]
+        user: String,
+        /// Empty: none is sent.
+        #[serde(default = "no_password")]
+        password: Secret,
+    },
 }
 
 fn local_host() -> String {
@@ -97,6 +112,10 @@ fn local_host() -> String {
 
 fn standard_port() -> u16 {
     5432
+}
+
+fn redis_port() -> u16 {
+    6379
 }
 
 fn no_password() -> Secret {
@@ -110,6 +129,9 @@ impl ServiceEntry {
             Self::Postgres { name, host, port, user, password, database } => {
                 let connection = ServiceConnection::Postgres { host, port, user, password, database };
                 ServiceSpec { name, connection }
+            }
+            Self::Redis { name, host, port, user, password } => {
+                ServiceSpec { name, connection: ServiceConnection::Redis { host, port, user, password } }
             }
         }
     }

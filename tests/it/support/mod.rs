@@ -1,6 +1,7 @@
 //! An installation for a test: a real database, a real worker, real sites, and people to act.
 
 pub mod postgres;
+pub mod redis;
 pub mod server;
 pub mod site;
 
