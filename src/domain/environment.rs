@@ -126,6 +126,8 @@ pub enum ServiceConnection {
     /// none.
     #[serde(rename = "postgresql")]
     Postgres { host: String, port: u16, user: String, password: Secret, database: String },
+    /// A database of a MySQL or MariaDB server. `host` may be the absolute path of its socket; an empty password is none.
+    Mysql { host: String, port: u16, user: String, password: Secret, database: String },
 }
 
 impl ServiceConnection {
@@ -133,6 +135,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres { .. } => "postgresql",
+            Self::Mysql { .. } => "mysql",
         }
     }
 }
@@ -176,6 +179,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => Some(path.into()),
             Self::Postgres { .. } => None,
+            Self::Mysql { .. } => None,
         }
     }
 
@@ -184,6 +188,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => path.clone(),
             Self::Postgres { host, port, database, .. } => format!("{database} at {host}:{port}"),
+            Self::Mysql { host, port, database, .. } => format!("{database} at {host}:{port}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::postgres::Cause;
+use super::client::Cause;
 use crate::domain::Bytes;
 use crate::domain::time::span;
 
@@ -59,19 +59,21 @@ pub enum Error {
     },
 
     // servers
-    #[error("no PostgreSQL server answers at {at}: start it, or correct host and port in the declaration")]
+    #[error("no {server} server answers at {at}: start it, or correct host and port in the declaration")]
     Unreachable {
+        server: &'static str,
         at: String,
         #[source]
         source: Cause,
     },
     #[error(
-        "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or allow \
-         the login in its pg_hba.conf"
+        "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or \
+         {remedy}"
     )]
     LoginRefused {
         at: String,
         user: String,
+        remedy: &'static str,
         #[source]
         source: Cause,
     },
@@ -91,6 +93,16 @@ pub enum Error {
         "sessions of the database `{database}` can't be ended ({sessions}): end them, or GRANT pg_signal_backend TO \"{user}\""
     )]
     SessionsStay { database: String, user: String, sessions: String },
+    #[error(
+        "the tables of `{database}` could not be exchanged within {}: {by}; end it, then try again; nothing was replaced",
+        span(*waited)
+    )]
+    InTheWay { database: String, waited: Duration, by: String },
+    #[error(
+        "{what} of the database `{database}` was changed while it was read: take the snapshot again, and run migrations at \
+         another time"
+    )]
+    Redefined { database: String, what: String },
     #[error("`{tool}` is not installed on the worker's machine: install the package {package}")]
     ToolMissing { tool: &'static str, package: String },
     #[error(
@@ -104,6 +116,14 @@ pub enum Error {
     ServerFull { database: String },
     #[error("could not {doing} the database `{database}`")]
     Postgres {
+        doing: &'static str,
+        database: String,
+        #[source]
+        source: Cause,
+    },
+
+    #[error("could not {doing} the database `{database}`")]
+    Mysql {
         doing: &'static str,
         database: String,
         #[source]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, postgres, sqlite};
+use super::{Error, mysql, postgres, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -184,6 +184,7 @@ impl Display for Position {
 pub enum Beside {
     Sqlite(sqlite::Beside),
     Postgres(postgres::Beside),
+    Mysql(mysql::Beside),
 }
 
 /// What a swap set aside. Stands in the durable journal (R23).
@@ -192,6 +193,7 @@ pub enum Beside {
 pub enum Aside {
     Sqlite(sqlite::Aside),
     Postgres(postgres::Aside),
+    Mysql(mysql::Aside),
 }
 
 /// What the journal holds belongs to the service as it was declared when the swap began.
@@ -210,8 +212,10 @@ macro_rules! of_kind {
 
 of_kind!(Beside, Sqlite, sqlite);
 of_kind!(Beside, Postgres, postgres);
+of_kind!(Beside, Mysql, mysql);
 of_kind!(Aside, Sqlite, sqlite);
 of_kind!(Aside, Postgres, postgres);
+of_kind!(Aside, Mysql, mysql);
 
 /// What was found against what the snapshot recorded (R22).
 ///
@@ -253,6 +257,16 @@ pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error
                 database: database.clone(),
             };
             Ok(Box::new(postgres::Postgres::connect(address)?))
+        }
+        ServiceConnection::Mysql { host, port, user, password, database } => {
+            let address = mysql::Address {
+                host: host.clone(),
+                port: *port,
+                user: user.clone(),
+                password: password.clone(),
+                database: database.clone(),
+            };
+            Ok(Box::new(mysql::Mysql::connect(address)?))
         }
     }
 }

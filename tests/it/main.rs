@@ -6,6 +6,7 @@ mod bad_luck;
 mod crash;
 mod declaration;
 mod doors;
+mod mysql;
 mod policy_matrix;
 mod postgresql;
 mod process;

@@ -13,10 +13,14 @@ struct Need {
     found: fn() -> bool,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need { package: "restic", found: || on_path("restic").is_some() },
     Need { package: "sqlite3", found: || on_path("sqlite3").is_some() },
     Need { package: "postgresql", found: || postgres().is_some() },
+    Need {
+        package: "mariadb-server",
+        found: || on_path("mariadbd").is_some() || Path::new("/usr/sbin/mariadbd").exists(),
+    },
     Need { package: "chromium", found: || chromium().is_some() },
     Need { package: "nodejs", found: || on_path("node").is_some() },
     Need { package: "npm", found: || on_path("npm").is_some() },

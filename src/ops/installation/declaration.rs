@@ -89,6 +89,19 @@ enum ServiceEntry {
         password: Secret,
         database: String,
     },
+    #[serde(alias = "mariadb")]
+    Mysql {
+        name: ServiceName,
+        #[serde(default = "local_host")]
+        host: String,
+        #[serde(default = "standard_mysql_port")]
+        port: u16,
+        user: String,
+        /// Empty: none is sent.
+        #[serde(default = "no_password")]
+        password: Secret,
+        database: String,
+    },
 }
 
 fn local_host() -> String {
@@ -97,6 +110,10 @@ fn local_host() -> String {
 
 fn standard_port() -> u16 {
     5432
+}
+
+fn standard_mysql_port() -> u16 {
+    3306
 }
 
 fn no_password() -> Secret {
@@ -109,6 +126,10 @@ impl ServiceEntry {
             Self::Sqlite { name, path } => ServiceSpec { name, connection: ServiceConnection::Sqlite { path } },
             Self::Postgres { name, host, port, user, password, database } => {
                 let connection = ServiceConnection::Postgres { host, port, user, password, database };
+                ServiceSpec { name, connection }
+            }
+            Self::Mysql { name, host, port, user, password, database } => {
+                let connection = ServiceConnection::Mysql { host, port, user, password, database };
                 ServiceSpec { name, connection }
             }
         }
