@@ -67,13 +67,12 @@ pub enum Error {
         source: Cause,
     },
     #[error(
-        "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or \
-         {remedy}"
+        "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or allow \
+         the login on the server (pg_hba.conf; the host of a MySQL account)"
     )]
     LoginRefused {
         at: String,
         user: String,
-        remedy: &'static str,
         #[source]
         source: Cause,
     },

@@ -166,7 +166,7 @@ pub(super) fn rows(
     let mut count: u64 = 0;
     let select = format!("SELECT {names} FROM {}.{}", ident(schema), ident(table));
     session.each("read a table of", select, |row| {
-        if count % LOOK == 0 && cancelled() {
+        if count.is_multiple_of(LOOK) && cancelled() {
             return Err(Error::Cancelled);
         }
         if count == 0 {

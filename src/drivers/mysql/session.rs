@@ -128,12 +128,9 @@ impl Address {
     fn refused(&self, source: sqlx::Error) -> Error {
         let at = self.server();
         match code(&source) {
-            Some(1045 | 1130 | 1698 | 1862) => Error::LoginRefused {
-                at,
-                user: self.user.clone(),
-                remedy: "let the account log in from this machine (CREATE USER … @'host')",
-                source: Cause(source),
-            },
+            Some(1045 | 1130 | 1698 | 1862) => {
+                Error::LoginRefused { at, user: self.user.clone(), source: Cause(source) }
+            }
             Some(number::NO_DATABASE) => Error::NoDatabase { at, database: self.database.clone() },
             Some(1044) => Error::NotPermitted {
                 user: self.user.clone(),

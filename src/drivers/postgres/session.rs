@@ -99,12 +99,7 @@ impl Address {
     fn refused(&self, source: sqlx::Error) -> Error {
         let at = self.server();
         match code(&source).as_deref() {
-            Some("28P01" | "28000") => Error::LoginRefused {
-                at,
-                user: self.user.clone(),
-                remedy: "allow the login in its pg_hba.conf",
-                source: Cause(source),
-            },
+            Some("28P01" | "28000") => Error::LoginRefused { at, user: self.user.clone(), source: Cause(source) },
             Some("3D000") => Error::NoDatabase { at, database: self.database.clone() },
             Some("42501") => Error::NotPermitted {
                 user: self.user.clone(),
