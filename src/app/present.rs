@@ -206,6 +206,7 @@ pub fn software(kind: &str) -> &str {
     match kind {
         "sqlite" => "SQLite",
         "postgresql" => "PostgreSQL",
+        "mysql" => "MySQL or MariaDB",
         "redis" => "Redis",
         other => other,
     }

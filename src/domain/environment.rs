@@ -127,6 +127,8 @@ pub enum ServiceConnection {
     /// none.
     #[serde(rename = "postgresql")]
     Postgres { host: String, port: u16, user: String, password: Secret, database: String },
+    /// A database of a MySQL or MariaDB server. `host` may be the absolute path of its socket; an empty password is none.
+    Mysql { host: String, port: u16, user: String, password: Secret, database: String },
     /// A Redis or Valkey server with all its databases. `host` may be the absolute path of its socket; an empty user is
     /// the server's default one, an empty password is none.
     Redis { host: String, port: u16, user: String, password: Secret },
@@ -137,6 +139,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres { .. } => "postgresql",
+            Self::Mysql { .. } => "mysql",
             Self::Redis { .. } => "redis",
         }
     }
@@ -191,6 +194,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => Some(path.into()),
             Self::Postgres { .. } => None,
+            Self::Mysql { .. } => None,
             Self::Redis { .. } => None,
         }
     }
@@ -200,6 +204,7 @@ impl ServiceConnection {
         match self {
             Self::Sqlite { path } => path.clone(),
             Self::Postgres { host, port, database, .. } => format!("{database} at {host}:{port}"),
+            Self::Mysql { host, port, database, .. } => format!("{database} at {host}:{port}"),
             Self::Redis { host, .. } if host.starts_with('/') => host.clone(),
             Self::Redis { host, port, .. } => format!("redis at {host}:{port}"),
         }

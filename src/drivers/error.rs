@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::postgres::Cause;
+use super::client::Cause;
 use super::redis;
 use crate::domain::Bytes;
 use crate::domain::time::span;
@@ -60,15 +60,16 @@ pub enum Error {
     },
 
     // servers
-    #[error("no PostgreSQL server answers at {at}: start it, or correct host and port in the declaration")]
+    #[error("no {server} server answers at {at}: start it, or correct host and port in the declaration")]
     Unreachable {
+        server: &'static str,
         at: String,
         #[source]
         source: Cause,
     },
     #[error(
         "the server at {at} does not let `{user}` in: correct user and password in the declaration and apply it, or allow \
-         the login in its pg_hba.conf"
+         the login on the server (pg_hba.conf; the host of a MySQL account)"
     )]
     LoginRefused {
         at: String,
@@ -92,6 +93,16 @@ pub enum Error {
         "sessions of the database `{database}` can't be ended ({sessions}): end them, or GRANT pg_signal_backend TO \"{user}\""
     )]
     SessionsStay { database: String, user: String, sessions: String },
+    #[error(
+        "the tables of `{database}` could not be exchanged within {}: {by}; end it, then try again; nothing was replaced",
+        span(*waited)
+    )]
+    InTheWay { database: String, waited: Duration, by: String },
+    #[error(
+        "{what} of the database `{database}` was changed while it was read: take the snapshot again, and run migrations at \
+         another time"
+    )]
+    Redefined { database: String, what: String },
     #[error("`{tool}` is not installed on the worker's machine: install the package {package}")]
     ToolMissing { tool: &'static str, package: String },
     #[error(
@@ -111,6 +122,13 @@ pub enum Error {
         source: Cause,
     },
 
+    #[error("could not {doing} the database `{database}`")]
+    Mysql {
+        doing: &'static str,
+        database: String,
+        #[source]
+        source: Cause,
+    },
     #[error("no Redis or Valkey server answers at {at}: start it, or correct host and port in the declaration")]
     RedisUnreachable {
         at: String,
@@ -226,7 +244,7 @@ impl std::fmt::Display for StagingLimit {
 impl Error {
     /// Somebody else holds what is needed, and may soon let go of it.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Locked { .. } | Self::Blocked { .. } | Self::ScanTooSlow { .. })
+        matches!(self, Self::Locked { .. } | Self::Blocked { .. } | Self::InTheWay { .. } | Self::ScanTooSlow { .. })
     }
 
     /// For `map_err`: what was being done, on what. A full disk has its own name whatever was being done.

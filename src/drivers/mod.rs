@@ -4,9 +4,12 @@
 //! follows a symbolic link below a mount's root, and never opens a live SQLite file except through SQLite: closing any
 //! other descriptor of it would drop every lock that this process holds on it.
 
+mod client;
 pub mod error;
 pub mod mount;
+pub mod mysql;
 pub mod postgres;
+mod program;
 pub mod redis;
 pub mod service;
 pub mod sqlite;

@@ -29,7 +29,7 @@ use super::Error;
 use super::service::{self, Position, Service, Tested, View};
 use crate::domain::manifest::Facts;
 
-pub use session::{Address, Cause};
+pub use session::Address;
 pub use swap::{Aside, Beside};
 
 /// Older servers know neither `pg_current_snapshot` nor `DROP DATABASE … WITH (FORCE)`.

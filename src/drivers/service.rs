@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, postgres, redis, sqlite};
+use super::{Error, mysql, postgres, redis, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -192,6 +192,7 @@ impl Display for Position {
 pub enum Beside {
     Sqlite(sqlite::Beside),
     Postgres(postgres::Beside),
+    Mysql(mysql::Beside),
     Redis(redis::Beside),
 }
 
@@ -201,6 +202,7 @@ pub enum Beside {
 pub enum Aside {
     Sqlite(sqlite::Aside),
     Postgres(postgres::Aside),
+    Mysql(mysql::Aside),
     Redis(redis::Aside),
 }
 
@@ -220,9 +222,11 @@ macro_rules! of_kind {
 
 of_kind!(Beside, Sqlite, sqlite);
 of_kind!(Beside, Postgres, postgres);
+of_kind!(Beside, Mysql, mysql);
 of_kind!(Beside, Redis, redis);
 of_kind!(Aside, Sqlite, sqlite);
 of_kind!(Aside, Postgres, postgres);
+of_kind!(Aside, Mysql, mysql);
 of_kind!(Aside, Redis, redis);
 
 /// What was found against what the snapshot recorded (R22).
@@ -265,6 +269,16 @@ pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error
                 database: database.clone(),
             };
             Ok(Box::new(postgres::Postgres::connect(address)?))
+        }
+        ServiceConnection::Mysql { host, port, user, password, database } => {
+            let address = mysql::Address {
+                host: host.clone(),
+                port: *port,
+                user: user.clone(),
+                password: password.clone(),
+                database: database.clone(),
+            };
+            Ok(Box::new(mysql::Mysql::connect(address)?))
         }
         ServiceConnection::Redis { host, port, user, password } => {
             let address =

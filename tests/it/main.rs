@@ -8,6 +8,7 @@ mod declaration;
 mod doors;
 mod elsewhere;
 mod label;
+mod mysql;
 mod policy_matrix;
 mod postgresql;
 mod process;

@@ -13,11 +13,15 @@ struct Need {
     found: fn() -> bool,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 9] = [
     Need { package: "python3", found: || on_path("python3").is_some() },
     Need { package: "restic", found: || on_path("restic").is_some() },
     Need { package: "sqlite3", found: || on_path("sqlite3").is_some() },
     Need { package: "postgresql", found: || postgres().is_some() },
+    Need {
+        package: "mariadb-server",
+        found: || on_path("mariadbd").is_some() || Path::new("/usr/sbin/mariadbd").exists(),
+    },
     Need { package: "redis-server", found: || on_path("redis-server").is_some() },
     Need { package: "chromium", found: || chromium().is_some() },
     Need { package: "nodejs", found: || on_path("node").is_some() },

@@ -2,26 +2,17 @@
 //!
 //! **Invariant:** the password goes into the connection and nowhere else: no error, log line or argument carries it.
 
-use std::fmt;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::domain::Secret;
 use crate::drivers::Error;
+use crate::drivers::client::{Cause, RUNTIME, wait};
 
 /// For questions to the catalogue: a server that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// Turns the wheels of all connections, whichever thread waits for them. Never dropped: a runtime must not be, where
-/// drivers are.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("postgresql").enable_all().build();
-    runtime.expect("a thread can be started")
-});
 
 /// Where a database is, and who asks.
 #[derive(Debug, Clone)]
@@ -58,9 +49,7 @@ impl Address {
             .ssl_mode(PgSslMode::Prefer)
             .application_name("stillpoint")
             .disable_statement_logging();
-        let connecting = async { tokio::time::timeout(within, options.connect()).await };
-        let connected = RUNTIME.block_on(connecting).unwrap_or_else(|_| Err(too_late()));
-        let connection = connected.map_err(|error| self.refused(error))?;
+        let connection = wait(within, options.connect()).map_err(|error| self.refused(error))?;
         let mut session = Session { connection, address: self.clone(), version: String::new(), major: 0 };
         let (version, number) = session.run("open", async |db| {
             // What is set for the role or the database must not end or hide anything here. Names that are the
@@ -127,26 +116,10 @@ impl Address {
                     .to_owned();
                 Error::Unsuitable { database: self.database.clone(), why }
             }
-            _ => Error::Unreachable { at, source: Cause(source) },
+            _ => Error::Unreachable { server: "PostgreSQL", at, source: Cause(source) },
         }
     }
 }
-
-/// What the server, or the way to it, said: its words alone, without sqlx's.
-#[derive(Debug)]
-pub struct Cause(sqlx::Error);
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            sqlx::Error::Database(error) => f.write_str(error.message()),
-            sqlx::Error::Io(error) => error.fmt(f),
-            other => other.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Cause {}
 
 /// An open connection. Dropping it ends it.
 pub(super) struct Session {
@@ -175,8 +148,7 @@ impl Session {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Error> {
         let connection = &mut self.connection;
-        let working = async { tokio::time::timeout(within, work(connection)).await };
-        RUNTIME.block_on(working).unwrap_or_else(|_| Err(too_late())).map_err(|error| self.explain(doing, error))
+        wait(within, work(connection)).map_err(|error| self.explain(doing, error))
     }
 
     /// As long as it takes.
@@ -215,10 +187,6 @@ pub(super) fn code(error: &sqlx::Error) -> Option<String> {
 
 pub(super) fn is_code(error: &Error, wanted: &str) -> bool {
     matches!(error, Error::Postgres { source, .. } if code(&source.0).as_deref() == Some(wanted))
-}
-
-fn too_late() -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 
 /// A name, quoted whatever it holds.

@@ -3,7 +3,7 @@
 //! **Invariant:** the password goes to them in their environment, never among their arguments, which every user of the
 //! machine can read. A stream counts as whole only when its program ended with success.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use super::session::Address;
 use crate::drivers::Error;
+use crate::drivers::program::{Said, feed, started};
 
 /// How often a wish to cancel is looked for while the program is silent.
 const LOOK: Duration = Duration::from_millis(100);
 const CHUNK: usize = 256 * 1024;
 /// Chunks in flight between the program and who takes them.
 const CHUNKS: usize = 4;
-/// Of what a program says on its way out.
-const WORDS: usize = 2_000;
 
 /// Where the programs are looked for.
 #[derive(Debug, Clone)]
@@ -94,35 +93,6 @@ fn command(program: &Path, address: &Address) -> Command {
     let name = address.database.replace('\\', "\\\\").replace('\'', "\\'");
     command.arg("--no-password").arg(format!("--dbname=dbname='{name}'"));
     command
-}
-
-/// What a program says for itself, read to its end so that it never waits for us.
-struct Said(JoinHandle<Vec<u8>>);
-
-impl Said {
-    fn listen(child: &mut Child) -> io::Result<Self> {
-        let mut stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let listening = move || {
-            let mut said = Vec::new();
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                said.extend_from_slice(&buffer[..read]);
-                // Its last words say why it ended.
-                said.drain(..said.len().saturating_sub(WORDS));
-            }
-            said
-        };
-        Ok(Self(std::thread::Builder::new().name("stderr".to_owned()).spawn(listening)?))
-    }
-
-    fn words(self) -> String {
-        let said = self.0.join().unwrap_or_default();
-        String::from_utf8_lossy(&said).trim().replace('\n', "; ")
-    }
-}
-
-fn started(tool: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::ToolFailed { tool, detail: format!("it could not be started: {source}") }
 }
 
 /// A running `pg_dump`. Dropping it ends it.
@@ -216,38 +186,5 @@ fn pass_on(mut from: ChildStdout, mut take: impl FnMut(Vec<u8>) -> bool) -> io::
 pub(super) fn restore(program: &Path, address: &Address, dump: &mut dyn Read) -> Result<(), Error> {
     let mut command = command(program, address);
     command.args(["--format=custom", "--exit-on-error"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = Running(command.spawn().map_err(started("pg_restore"))?);
-    let said = Said::listen(&mut child.0).map_err(started("pg_restore"))?;
-    let Some(mut input) = child.0.stdin.take() else { return Err(Error::Input(io::ErrorKind::BrokenPipe.into())) };
-    let mut buffer = vec![0; CHUNK];
-    let cut = loop {
-        match dump.read(&mut buffer) {
-            Ok(0) => break false,
-            // A broken pipe: it has ended, and says itself why.
-            Ok(read) if input.write_all(&buffer[..read]).is_err() => break true,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::Input(error)),
-        }
-    };
-    drop(input);
-    let status = child.0.wait().map_err(started("pg_restore"))?;
-    if !status.success() {
-        return Err(Error::ToolFailed { tool: "pg_restore", detail: format!("{} ({status})", said.words()) });
-    }
-    if cut {
-        // It had all that it needed; whether the dump is whole shows at its end.
-        io::copy(dump, &mut io::sink()).map_err(Error::Input)?;
-    }
-    Ok(())
-}
-
-/// Ended when it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    feed("pg_restore", command.spawn().map_err(started("pg_restore"))?, dump)
 }

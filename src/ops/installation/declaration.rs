@@ -81,10 +81,23 @@ enum ServiceEntry {
         name: ServiceName,
         #[serde(default = "local_host")]
         host: String,
-        #[serde(default = "standard_port")]
+        #[serde(default = "postgresql_port")]
         port: u16,
         user: String,
         /// Empty: none is sent, as with a socket that knows its users.
+        #[serde(default = "no_password")]
+        password: Secret,
+        database: String,
+    },
+    #[serde(alias = "mariadb")]
+    Mysql {
+        name: ServiceName,
+        #[serde(default = "local_host")]
+        host: String,
+        #[serde(default = "mysql_port")]
+        port: u16,
+        user: String,
+        /// Empty: none is sent.
         #[serde(default = "no_password")]
         password: Secret,
         database: String,
@@ -110,8 +123,12 @@ fn local_host() -> String {
     "127.0.0.1".to_owned()
 }
 
-fn standard_port() -> u16 {
+fn postgresql_port() -> u16 {
     5432
+}
+
+fn mysql_port() -> u16 {
+    3306
 }
 
 fn redis_port() -> u16 {
@@ -128,6 +145,10 @@ impl ServiceEntry {
             Self::Sqlite { name, path } => ServiceSpec { name, connection: ServiceConnection::Sqlite { path } },
             Self::Postgres { name, host, port, user, password, database } => {
                 let connection = ServiceConnection::Postgres { host, port, user, password, database };
+                ServiceSpec { name, connection }
+            }
+            Self::Mysql { name, host, port, user, password, database } => {
+                let connection = ServiceConnection::Mysql { host, port, user, password, database };
                 ServiceSpec { name, connection }
             }
             Self::Redis { name, host, port, user, password } => {

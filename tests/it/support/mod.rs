@@ -1,5 +1,6 @@
 //! An installation for a test: a real database, a real worker, real sites, and people to act.
 
+pub mod mariadb;
 pub mod postgres;
 pub mod redis;
 pub mod server;

@@ -1,0 +1,40 @@
+//! What the drivers of database servers share: the runtime that their connections live on, and what goes wrong there.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Turns the wheels of all connections, whichever thread waits for them. Never dropped: a runtime must not be, where
+/// drivers are.
+pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("databases").enable_all().build();
+    runtime.expect("a thread can be started")
+});
+
+/// Waits on this thread, and not longer than that.
+pub(super) fn wait<T>(within: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let waiting = async { tokio::time::timeout(within, work).await };
+    RUNTIME.block_on(waiting).unwrap_or_else(|_| Err(too_late()))
+}
+
+fn too_late() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
+}
+
+/// What the server, or the way to it, said: its words alone, without sqlx's.
+#[derive(Debug)]
+pub struct Cause(pub(super) sqlx::Error);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            sqlx::Error::Database(error) => f.write_str(error.message()),
+            sqlx::Error::Io(error) => error.fmt(f),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Cause {}
