@@ -7,6 +7,7 @@ mod crash;
 mod declaration;
 mod doors;
 mod elsewhere;
+mod everything;
 mod label;
 mod mysql;
 mod policy_matrix;

@@ -48,6 +48,8 @@ impl Address {
             // Like the server's own programs: encrypted when the server can.
             .ssl_mode(PgSslMode::Prefer)
             .application_name("stillpoint")
+            // ANALYZE warns of every catalogue that it may not look at.
+            .options([("client_min_messages", "error")])
             .disable_statement_logging();
         let connection = wait(within, options.connect()).map_err(|error| self.refused(error))?;
         let mut session = Session { connection, address: self.clone(), version: String::new(), major: 0 };

@@ -86,6 +86,13 @@ impl Installation {
         self.succeeded(&asked);
     }
 
+    #[track_caller]
+    pub fn restore_into(&self, snapshot: &str, target: &str) {
+        let body = json!({ "environment_name": target });
+        let asked = accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)));
+        self.succeeded(&asked);
+    }
+
     pub fn activity(&self, asked: &Asked) -> Value {
         self.get(&format!("/projects/shop/activities/{}", asked.activity))
     }

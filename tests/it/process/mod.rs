@@ -260,12 +260,18 @@ impl Installation {
         command.output().expect("restic is installed")
     }
 
-    /// The repository is whole, and holds exactly the snapshots that are listed.
+    /// As stock restic sees it.
+    #[track_caller]
+    pub fn assert_repository_sound(&self) {
+        let checked = self.restic(&self.recovery_key(), &["check", "--read-data"]);
+        assert!(checked.status.success(), "restic check: {}", said(&checked));
+    }
+
+    /// The repository is sound, and holds exactly the snapshots that `main` lists.
     #[track_caller]
     pub fn assert_repository_whole(&self) {
+        self.assert_repository_sound();
         let key = self.recovery_key();
-        let checked = self.restic(&key, &["check", "--read-data"]);
-        assert!(checked.status.success(), "restic check: {}", said(&checked));
         let listed = self.restic(&key, &["snapshots", "--json"]);
         let stored: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
         let stored = stored.as_array().map_or(0, Vec::len);

@@ -1,0 +1,140 @@
+//! The invariant: whatever was written to several services by one request is in a snapshot wholly or not at all.
+
+mod shop;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use self::shop::{Kind, Shop};
+use crate::process::{Installation, Site};
+
+/// Ends what goes on in other threads, also when a test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn installed() -> (Arc<Shop>, Installation) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let site = Site::new(&directory.path().join("site"));
+    let shop = Arc::new(Shop::new(&site.home));
+    let declaration = shop.declaration(shop.serve());
+    let mut at = Installation::bare(directory, site);
+    at.add_operator();
+    let (applied, told) = at.apply(&declaration);
+    assert!(applied, "{told}");
+    (shop, at)
+}
+
+/// 3, or as often as `STILLPOINT_TRIES` says.
+fn tries() -> usize {
+    std::env::var("STILLPOINT_TRIES").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+}
+
+#[test]
+fn all_services_and_files_of_a_snapshot_agree_and_no_request_is_lost() {
+    let (shop, at) = installed();
+    let server = at.start();
+    let (stop, served, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _until = Until(&stop);
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Acquire) {
+                    let answered = at.visit().is_some_and(|answer| answer.status == 200);
+                    let count = if answered { &served } else { &lost };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut before = 0;
+        for _ in 0..tries() {
+            let name = at.snapshot();
+            let backup = at.backup(&name);
+            assert_eq!(backup["attributes"]["consistency"], "consistent", "{backup:#}");
+            at.restore_into(&name, "copy");
+            let numbers = shop.numbers(&shop.copy);
+            let one = &numbers[&Kind::Files];
+            for (kind, held) in &numbers {
+                let differ: BTreeSet<_> = held.symmetric_difference(one).collect();
+                assert!(differ.is_empty(), "{kind:?} and the files differ by {differ:?}; {}", backup["attributes"]);
+            }
+            assert!(one.len() > before, "visitors went on writing: {}", one.len());
+            before = one.len();
+        }
+    });
+    assert_eq!(lost.into_inner(), 0, "of {} requests", served.into_inner());
+    at.assert_repository_sound();
+    server.terminate();
+}
+
+/// Prints one line of JSON for each hold: what `cargo xtask bench hold5` makes its figures of. The server's program may be
+/// another build (`CARGO_BIN_EXE_stillpointd`).
+#[test]
+#[ignore = "measures; `cargo xtask bench hold5` runs it"]
+fn holds_of_everything() {
+    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
+    let (holds, rows, files) = (number("HOLDS", 5), number("ROWS", 1_000), number("FILES", 1_000));
+    let (shop, at) = installed();
+    shop.fill(rows, files);
+    let server = at.start();
+    let (stop, served, lost, longest) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _until = Until(&stop);
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Acquire) {
+                    let begin = Instant::now();
+                    let answered = at.visit().is_some_and(|answer| answer.status == 200);
+                    let took = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    longest.fetch_max(took, Ordering::Relaxed);
+                    let count = if answered { &served } else { &lost };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    // A steady load, not as much as the machine can bear.
+                    std::thread::sleep(Duration::from_millis(40).saturating_sub(begin.elapsed()));
+                }
+            });
+        }
+        for _ in 0..holds {
+            let name = at.snapshot();
+            let attributes = at.backup(&name)["attributes"].clone();
+            println!(
+                "{}",
+                serde_json::json!({ "consistency": attributes["consistency"], "proof": attributes["proof"] })
+            );
+        }
+        at.restore_into(&at.snapshot(), "copy");
+    });
+    let (served, lost, longest) = (served.into_inner(), lost.into_inner(), longest.into_inner());
+    println!("{}", serde_json::json!({ "served": served, "lost": lost, "longest_us": longest }));
+    server.terminate();
+}
+
+#[test]
+fn a_snapshot_is_not_called_consistent_when_somebody_wrote_round_the_gate() {
+    let (shop, at) = installed();
+    let server = at.start_with(&[("STILLPOINT_STOP_AT", "snapshot: views open")]);
+    shop.write(&Kind::ALL);
+    for kind in Kind::ALL {
+        let asked = at.ask_snapshot();
+        server.stopped();
+        shop.write(&[kind]);
+        server.go_on();
+        at.succeeded(&asked);
+        let backup = at.backup(&asked.snapshot);
+        assert_eq!(backup["attributes"]["consistency"], "each_service", "{kind:?} {backup:#}");
+    }
+    let asked = at.ask_snapshot();
+    server.stopped();
+    server.go_on();
+    at.succeeded(&asked);
+    let backup = at.backup(&asked.snapshot);
+    assert_eq!(backup["attributes"]["consistency"], "consistent", "{backup:#}");
+    server.terminate();
+}

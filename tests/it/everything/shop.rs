@@ -1,0 +1,275 @@
+//! An application that writes each request's number to a database of every kind and to a file, in two environments: the
+//! one that is visited, and a copy to restore into.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection as Sqlite;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio::runtime::Runtime;
+
+use crate::support::{mariadb, redis, server};
+
+const PASSWORD: &str = "not-for-everybody";
+/// As docs/declaration.md says.
+const RIGHTS: &str = "ACL SETUSER shop on >not-for-everybody ~* +@all -@dangerous +info +psync +replconf +swapdb \
+                      +restore +flushdb +keys";
+const TABLE: &str = "CREATE TABLE numbers (n bigint PRIMARY KEY, text text)";
+
+/// One environment's data.
+pub struct Place {
+    /// Its name, and that of its databases.
+    name: &'static str,
+    redis: redis::Server,
+    directory: PathBuf,
+}
+
+pub struct Shop {
+    postgres: server::Server,
+    mariadb: mariadb::Server,
+    runtime: Runtime,
+    pub main: Place,
+    pub copy: Place,
+    next: AtomicU64,
+    /// Connections to `main` that nobody uses right now.
+    idle: Mutex<Vec<Clients>>,
+}
+
+/// What one request needs.
+struct Clients {
+    postgres: PgConnection,
+    mariadb: MySqlConnection,
+    redis: ::redis::Connection,
+    sqlite: Sqlite,
+}
+
+/// One of the places that a number is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Postgres,
+    Mariadb,
+    Redis,
+    Sqlite,
+    Files,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [Self::Postgres, Self::Mariadb, Self::Redis, Self::Sqlite, Self::Files];
+}
+
+impl Place {
+    fn new(name: &'static str, home: &Path) -> Self {
+        let directory = home.join(name);
+        fs::create_dir_all(directory.join("files")).expect("a directory");
+        let redis = redis::Server::start();
+        redis.ask::<()>(0, RIGHTS);
+        let sqlite = Sqlite::open(directory.join("numbers.db")).expect("a new database");
+        sqlite.execute_batch(&format!("PRAGMA journal_mode = WAL; {TABLE}")).expect("a new schema");
+        Self { name, redis, directory }
+    }
+
+    fn environment(&self, kind: &str, postgres: u16, mariadb: u16) -> String {
+        let (name, redis) = (self.name, self.redis.port);
+        let (database, files) = (self.directory.join("numbers.db"), self.directory.join("files"));
+        let login = format!("user = \"shop\"\npassword = {PASSWORD:?}\n");
+        format!(
+            "[[project.environment]]\nname = {name:?}\ntype = {kind:?}\n\n\
+             [[project.environment.service]]\nname = \"records\"\ntype = \"postgresql\"\nport = {postgres}\n{login}\
+             database = {name:?}\n\n\
+             [[project.environment.service]]\nname = \"orders\"\ntype = \"mariadb\"\nport = {mariadb}\n{login}\
+             database = {name:?}\n\n\
+             [[project.environment.service]]\nname = \"cache\"\ntype = \"redis\"\nport = {redis}\n{login}\n\
+             [[project.environment.service]]\nname = \"local\"\ntype = \"sqlite\"\npath = {database:?}\n\n\
+             [[project.environment.mount]]\nname = \"uploads\"\npath = {files:?}\n\n"
+        )
+    }
+
+    fn sqlite(&self) -> Sqlite {
+        let sqlite = Sqlite::open(self.directory.join("numbers.db")).expect("the database");
+        sqlite.busy_timeout(Duration::from_secs(10)).expect("a time");
+        sqlite
+    }
+}
+
+impl Shop {
+    pub fn new(home: &Path) -> Self {
+        let (postgres, mariadb) = (server::Server::start(), mariadb::Server::start(&[]));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let (main, copy) = (Place::new("main", home), Place::new("copy", home));
+        let runtime = runtime.expect("a runtime");
+        let shop = Self { postgres, mariadb, runtime, main, copy, next: AtomicU64::new(1), idle: Mutex::default() };
+        shop.make_databases();
+        shop
+    }
+
+    fn make_databases(&self) {
+        let admin = |database: &str, sql: String| {
+            let socket = self.postgres.socket().to_str().expect("UTF-8");
+            let options = PgConnectOptions::new_without_pgpass().host(socket).port(self.postgres.port);
+            let options = options.username("postgres").database(database);
+            self.runtime
+                .block_on(async { sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut options.connect().await?).await })
+                .expect("an administrator may");
+        };
+        admin("postgres", format!("CREATE ROLE shop LOGIN CREATEDB PASSWORD '{PASSWORD}'"));
+        // Its transactions count as somebody's writing (docs/declaration.md).
+        admin("postgres", "ALTER SYSTEM SET autovacuum = off".to_owned());
+        admin("postgres", "SELECT pg_reload_conf()".to_owned());
+        self.mariadb.admin(&format!("CREATE USER shop@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'"));
+        self.mariadb.admin("GRANT PROCESS, CONNECTION ADMIN ON *.* TO shop@'127.0.0.1'");
+        for name in [self.main.name, self.copy.name] {
+            admin("postgres", format!("CREATE DATABASE {name} OWNER shop"));
+            admin(name, format!("SET ROLE shop; {TABLE}"));
+            self.mariadb.admin(&format!(
+                "CREATE DATABASE {name}; GRANT ALL ON {name}.* TO shop@'127.0.0.1';
+                 GRANT ALL ON `{name}\\_stillpoint\\_%`.* TO shop@'127.0.0.1'; USE {name}; {TABLE}"
+            ));
+        }
+    }
+
+    pub fn declaration(&self, port: u16) -> String {
+        let (postgres, mariadb) = (self.postgres.port, self.mariadb.port);
+        let main = self.main.environment("production", postgres, mariadb);
+        let copy = self.copy.environment("staging", postgres, mariadb);
+        format!(
+            "[[project]]\nid = \"shop\"\n\n{main}[[project.environment.route]]\nhost = \"main.shop.test\"\n\
+             upstream = \"http://127.0.0.1:{port}\"\n\n{copy}"
+        )
+    }
+
+    fn clients(&self, place: &Place) -> Clients {
+        self.runtime.block_on(async {
+            let postgres = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(self.postgres.port);
+            let postgres = postgres.username("shop").password(PASSWORD).database(place.name);
+            let mariadb = MySqlConnectOptions::new().host("127.0.0.1").port(self.mariadb.port);
+            let mariadb = mariadb.username("shop").password(PASSWORD).database(place.name);
+            Clients {
+                postgres: postgres.disable_statement_logging().connect().await.expect("PostgreSQL"),
+                mariadb: mariadb.disable_statement_logging().connect().await.expect("MariaDB"),
+                redis: place.redis.open("shop", PASSWORD).expect("Redis"),
+                sqlite: place.sqlite(),
+            }
+        })
+    }
+
+    /// Writes the next number to these places of `main`, one after the other.
+    pub fn write(&self, kinds: &[Kind]) -> u64 {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut clients = idle.unwrap_or_else(|| self.clients(&self.main));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let insert = format!("INSERT INTO numbers VALUES ({number}, '{}')", "x".repeat(200));
+        for kind in kinds {
+            let statement = AssertSqlSafe(insert.clone());
+            match kind {
+                Kind::Postgres => {
+                    let done = sqlx::query(statement).execute(&mut clients.postgres);
+                    drop(self.runtime.block_on(done).expect("PostgreSQL"));
+                }
+                Kind::Mariadb => {
+                    let done = sqlx::query(statement).execute(&mut clients.mariadb);
+                    drop(self.runtime.block_on(done).expect("MariaDB"));
+                }
+                Kind::Redis => {
+                    ::redis::cmd("SADD").arg("numbers").arg(number).exec(&mut clients.redis).expect("Redis");
+                }
+                Kind::Sqlite => drop(clients.sqlite.execute(&insert, []).expect("SQLite")),
+                Kind::Files => {
+                    let directory = self.main.directory.join(format!("files/{}", number % 50));
+                    fs::create_dir_all(&directory).expect("a directory");
+                    fs::write(directory.join(number.to_string()), "x".repeat(200)).expect("a file");
+                }
+            }
+        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(clients);
+        number
+    }
+
+    /// As many rows of 200 bytes in each database of `main`, and as many files of 1,300 bytes.
+    pub fn fill(&self, rows: u64, files: u64) {
+        let mut clients = self.clients(&self.main);
+        let text = "repeat('y', 200)";
+        let postgres = format!("INSERT INTO numbers SELECT -n, {text} FROM generate_series(1, {rows}) AS n");
+        let mariadb = format!("INSERT INTO numbers SELECT -seq, {text} FROM seq_1_to_{rows}");
+        self.runtime.block_on(async {
+            sqlx::query(AssertSqlSafe(postgres)).execute(&mut clients.postgres).await.expect("PostgreSQL");
+            sqlx::query(AssertSqlSafe(mariadb)).execute(&mut clients.mariadb).await.expect("MariaDB");
+        });
+        let sqlite = format!(
+            "WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < {rows})
+             INSERT INTO numbers SELECT -n, replace(hex(zeroblob(100)), '0', 'y') FROM count"
+        );
+        drop(clients.sqlite.execute(&sqlite, []).expect("SQLite"));
+        let value = "y".repeat(200);
+        for start in (0..rows).step_by(1_000) {
+            let mut pipe = ::redis::pipe();
+            for n in start..rows.min(start + 1_000) {
+                pipe.cmd("SET").arg(format!("filler:{n}")).arg(&value).ignore();
+            }
+            pipe.exec(&mut clients.redis).expect("Redis");
+        }
+        for n in 0..files {
+            let directory = self.main.directory.join(format!("files/filler/{}", n / 100));
+            if n % 100 == 0 {
+                fs::create_dir_all(&directory).expect("a directory");
+            }
+            fs::write(directory.join(n.to_string()), "y".repeat(1_300)).expect("a file");
+        }
+    }
+
+    /// The numbers that each place of an environment holds.
+    pub fn numbers(&self, place: &Place) -> BTreeMap<Kind, BTreeSet<u64>> {
+        let mut clients = self.clients(place);
+        let all = "SELECT n FROM numbers";
+        let postgres = self.runtime.block_on(sqlx::query_scalar::<_, i64>(all).fetch_all(&mut clients.postgres));
+        let mariadb = self.runtime.block_on(sqlx::query_scalar::<_, i64>(all).fetch_all(&mut clients.mariadb));
+        let redis: Vec<u64> = ::redis::cmd("SMEMBERS").arg("numbers").query(&mut clients.redis).expect("Redis");
+        let mut rows = clients.sqlite.prepare(all).expect("the table");
+        let sqlite = rows.query_map([], |row| row.get::<_, i64>(0)).expect("rows").map(|n| n.expect("a number"));
+        let files = walkdir::WalkDir::new(place.directory.join("files")).into_iter().flatten();
+        let files = files.filter(|entry| entry.file_type().is_file());
+        let files = files.map(|entry| entry.file_name().to_str().expect("UTF-8").parse().expect("a number"));
+        let whole = |n: i64| u64::try_from(n).expect("a number");
+        BTreeMap::from([
+            (Kind::Postgres, postgres.expect("rows").into_iter().map(whole).collect()),
+            (Kind::Mariadb, mariadb.expect("rows").into_iter().map(whole).collect()),
+            (Kind::Redis, redis.into_iter().collect()),
+            (Kind::Sqlite, sqlite.map(whole).collect()),
+            (Kind::Files, files.collect()),
+        ])
+    }
+
+    /// Answers requests, each on a thread of its own, at the port that is given.
+    pub fn serve(self: &Arc<Self>) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let shop = Arc::clone(self);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shop = Arc::clone(&shop);
+                // Who has gone meanwhile gets no answer.
+                std::thread::spawn(move || drop(shop.answer(stream)));
+            }
+        });
+        port
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
+            head.push(byte[0]);
+        }
+        let text = self.write(&Kind::ALL).to_string();
+        let length = text.len();
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+    }
+}
