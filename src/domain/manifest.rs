@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bytes::counted;
 use super::environment::EnvironmentKind;
 use super::ids::{EnvironmentId, EnvironmentName, MountName, ProjectId, ServiceName, SnapshotName};
 use super::snapshot::{Consistency, Origin, Proof};
@@ -72,4 +73,20 @@ pub struct Facts {
     pub rows: BTreeMap<String, u64>,
     /// SHA-256 of the schema's text in a fixed order, hexadecimal.
     pub schema: String,
+}
+
+impl Facts {
+    /// "3,041 rows in 6 tables", in the words of that kind of service.
+    pub fn in_words(&self, kind: &str) -> String {
+        let (what, place) = nouns(kind);
+        format!("{} in {}", counted(self.rows.values().sum(), what), counted(self.rows.len() as u64, place))
+    }
+}
+
+/// What is counted in a kind of service, and by what.
+pub fn nouns(kind: &str) -> (&'static str, &'static str) {
+    match kind {
+        "redis" => ("key", "database"),
+        _ => ("row", "table"),
+    }
 }

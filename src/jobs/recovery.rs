@@ -22,6 +22,10 @@ pub async fn recover(context: &Context) -> Result<(), Error> {
             continue;
         }
         match take_back(context, &activity, &environment, stage).await {
+            // Its worker may be at it still, which does no harm.
+            Ok(()) if stage == Stage::Kept => {
+                tracing::info!(activity.id = %activity, "what a restore had replaced is removed");
+            }
             Ok(()) => tracing::warn!(activity.id = %activity, "what a restore had left was taken back"),
             Err(error) if stage.is_mixed() => {
                 tracing::error!(activity.id = %activity, error = %error.for_people(), "the site stays shut");

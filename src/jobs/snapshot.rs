@@ -125,7 +125,8 @@ impl Taking<'_> {
         };
         let line = self.line(&captured);
         self.lease.log(&line).await?;
-        for mount in mounts.iter() {
+        let held = self.take.mode == SnapshotMode::Consistent;
+        for mount in mounts.iter().filter(|_| held) {
             if let Some(why) = mount.index.scanned_because() {
                 let label = mount.part.label();
                 self.lease.log(&format!("In the hold the {label} was scanned whole, because {why}")).await?;

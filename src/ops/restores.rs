@@ -8,7 +8,7 @@ use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState,
 use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
 use crate::domain::ids::EnvironmentName;
-use crate::domain::manifest::{Facts, Manifest};
+use crate::domain::manifest::Manifest;
 use crate::domain::policy::restore::parts_of;
 use crate::domain::policy::{Act, Refusal, RestorePlan, Verdict};
 use crate::domain::problem::sentence;
@@ -258,7 +258,7 @@ fn recorded(manifest: &Manifest, part: &PartName) -> Option<String> {
         }
         PartName::Service(name) => {
             let entry = manifest.services.iter().find(|entry| entry.name == *name)?;
-            Some(rows(&entry.facts))
+            Some(entry.facts.in_words(&entry.kind))
         }
     }
 }
@@ -278,7 +278,9 @@ async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
         };
         let services = connected.services.iter().map(|service| {
             let facts = service.driver.contents(LOOK);
-            facts.map(|facts| rows(&facts)).map_err(|error| format!("service {}: {error}", service.name()))
+            facts
+                .map(|facts| facts.in_words(service.driver.kind()))
+                .map_err(|error| format!("service {}: {error}", service.name()))
         });
         let mounts = connected.mounts.iter().map(|mount| {
             let contents = mount.driver.index().map(|index| index.contents());
@@ -292,11 +294,6 @@ async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
 }
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);
-
-fn rows(facts: &Facts) -> String {
-    let rows: u64 = facts.rows.values().sum();
-    format!("{} in {}", counted(rows, "row"), counted(facts.rows.len() as u64, "table"))
-}
 
 fn files(files: u64, bytes: Bytes) -> String {
     format!("{}, {bytes}", counted(files, "file"))

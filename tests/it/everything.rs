@@ -40,34 +40,35 @@ fn tries() -> usize {
 fn all_services_and_files_of_a_snapshot_agree_and_no_request_is_lost() {
     let (shop, at) = installed();
     let server = at.start();
-    let (stop, served, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let _until = Until(&stop);
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Acquire) {
-                    let answered = at.visit().is_some_and(|answer| answer.status == 200);
-                    let count = if answered { &served } else { &lost };
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let mut before = 0;
-        for _ in 0..tries() {
-            let name = at.snapshot();
-            let backup = at.backup(&name);
-            assert_eq!(backup["attributes"]["consistency"], "consistent", "{backup:#}");
-            at.restore_into(&name, "copy");
-            let numbers = shop.numbers(&shop.copy);
-            let one = &numbers[&Kind::Files];
-            for (kind, held) in &numbers {
-                let differ: BTreeSet<_> = held.symmetric_difference(one).collect();
-                assert!(differ.is_empty(), "{kind:?} and the files differ by {differ:?}; {}", backup["attributes"]);
+    let (served, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut before = 0;
+    for _ in 0..tries() {
+        let stop = AtomicBool::new(false);
+        let name = std::thread::scope(|scope| {
+            let _until = Until(&stop);
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Acquire) {
+                        let answered = at.visit().is_some_and(|answer| answer.status == 200);
+                        let count = if answered { &served } else { &lost };
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
             }
-            assert!(one.len() > before, "visitors went on writing: {}", one.len());
-            before = one.len();
+            at.snapshot()
+        });
+        let backup = at.backup(&name);
+        assert_eq!(backup["attributes"]["consistency"], "consistent", "{backup:#}");
+        at.restore_into(&name, "copy");
+        let numbers = shop.numbers(&shop.copy);
+        let one = &numbers[&Kind::Files];
+        for (kind, held) in &numbers {
+            let differ: BTreeSet<_> = held.symmetric_difference(one).collect();
+            assert!(differ.is_empty(), "{kind:?} and the files differ by {differ:?}; {}", backup["attributes"]);
         }
-    });
+        assert!(one.len() > before, "visitors went on writing: {}", one.len());
+        before = one.len();
+    }
     assert_eq!(lost.into_inner(), 0, "of {} requests", served.into_inner());
     at.assert_repository_sound();
     server.terminate();
@@ -109,7 +110,10 @@ fn holds_of_everything() {
                 serde_json::json!({ "consistency": attributes["consistency"], "proof": attributes["proof"] })
             );
         }
-        at.restore_into(&at.snapshot(), "copy");
+        let restored = at.restore_into(&at.snapshot(), "copy");
+        let safety = restored["payload"]["safety_backup_name"].as_str().expect("a name");
+        let swap = at.backup_of("copy", safety)["attributes"]["proof"].clone();
+        println!("{}", serde_json::json!({ "swap": swap }));
     });
     let (served, lost, longest) = (served.into_inner(), lost.into_inner(), longest.into_inner());
     println!("{}", serde_json::json!({ "served": served, "lost": lost, "longest_us": longest }));

@@ -1,18 +1,15 @@
 //! An environment with a MariaDB database and a mount, whose application writes one number to both in each request.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::runtime::Runtime;
 
-use crate::process::{Installation, Site, said, until};
+use crate::process::{Counting, Installation, Site, Turns, said, serve};
 use crate::support::mariadb::Server;
 
 const PASSWORD: &str = "not for everybody";
@@ -69,48 +66,16 @@ impl Shop {
         }
     }
 
-    fn number(&self) -> (i64, i64) {
-        let told =
-            self.server.admin("SELECT coalesce(max(n), 0), count(*), (SELECT count(*) FROM shop.log) FROM shop.orders");
-        let told: Vec<i64> = told.split('\t').map(|text| text.parse().expect("a number")).collect();
-        assert!(told[0] == told[1] && told[1] == told[2], "none is missing: {told:?}");
-        let in_file = fs::read_to_string(self.files.join("number")).expect("a number").parse().expect("a number");
-        (told[0], in_file)
-    }
-
     fn serve(self: &Arc<Self>) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
         let shop = Arc::clone(self);
-        std::thread::spawn(move || {
-            let mut number = 0;
-            for stream in listener.incoming().flatten() {
-                // Who has gone meanwhile gets no answer.
-                let _ = shop.answer(stream, &mut number);
-            }
-        });
-        port
-    }
-
-    fn answer(&self, mut stream: TcpStream, number: &mut i64) -> io::Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
-            head.push(byte[0]);
-        }
-        // What the database says counts: it may have been restored since.
-        let insert = "INSERT INTO orders SELECT coalesce(max(n), 0) + 1, repeat('x', 100) FROM orders";
-        let (status, text) = match self.ask(insert).map(|()| self.newest()) {
-            Ok(newest) => {
-                *number = newest;
-                fs::write(self.files.join("number"), number.to_string())?;
-                ("200 OK", number.to_string())
-            }
-            other => ("500 Broken", format!("{other:?}")),
-        };
-        let length = text.len();
-        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+        serve(Turns::One, move || {
+            // What the database says counts: it may have been restored since.
+            let insert = "INSERT INTO orders SELECT coalesce(max(n), 0) + 1, repeat('x', 100) FROM orders";
+            shop.ask(insert).map_err(|error| error.to_string())?;
+            let number = shop.newest().to_string();
+            fs::write(shop.files.join("number"), &number).map_err(|error| error.to_string())?;
+            Ok(number)
+        })
     }
 
     fn newest(&self) -> i64 {
@@ -130,9 +95,21 @@ impl Shop {
             self.server.port, self.files
         )
     }
+}
 
-    fn left_beside(&self) -> String {
-        self.server.admin("SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%stillpoint%'")
+impl Counting for Shop {
+    fn numbers(&self) -> (i64, i64) {
+        let told =
+            self.server.admin("SELECT coalesce(max(n), 0), count(*), (SELECT count(*) FROM shop.log) FROM shop.orders");
+        let told: Vec<i64> = told.split('\t').map(|text| text.parse().expect("a number")).collect();
+        assert!(told[0] == told[1] && told[1] == told[2], "none is missing: {told:?}");
+        let in_file = fs::read_to_string(self.files.join("number")).expect("a number").parse().expect("a number");
+        (told[0], in_file)
+    }
+
+    fn left_beside(&self) -> usize {
+        let schemas = "SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%stillpoint%'";
+        self.server.admin(schemas).parse().expect("a number")
     }
 }
 
@@ -152,23 +129,7 @@ fn a_restore_of_mariadb_whose_worker_dies_is_taken_back_or_finished() {
         let (shop, at, declaration) = installed();
         let (applied, told) = at.apply(&declaration);
         assert!(applied, "{told}");
-        let dying = at.start_with(&[("STILLPOINT_CRASH_AT", step)]);
-        assert_eq!(at.visit().expect("the gateway").body, "1");
-        let first = at.snapshot();
-        assert_eq!(at.visit().expect("the gateway").body, "2");
-        let asked = at.ask_restore(&first);
-        dying.died();
-        assert_eq!(shop.left_beside(), "2", "{step}");
-
-        let server = at.start();
-        let activity = at.succeeded(&asked);
-        assert_eq!(shop.number(), (1, 1), "{step}");
-        let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name");
-        at.restore(safety);
-        assert_eq!(shop.number(), (2, 2), "{step}");
-        at.assert_no_leftovers();
-        until("nothing is left beside", || (shop.left_beside() == "0").then_some(()));
-        server.terminate();
+        at.restore_dies(step, 2, &*shop);
     }
 }
 
@@ -186,52 +147,15 @@ fn an_environment_on_mariadb_is_snapshot_restored_undone_and_got_back_by_hand() 
     assert!(applied, "{told}");
 
     let server = at.start();
-    let visitor = at.visitor();
-    until("visitors come", || (visitor.so_far().served > 20).then_some(()));
-    let first = at.snapshot();
-    let taken = at.backup(&first);
-    until("more orders", || (visitor.so_far().served > 60).then_some(()));
-    let visits = visitor.leave();
-    assert_eq!((visits.broken, visits.asked_to_return), (0, 0), "a snapshot turns nobody away");
-    assert!(!taken.to_string().contains(PASSWORD));
-    let before = shop.number();
-    assert_eq!(before.0, before.1);
-
-    let visitor = at.visitor();
-    let asked = at.ask_restore(&first);
-    let activity = at.succeeded(&asked);
-    let visits = visitor.leave();
-    assert_eq!((visits.broken, visits.asked_to_return), (0, 0), "nor does a restore");
-    let restored = shop.number();
-    assert_eq!(restored.0, restored.1, "one instant");
-    let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name").to_owned();
-    at.restore(&first);
-    let restored = shop.number();
-    assert_eq!(restored.0, restored.1, "one instant");
-    assert!(restored.0 < before.0, "{restored:?} {before:?}");
-
-    // Undo of the first restore.
-    at.restore(&safety);
-    let undone = shop.number();
-    assert_eq!(undone.0, undone.1, "one instant");
-    assert!(undone.0 >= before.0, "{undone:?} {before:?}");
-    at.assert_no_leftovers();
-    until("nothing is left beside", || (shop.left_beside() == "0").then_some(()));
+    let kept = at.there_and_back(PASSWORD, &*shop);
 
     // Stock restic and the server's client alone, as docs/recovery.md says.
-    let back = at.directory().join("back");
-    let key = at.recovery_key();
-    let by_restic = at.restic(&key, &["restore", "latest", "--tag", &first, "--target", back.to_str().expect("UTF-8")]);
-    assert!(by_restic.status.success(), "{}", said(&by_restic));
+    let (back, manifest) = at.by_restic(&kept);
     let by_hand = by_hand(&back, &shop.server);
     assert!(by_hand.status.success(), "{}", said(&by_hand));
-    let in_file = fs::read_to_string(back.join("mounts/uploads/number")).expect("a number");
-    assert_eq!(said(&by_hand).trim(), format!("-- Stillpoint: the dump is complete\nmax(n)\n{in_file}"));
-    assert_eq!(restored.0.to_string(), in_file);
-    let manifest = fs::read_to_string(back.join("manifest.json")).expect("a manifest");
+    assert_eq!(said(&by_hand).trim(), format!("-- Stillpoint: the dump is complete\nmax(n)\n{}", kept.number));
     assert!(manifest.contains("\"mysql\"") && manifest.contains("\"orders\""), "{manifest}");
     assert!(!manifest.contains(PASSWORD), "{manifest}");
-    assert!(manifest.contains("\"consistency\": \"consistent\""), "{manifest}");
     at.assert_repository_whole();
 
     shop.server.kill();

@@ -1,18 +1,15 @@
 //! An environment with a PostgreSQL database and a mount, whose application writes one number to both in each request.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::runtime::Runtime;
 
-use crate::process::{Installation, Site, said, until};
+use crate::process::{Counting, Installation, Site, Turns, said, serve};
 use crate::support::server::{Server, programs};
 
 const PASSWORD: &str = "not for everybody";
@@ -83,44 +80,15 @@ impl Shop {
         }
     }
 
-    fn number(&self) -> (i64, i64) {
-        let in_database = self.ask("SELECT coalesce(max(n), 0) FROM orders").expect("an answer").expect("a row");
-        let count = self.ask("SELECT count(*) FROM orders").expect("an answer").expect("a row");
-        assert_eq!(in_database, count, "none is missing");
-        let in_file = fs::read_to_string(self.files.join("number")).expect("a number").parse().expect("a number");
-        (in_database, in_file)
-    }
-
     fn serve(self: &Arc<Self>) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
         let shop = Arc::clone(self);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // Who has gone meanwhile gets no answer.
-                let _ = shop.answer(stream);
-            }
-        });
-        port
-    }
-
-    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
-            head.push(byte[0]);
-        }
-        let insert = "INSERT INTO orders SELECT coalesce(max(n), 0) + 1, repeat('x', 100) FROM orders RETURNING n";
-        let (status, text) = match self.ask(insert) {
-            Ok(Some(number)) => {
-                fs::write(self.files.join("number"), number.to_string())?;
-                ("200 OK", number.to_string())
-            }
-            other => ("500 Broken", format!("{other:?}")),
-        };
-        let length = text.len();
-        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+        serve(Turns::One, move || {
+            let insert = "INSERT INTO orders SELECT coalesce(max(n), 0) + 1, repeat('x', 100) FROM orders RETURNING n";
+            let asked = shop.ask(insert).map_err(|error| error.to_string())?;
+            let number = asked.expect("a row was inserted").to_string();
+            fs::write(shop.files.join("number"), &number).map_err(|error| error.to_string())?;
+            Ok(number)
+        })
     }
 
     fn declaration(&self, port: u16) -> String {
@@ -133,9 +101,20 @@ impl Shop {
             self.server.port, self.files
         )
     }
+}
 
-    fn left_beside(&self) -> Option<i64> {
-        self.as_admin("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE '%stillpoint%'")
+impl Counting for Shop {
+    fn numbers(&self) -> (i64, i64) {
+        let in_database = self.ask("SELECT coalesce(max(n), 0) FROM orders").expect("an answer").expect("a row");
+        let count = self.ask("SELECT count(*) FROM orders").expect("an answer").expect("a row");
+        assert_eq!(in_database, count, "none is missing");
+        let in_file = fs::read_to_string(self.files.join("number")).expect("a number").parse().expect("a number");
+        (in_database, in_file)
+    }
+
+    fn left_beside(&self) -> usize {
+        let left = self.as_admin("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE '%stillpoint%'");
+        left.and_then(|left| usize::try_from(left).ok()).expect("a number")
     }
 }
 
@@ -154,23 +133,7 @@ fn a_restore_of_postgresql_whose_worker_dies_is_taken_back_or_finished() {
     for step in ["restore: a service loaded", "restore: a service exchanged", "restore: swapped"] {
         let (shop, at, declaration) = installed();
         assert!(at.apply(&declaration).0);
-        let dying = at.start_with(&[("STILLPOINT_CRASH_AT", step)]);
-        assert_eq!(at.visit().expect("the gateway").body, "1");
-        let first = at.snapshot();
-        assert_eq!(at.visit().expect("the gateway").body, "2");
-        let asked = at.ask_restore(&first);
-        dying.died();
-        assert_eq!(shop.left_beside(), Some(1), "{step}");
-
-        let server = at.start();
-        let activity = at.succeeded(&asked);
-        assert_eq!(shop.number(), (1, 1), "{step}");
-        let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name");
-        at.restore(safety);
-        assert_eq!(shop.number(), (2, 2), "{step}");
-        at.assert_no_leftovers();
-        until("nothing is left beside", || (shop.left_beside() == Some(0)).then_some(()));
-        server.terminate();
+        at.restore_dies(step, 1, &*shop);
     }
 }
 
@@ -196,53 +159,16 @@ fn an_environment_on_postgresql_is_snapshot_restored_undone_and_got_back_by_hand
     assert!(applied, "{told}");
 
     let server = at.start();
-    let visitor = at.visitor();
-    until("visitors come", || (visitor.so_far().served > 20).then_some(()));
-    let first = at.snapshot();
-    let taken = at.backup(&first);
-    until("more orders", || (visitor.so_far().served > 60).then_some(()));
-    let visits = visitor.leave();
-    assert_eq!((visits.broken, visits.asked_to_return), (0, 0), "a snapshot turns nobody away");
-    assert!(!taken.to_string().contains(PASSWORD));
-    let before = shop.number();
-    assert_eq!(before.0, before.1);
-
-    let visitor = at.visitor();
-    let asked = at.ask_restore(&first);
-    let activity = at.succeeded(&asked);
-    let visits = visitor.leave();
-    assert_eq!((visits.broken, visits.asked_to_return), (0, 0), "nor does a restore");
+    let kept = at.there_and_back(PASSWORD, &*shop);
     assert_eq!(shop.as_admin("shop", "SELECT count(*) FROM newest"), Some(1));
-    let restored = shop.number();
-    assert_eq!(restored.0, restored.1, "one instant");
-    let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name").to_owned();
-    at.restore(&first);
-    let restored = shop.number();
-    assert_eq!(restored.0, restored.1, "one instant");
-    assert!(restored.0 < before.0, "{restored:?} {before:?}");
-
-    // Undo of the first restore.
-    at.restore(&safety);
-    let undone = shop.number();
-    assert_eq!(undone.0, undone.1, "one instant");
-    assert!(undone.0 >= before.0, "{undone:?} {before:?}");
-    at.assert_no_leftovers();
-    until("nothing is left beside", || (shop.left_beside() == Some(0)).then_some(()));
 
     // Stock restic and pg_restore alone, as docs/recovery.md says.
-    let back = at.directory().join("back");
-    let key = at.recovery_key();
-    let by_restic = at.restic(&key, &["restore", "latest", "--tag", &first, "--target", back.to_str().expect("UTF-8")]);
-    assert!(by_restic.status.success(), "{}", said(&by_restic));
+    let (back, manifest) = at.by_restic(&kept);
     let by_hand = by_hand(&back, shop.server.port);
     assert!(by_hand.status.success(), "{}", said(&by_hand));
-    let in_file = fs::read_to_string(back.join("mounts/uploads/number")).expect("a number");
-    assert_eq!(said(&by_hand).trim(), in_file);
-    assert_eq!(restored.0.to_string(), in_file);
-    let manifest = fs::read_to_string(back.join("manifest.json")).expect("a manifest");
+    assert_eq!(said(&by_hand).trim(), kept.number.to_string());
     assert!(manifest.contains("\"postgresql\"") && manifest.contains("\"public.orders\""), "{manifest}");
     assert!(!manifest.contains(PASSWORD), "{manifest}");
-    assert!(manifest.contains("\"consistency\": \"consistent\""), "{manifest}");
     at.assert_repository_whole();
 
     shop.server.kill();

@@ -15,6 +15,7 @@ use crate::bundle;
 use crate::workspace::Workspace;
 
 mod hold;
+mod hold5;
 mod idle;
 mod page;
 mod server;
@@ -58,6 +59,10 @@ const BENCHES: &[Bench] = &[
         measure: tree::measure,
     },
     Bench { figures: &["hold.p50_ms", "hold.p99_ms", "hold.growth_10x", "hold.lost"], measure: hold::measure },
+    Bench {
+        figures: &["hold5.p50_ms", "hold5.p99_ms", "hold5.growth_10x", "hold5.lost", "restore.wait_ms"],
+        measure: hold5::measure,
+    },
 ];
 
 /// What measurements work with.

@@ -12,7 +12,7 @@ use crate::authz::ViewHistory;
 use crate::domain::SnapshotName;
 use crate::domain::bytes::{counted, grouped};
 use crate::domain::ids::{EnvironmentName, ProjectId};
-use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry, nouns};
 use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot as Taken};
 use crate::domain::view::SnapshotPage;
 use crate::ops;
@@ -167,10 +167,10 @@ fn contents(manifest: Manifest) -> AnyView {
 }
 
 fn service(entry: ServiceEntry) -> AnyView {
-    let total: u64 = entry.facts.rows.values().sum();
-    let tables = entry.facts.rows.len() as u64;
+    let held = entry.facts.in_words(&entry.kind);
+    let (what, place) = nouns(&entry.kind);
     let rows = entry.facts.rows.into_iter().map(|(table, rows)| {
-        view! { <div><dt class="mono">{table}</dt><dd>{counted(rows, "row")}</dd></div> }
+        view! { <div><dt class="mono">{table}</dt><dd>{counted(rows, what)}</dd></div> }
     });
     let rows = rows.collect_view();
     view! {
@@ -180,10 +180,10 @@ fn service(entry: ServiceEntry) -> AnyView {
                 <p class="content-name"><span class="mono">{entry.name.to_string()}</span></p>
                 <p class="facts">
                     <span>{format!("{} {}", present::software(&entry.kind), entry.version)}</span>
-                    <span>{format!("{} in {}", counted(total, "row"), counted(tables, "table"))}</span>
+                    <span>{held}</span>
                 </p>
                 <details class="more">
-                    <summary>"Rows by table"</summary>
+                    <summary>{format!("Number of {what}s by {place}")}</summary>
                     <dl class="figures">{rows}</dl>
                 </details>
                 {limits(entry.limits)}

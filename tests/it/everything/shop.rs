@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::runtime::Runtime;
 
+use crate::process::{Turns, serve};
 use crate::support::{mariadb, redis, server};
 
 const PASSWORD: &str = "not-for-everybody";
@@ -171,16 +170,18 @@ impl Shop {
             match kind {
                 Kind::Postgres => {
                     let done = sqlx::query(statement).execute(&mut clients.postgres);
-                    drop(self.runtime.block_on(done).expect("PostgreSQL"));
+                    self.runtime.block_on(done).expect("PostgreSQL");
                 }
                 Kind::Mariadb => {
                     let done = sqlx::query(statement).execute(&mut clients.mariadb);
-                    drop(self.runtime.block_on(done).expect("MariaDB"));
+                    self.runtime.block_on(done).expect("MariaDB");
                 }
                 Kind::Redis => {
                     ::redis::cmd("SADD").arg("numbers").arg(number).exec(&mut clients.redis).expect("Redis");
                 }
-                Kind::Sqlite => drop(clients.sqlite.execute(&insert, []).expect("SQLite")),
+                Kind::Sqlite => {
+                    clients.sqlite.execute(&insert, []).expect("SQLite");
+                }
                 Kind::Files => {
                     let directory = self.main.directory.join(format!("files/{}", number % 50));
                     fs::create_dir_all(&directory).expect("a directory");
@@ -206,7 +207,7 @@ impl Shop {
             "WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < {rows})
              INSERT INTO numbers SELECT -n, replace(hex(zeroblob(100)), '0', 'y') FROM count"
         );
-        drop(clients.sqlite.execute(&sqlite, []).expect("SQLite"));
+        clients.sqlite.execute(&sqlite, []).expect("SQLite");
         let value = "y".repeat(200);
         for start in (0..rows).step_by(1_000) {
             let mut pipe = ::redis::pipe();
@@ -248,28 +249,7 @@ impl Shop {
 
     /// Answers requests, each on a thread of its own, at the port that is given.
     pub fn serve(self: &Arc<Self>) -> u16 {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
         let shop = Arc::clone(self);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shop = Arc::clone(&shop);
-                // Who has gone meanwhile gets no answer.
-                std::thread::spawn(move || drop(shop.answer(stream)));
-            }
-        });
-        port
-    }
-
-    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
-            head.push(byte[0]);
-        }
-        let text = self.write(&Kind::ALL).to_string();
-        let length = text.len();
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+        serve(Turns::All, move || Ok(shop.write(&Kind::ALL).to_string()))
     }
 }

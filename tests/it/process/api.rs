@@ -87,10 +87,10 @@ impl Installation {
     }
 
     #[track_caller]
-    pub fn restore_into(&self, snapshot: &str, target: &str) {
+    pub fn restore_into(&self, snapshot: &str, target: &str) -> Value {
         let body = json!({ "environment_name": target });
         let asked = accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)));
-        self.succeeded(&asked);
+        self.succeeded(&asked)
     }
 
     pub fn activity(&self, asked: &Asked) -> Value {
@@ -138,7 +138,11 @@ impl Installation {
     }
 
     pub fn backup(&self, name: &str) -> Value {
-        self.get(&format!("{MAIN}/backups/{name}"))
+        self.backup_of("main", name)
+    }
+
+    pub fn backup_of(&self, environment: &str, name: &str) -> Value {
+        self.get(&format!("/projects/shop/environments/{environment}/backups/{name}"))
     }
 }
 

@@ -3,6 +3,7 @@
 //! **Invariant:** no process outlives the guard that started it, whatever becomes of the test.
 
 mod api;
+mod application;
 mod site;
 mod tmpfs;
 
@@ -20,6 +21,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 pub use api::Asked;
+pub use application::{Counting, Turns, serve};
 pub use site::{Site, Visitor};
 pub use tmpfs::Tmpfs;
 
@@ -54,8 +56,10 @@ fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T
     }
 }
 
+/// `STILLPOINT_SERVER`: another build, to measure it.
 fn server() -> PathBuf {
-    std::env::var_os("CARGO_BIN_EXE_stillpointd").map_or_else(|| env!("CARGO_BIN_EXE_stillpointd").into(), Into::into)
+    let named = ["STILLPOINT_SERVER", "CARGO_BIN_EXE_stillpointd"].into_iter().find_map(std::env::var_os);
+    named.map_or_else(|| env!("CARGO_BIN_EXE_stillpointd").into(), Into::into)
 }
 
 /// Below the range from which outgoing connections get theirs.

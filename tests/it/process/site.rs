@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
+
+use super::application::{Turns, serve};
 
 const HOST: &str = "main.shop.test";
 
@@ -27,19 +29,13 @@ impl Site {
     /// Version 1, served until the test program ends.
     pub fn new(home: &Path) -> Self {
         fs::create_dir_all(home.join("uploads/deep")).expect("a directory");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let site = Self { home: home.to_owned(), port: listener.local_addr().expect("an address").port() };
+        let mut site = Self { home: home.to_owned(), port: 0 };
         site.connect()
             .execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE items (n INTEGER PRIMARY KEY, version, body)")
             .expect("a new database");
         site.write(1);
         let serving = site.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let site = serving.clone();
-                std::thread::spawn(move || site.answer(stream));
-            }
-        });
+        site.port = serve(Turns::All, move || serving.versions().map(|versions| format!("{versions:?}")));
         site
     }
 
@@ -135,20 +131,6 @@ impl Site {
         let versions = self.versions().expect("readable data");
         assert_eq!(versions.len(), 1, "the site is mixed: {versions:?}");
         versions.into_iter().next().expect("one")
-    }
-
-    fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? > 0 {
-            head.push(byte[0]);
-        }
-        let (status, text) = match self.versions() {
-            Ok(versions) => ("200 OK", format!("{versions:?}")),
-            Err(error) => ("500 Broken", error),
-        };
-        let length = text.len();
-        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
     }
 }
 

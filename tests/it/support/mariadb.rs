@@ -25,6 +25,8 @@ impl Server {
         }
         let mut install = as_server("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        // Not in the directory that all share, which another one's server that starts clears of such files.
+        install.env("TMPDIR", directory.path());
         run(install.arg("--skip-name-resolve").arg(option("--datadir", &data)));
 
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
