@@ -95,6 +95,29 @@ pub(super) async fn get_ready(
     .await?
 }
 
+/// Rounds of recording what changed ahead of the hold; each is shorter than the one before.
+const ROUNDS: usize = 4;
+/// So few are recorded in the hold as well.
+const FEW: usize = 20;
+
+/// Records what changed in the mounts since they were read, so that the hold has little to do. `staging` is each mount's
+/// own directory.
+pub(super) async fn record_ahead(mounts: Arc<Vec<Indexed>>, staging: PathBuf) -> Result<(), Error> {
+    tokio::task::spawn_blocking(move || {
+        for mount in mounts.iter() {
+            let staging = staging.join(mount.part.name().as_str());
+            std::fs::create_dir_all(&staging).map_err(Error::io(format!("{} could not be made", staging.display())))?;
+            for _ in 0..ROUNDS {
+                if mount.index.record_ahead(&staging).map_err(Error::part(mount.part.label()))? <= FEW {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
 struct Opened {
     views: Vec<(ServiceName, Box<dyn View>)>,
     scans: Vec<(MountName, Scan)>,

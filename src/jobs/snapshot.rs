@@ -114,12 +114,13 @@ impl Taking<'_> {
         crash_point("snapshot: copied");
 
         let mut dumps = scratch.directory("dumps")?;
-        let captured = match self.capture(parts, &mounts, &dumps, &scratch.directory("staging")?).await {
+        let ahead = scratch.directory("ahead")?;
+        let captured = match self.capture(parts, &mounts, (&dumps, &ahead, &scratch.directory("staging")?)).await {
             Err(error) if error.may_pass() => {
                 self.lease.log(&format!("{} The site goes on; trying once more", error.for_people())).await?;
                 tokio::time::sleep(AGAIN).await;
                 dumps = scratch.directory("dumps-again")?;
-                self.capture(parts, &mounts, &dumps, &scratch.directory("staging-again")?).await?
+                self.capture(parts, &mounts, (&dumps, &ahead, &scratch.directory("staging-again")?)).await?
             }
             other => other?,
         };
@@ -162,14 +163,16 @@ impl Taking<'_> {
         &self,
         parts: &Parts,
         mounts: &Arc<Vec<Indexed>>,
-        dumps: &Path,
-        staging: &Path,
+        (dumps, ahead, staging): (&Path, &Path, &Path),
     ) -> Result<Captured, Error> {
         let own = {
             let dumps = dumps.to_owned();
             move |service: &ServiceName| dumps.join(service.as_str())
         };
         instant::get_ready(parts.services.clone(), own, self.job.clone()).await?;
+        if self.take.mode == SnapshotMode::Consistent {
+            instant::record_ahead(Arc::clone(mounts), ahead.to_owned()).await?;
+        }
         let (context, environment, mode) = (self.context, &self.environment.id, self.take.mode);
         instant::capture(context, environment, mode, parts, Arc::clone(mounts), staging).await
     }

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::journal::{Journal, NoJournal};
+use super::scan::Ahead;
 use super::walk::{Listing, Tree, in_parallel, join, split};
 use crate::domain::Bytes;
 use crate::domain::manifest::MountEntry;
@@ -36,6 +38,7 @@ pub struct Index {
     /// Files with several names.
     pub(super) linked: Vec<Vec<u8>>,
     pub(super) journal: Result<Journal, NoJournal>,
+    pub(super) ahead: Mutex<Ahead>,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,7 @@ impl Index {
             sockets: Vec::new(),
             linked: Vec::new(),
             journal,
+            ahead: Mutex::default(),
         };
         let mut level = vec![Vec::new()];
         while !level.is_empty() {

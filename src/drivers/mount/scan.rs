@@ -1,8 +1,9 @@
 //! Inside the hold: what differs from the index, and copies of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::compare::{Difference, path_of};
@@ -21,6 +22,9 @@ pub struct StagingLimits {
     pub time: Duration,
 }
 
+/// No deadline: nobody waits.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A mount in the hold.
 #[derive(Debug)]
 pub struct Scan {
@@ -38,7 +42,55 @@ impl Scan {
     }
 }
 
+/// What was recorded before the hold, and is still so as long as the stamp is.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    recorded: HashMap<PathBuf, (Stamp, Override)>,
+    /// Names of copies.
+    next: usize,
+}
+
+/// Larger files are copied in the hold alone: while they grow, each copy is in vain.
+const LARGEST_AHEAD: u64 = 16 << 20;
+
 impl Index {
+    /// To be called right before the hold, again and again as long as that finds much: records what has changed so far,
+    /// so that the hold copies only what changes after that. Copies go to `staging`, the same directory each time. Gives
+    /// how much was recorded; nothing where there is no journal.
+    ///
+    /// # Errors
+    /// As [`Index::changes`].
+    pub fn record_ahead(&self, staging: &Path) -> Result<usize, Error> {
+        let Some(touched) = self.journal.as_ref().ok().and_then(|journal| journal.all().ok()) else { return Ok(0) };
+        let started = now();
+        let tree = Tree::open(&self.path, &self.exclude)?;
+        let seen = self.compare_touched(&tree, touched, None)?;
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |path: &Path, stamp: &Stamp| {
+            let known = ahead.recorded.get(path).is_some_and(|(known, _)| known == stamp);
+            // Of what was written just now, another write would not show.
+            !known && !is_recent(stamp, started) && !(stamp.is_file() && stamp.size > LARGEST_AHEAD)
+        };
+        let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).collect();
+        let numbered: Vec<_> = (ahead.next..).zip(wanted).collect();
+        let stage = Stage { tree: &tree, directory: staging, deadline: Instant::now() + FAR };
+        let recorded = in_parallel(&numbered, |(number, (path, stamp))| {
+            let Staged::Recorded(recorded) = stage.record(*number, path, stamp)? else { return Ok(None) };
+            let stands = if path.as_os_str().is_empty() {
+                Some(Tree::open(&self.path, &self.exclude)?.stamp)
+            } else {
+                tree.stamp_of(path.as_os_str().as_bytes())?
+            };
+            Ok((stands == Some(**stamp)).then_some(recorded))
+        })?;
+        ahead.next += numbered.len();
+        let done = recorded.into_iter().zip(&numbered).filter_map(|(recorded, (_, (path, stamp)))| {
+            recorded.map(|recorded| ((*path).clone(), (**stamp, recorded)))
+        });
+        ahead.recorded.extend(done);
+        Ok(numbered.len())
+    }
+
     /// To be called inside the hold: finds what differs from this index and copies changed files into `staging`, an
     /// empty directory of its own. Looks at what the journal names, or at everything where there is none.
     ///
@@ -54,7 +106,17 @@ impl Index {
             Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
         };
 
-        let files = seen.changed.values().filter(|stamp| stamp.is_file());
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = |path: &Path, stamp: &Stamp| {
+            let found = ahead.recorded.get(path).filter(|(known, _)| known == stamp && linked.is_some());
+            found.map(|(_, recorded)| recorded.clone())
+        };
+        let (done, to_do): (Vec<_>, Vec<_>) = seen
+            .changed
+            .iter()
+            .map(|(path, stamp)| (path, stamp, recorded(path, stamp)))
+            .partition(|it| it.2.is_some());
+        let files = to_do.iter().map(|(_, stamp, _)| stamp).filter(|stamp| stamp.is_file());
         let bytes: Bytes = files.clone().map(|stamp| Bytes(stamp.size)).sum();
         let files = files.count() as u64;
         let too_much = |limit| Error::TooMuchChanged { path: self.path.clone(), files, bytes, limit };
@@ -63,6 +125,7 @@ impl Index {
         }
         let stage = Stage { tree: &tree, directory: staging, deadline };
         let mut changes = TreeChanges { removed: seen.removed.clone(), overrides: BTreeMap::new() };
+        changes.overrides.extend(done.into_iter().filter_map(|(path, _, recorded)| Some((path.clone(), recorded?))));
         let record = |changes: &mut TreeChanges, changed: Vec<(usize, (&PathBuf, &Stamp))>| {
             let staged =
                 in_parallel(&changed, |(number, (path, stamp))| match stage.record(*number, path, stamp)? {
@@ -79,7 +142,7 @@ impl Index {
             }
             Ok(())
         };
-        record(&mut changes, seen.changed.iter().enumerate().collect())?;
+        record(&mut changes, to_do.into_iter().map(|(path, stamp, _)| (path, stamp)).enumerate().collect())?;
         let others = self.other_names(&tree, &seen, &changes)?;
         record(&mut changes, (seen.changed.len()..).zip(&others).collect())?;
         Ok(Scan { changes, started, seen, linked })

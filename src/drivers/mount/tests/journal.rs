@@ -123,12 +123,19 @@ proptest! {
     #[test]
     fn whatever_is_done_the_journal_and_the_scan_tell_the_truth(
         before in proptest::collection::vec(deed(), 0..25),
+        ahead in proptest::collection::vec(deed(), 0..15),
         deeds in proptest::collection::vec(deed(), 0..25),
         later in proptest::collection::vec(deed(), 0..2),
     ) {
         let site = Site::new();
         before.iter().for_each(|deed| act(&site.path(), deed));
         let (scanned, followed) = (site.mount().index().expect("an index"), site.mount().follow().expect("an index"));
+        ahead.iter().for_each(|deed| act(&site.path(), deed));
+        let early = site.staging().join("early");
+        fs::create_dir(&early).expect("a directory");
+        followed.record_ahead(&early).expect("recorded");
+        site.settle();
+        followed.record_ahead(&early).expect("recorded");
         deeds.iter().for_each(|deed| act(&site.path(), deed));
         let (one, other) = (site.staging().join("one"), site.staging().join("other"));
         [&one, &other].into_iter().for_each(|staging| fs::create_dir(staging).expect("a directory"));
@@ -137,7 +144,7 @@ proptest! {
         prop_assert!(by_journal.by_journal() && !by_scan.by_journal());
         let unseen = followed.unseen(&by_journal).expect("a third look");
         // A second name that was made, written through, and removed again leaves no trace of the first one.
-        let untold = deeds.iter().any(|deed| matches!(deed, Deed::Link(..)));
+        let untold = ahead.iter().chain(&deeds).any(|deed| matches!(deed, Deed::Link(..)));
         prop_assert!(unseen.is_empty() || untold, "{:?}", unseen);
         assert_told(&site.path(), &scanned, &by_scan, &[]);
         assert_told(&site.path(), &followed, &by_journal, &unseen);
@@ -163,6 +170,26 @@ fn only_what_was_touched_is_looked_at() {
     assert!(scan.by_journal());
     let expected = ["", "3/13", "new", "new/inner", "new/inner/file"].map(PathBuf::from);
     assert_eq!(scan.changes.overrides.keys().cloned().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_was_recorded_ahead_is_not_copied_again_unless_it_changed_since() {
+    let site = Site::new();
+    let index = site.mount().follow().expect("an index");
+    let (same, other) = (site.file("same", "one"), site.file("other", "one"));
+    site.settle();
+    let early = site.staging().join("early");
+    fs::create_dir(&early).expect("a directory");
+    assert_eq!(index.record_ahead(&early).expect("recorded"), 3, "both, and the root");
+    assert_eq!(index.record_ahead(&early).expect("recorded"), 0);
+    fs::write(&other, "two").expect("ours");
+    let scan = index.changes(&site.staging(), LIMITS).expect("a scan");
+    let staged = |path: &Path| {
+        let name = path.file_name().expect("a name");
+        scan.changes.overrides[Path::new(name)].staged.clone().expect("a copy")
+    };
+    assert!(staged(&same).starts_with(&early) && !staged(&other).starts_with(&early));
+    assert_eq!(fs::read(staged(&other)).expect("a copy"), b"two");
 }
 
 #[test]
