@@ -68,8 +68,9 @@ impl Index {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |path: &Path, stamp: &Stamp| {
             let known = ahead.recorded.get(path).is_some_and(|(known, _)| known == stamp);
+            let large = stamp.is_file() && stamp.size > LARGEST_AHEAD;
             // Of what was written just now, another write would not show.
-            !known && !is_recent(stamp, started) && !(stamp.is_file() && stamp.size > LARGEST_AHEAD)
+            !(known || large || is_recent(stamp, started))
         };
         let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).collect();
         let numbered: Vec<_> = (ahead.next..).zip(wanted).collect();
