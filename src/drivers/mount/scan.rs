@@ -48,7 +48,12 @@ pub(super) struct Ahead {
     recorded: HashMap<PathBuf, (Stamp, Override)>,
     /// Names of copies.
     next: usize,
+    /// Of all copies, taken over or not: they fill the worker's disk until the snapshot is stored.
+    bytes: Bytes,
 }
+
+/// What is beyond that is left to the hold, which has a limit of its own.
+const MOST_AHEAD: Bytes = Bytes(1 << 30);
 
 /// Larger files are copied in the hold alone: while they grow, each copy is in vain.
 const LARGEST_AHEAD: u64 = 16 << 20;
@@ -72,7 +77,14 @@ impl Index {
             // Of what was written just now, another write would not show.
             !(known || large || is_recent(stamp, started))
         };
-        let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).collect();
+        let mut bytes = ahead.bytes;
+        let within = |(_, stamp): &(&PathBuf, &Stamp)| {
+            bytes = bytes + if stamp.is_file() { Bytes(stamp.size) } else { Bytes(0) };
+            bytes <= MOST_AHEAD
+        };
+        let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).take_while(within).collect();
+        let copied: Bytes =
+            wanted.iter().filter(|(_, stamp)| stamp.is_file()).map(|(_, stamp)| Bytes(stamp.size)).sum();
         let numbered: Vec<_> = (ahead.next..).zip(wanted).collect();
         let stage = Stage { tree: &tree, directory: staging, deadline: Instant::now() + FAR };
         let recorded = in_parallel(&numbered, |(number, (path, stamp))| {
@@ -85,6 +97,7 @@ impl Index {
             Ok((stands == Some(**stamp)).then_some(recorded))
         })?;
         ahead.next += numbered.len();
+        ahead.bytes = ahead.bytes + copied;
         let done = recorded.into_iter().zip(&numbered).filter_map(|(recorded, (_, (path, stamp)))| {
             recorded.map(|recorded| ((*path).clone(), (**stamp, recorded)))
         });
