@@ -168,8 +168,9 @@ fn a_dump_that_is_cut_or_something_else_is_refused_and_leaves_nothing() {
 fn a_replica_that_lags_behind_is_named_within_the_limit() {
     let site = Site::new();
     site.service.get_ready(site.scratch.path(), &|| false).expect("ready");
-    site.server.ask::<()>(0, "CLIENT KILL TYPE replica");
+    // Before its connection is cut: else it may be back at once.
     site.server.ask::<()>(0, "ACL SETUSER app -psync");
+    site.server.ask::<()>(0, "CLIENT KILL TYPE replica");
     let started = std::time::Instant::now();
     let error = site.service.open_view(WITHIN / 4).map(drop).expect_err("it can't be attached");
     assert!(error.to_string().contains("lost its connection"), "{error}");
