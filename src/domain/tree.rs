@@ -8,6 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use super::bytes::Bytes;
+
 /// What `lstat` says of one entry, as far as a change shows in it. Times in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -31,6 +33,11 @@ impl Stamp {
 
     pub fn is_file(&self) -> bool {
         self.mode & KIND == 0o100_000
+    }
+
+    /// What a copy of it takes: nothing for what is no regular file.
+    pub fn bytes(&self) -> Bytes {
+        if self.is_file() { Bytes(self.size) } else { Bytes(0) }
     }
 
     pub fn is_symlink(&self) -> bool {

@@ -56,7 +56,7 @@ pub(super) struct Ahead {
 const MOST_AHEAD: Bytes = Bytes(1 << 30);
 
 /// Larger files are copied in the hold alone: while they grow, each copy is in vain.
-const LARGEST_AHEAD: u64 = 16 << 20;
+const LARGEST_AHEAD: Bytes = Bytes(16 << 20);
 
 impl Index {
     /// To be called right before the hold, again and again as long as that finds much: records what has changed so far,
@@ -73,18 +73,17 @@ impl Index {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |path: &Path, stamp: &Stamp| {
             let known = ahead.recorded.get(path).is_some_and(|(known, _)| known == stamp);
-            let large = stamp.is_file() && stamp.size > LARGEST_AHEAD;
+            let large = stamp.bytes() > LARGEST_AHEAD;
             // Of what was written just now, another write would not show.
             !(known || large || is_recent(stamp, started))
         };
         let mut bytes = ahead.bytes;
         let within = |(_, stamp): &(&PathBuf, &Stamp)| {
-            bytes = bytes + if stamp.is_file() { Bytes(stamp.size) } else { Bytes(0) };
+            bytes = bytes + stamp.bytes();
             bytes <= MOST_AHEAD
         };
         let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).take_while(within).collect();
-        let copied: Bytes =
-            wanted.iter().filter(|(_, stamp)| stamp.is_file()).map(|(_, stamp)| Bytes(stamp.size)).sum();
+        let copied: Bytes = wanted.iter().map(|(_, stamp)| stamp.bytes()).sum();
         let numbered: Vec<_> = (ahead.next..).zip(wanted).collect();
         let stage = Stage { tree: &tree, directory: staging, deadline: Instant::now() + FAR };
         let recorded = in_parallel(&numbered, |(number, (path, stamp))| {
@@ -130,9 +129,8 @@ impl Index {
             .iter()
             .map(|(path, stamp)| (path, stamp, recorded(path, stamp)))
             .partition(|it| it.2.is_some());
-        let files = to_do.iter().map(|(_, stamp, _)| stamp).filter(|stamp| stamp.is_file());
-        let bytes: Bytes = files.clone().map(|stamp| Bytes(stamp.size)).sum();
-        let files = files.count() as u64;
+        let bytes: Bytes = to_do.iter().map(|(_, stamp, _)| stamp.bytes()).sum();
+        let files = to_do.iter().filter(|(_, stamp, _)| stamp.is_file()).count() as u64;
         let too_much = |limit| Error::TooMuchChanged { path: self.path.clone(), files, bytes, limit };
         if bytes > limits.bytes {
             return Err(too_much(StagingLimit::Bytes(limits.bytes)));
