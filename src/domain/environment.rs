@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::command::CommandLine;
 use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
 use super::scope::{PartName, Scope};
 use super::secret::Secret;

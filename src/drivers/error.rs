@@ -196,6 +196,27 @@ pub enum Error {
     #[error("`{}` can't be exchanged: {why}", path.display())]
     CannotSwap { path: PathBuf, why: String },
 
+    // commands that an operator named
+    #[error("the program `{}` {why}", program.display())]
+    Program { program: PathBuf, why: String },
+    #[error("the program `{}` could not be started", program.display())]
+    NotStarted {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{command}` did not succeed ({status}): {words}")]
+    CommandFailed { command: String, status: String, words: String },
+    #[error(
+        "`{command}` did not end within {} and was killed, with all that it had started: {words}",
+        span(*within)
+    )]
+    CommandTooSlow { command: String, within: Duration, words: String },
+    #[error(
+        "`{command}` wrote more than the {limit} that are read of it; its answer belongs on stdout, all else on stderr"
+    )]
+    CommandAnswersTooMuch { command: String, limit: Bytes },
+
     // loads and swaps
     #[error(
         "a swap that was begun is of another kind of service than the one that is declared: declare it as it was, and let \

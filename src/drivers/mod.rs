@@ -5,6 +5,7 @@
 //! other descriptor of it would drop every lock that this process holds on it.
 
 mod client;
+pub mod command;
 pub mod error;
 pub mod mount;
 pub mod mysql;

@@ -1,0 +1,269 @@
+//! One program that runs: fed, listened to, and ended with all that it started.
+
+use std::io::{self, Read, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
+
+use super::trust;
+use crate::domain::Bytes;
+use crate::domain::environment::CommandLine;
+use crate::drivers::Error;
+
+/// Nothing else of the worker's environment: a key may stand in it.
+const ENVIRONMENT: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Of what a program says on stderr, the end.
+const WORDS: usize = 2_000;
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// For what was written right before the end, and no longer for what a program left running may write.
+const AFTER_ITS_END: Duration = Duration::from_secs(1);
+/// A program that is just being replaced can't be started: that takes a moment, not longer.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Killed, with its whole group, when it is dropped before it has ended.
+pub(super) struct Process {
+    child: Child,
+    /// None once it was waited for: the number may be another's then.
+    group: Option<Pid>,
+    said: Heard,
+    command: String,
+}
+
+impl Process {
+    pub fn start(line: &CommandLine, word: &str) -> Result<Self, Error> {
+        // The real path, which was looked at: a link could be bent meanwhile.
+        let program = trust::look(line.program())?;
+        let mut command = Command::new(&program);
+        command.arg0(line.program()).args(line.arguments()).arg(word).current_dir("/").env_clear().process_group(0);
+        command.env("PATH", PATH);
+        command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |source| Error::NotStarted { program: line.program().to_owned(), source };
+        let mut child = spawn(&mut command).map_err(failed)?;
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let stderr = child.stderr.take();
+        let said = Heard::new(Keep::End(WORDS));
+        let process = Self { child, group, said, command: format!("{line} {word}") };
+        // From here on it is killed when something fails.
+        process.said.listen(stderr).map_err(failed)?;
+        Ok(process)
+    }
+
+    /// Gives it this to read; it need not.
+    pub fn feed(&mut self, input: Vec<u8>) {
+        let Some(mut stdin) = self.child.stdin.take() else { return };
+        if input.is_empty() {
+            return;
+        }
+        // A thread that can't be started leaves it with an empty input, and it will say so. One that writes to a program
+        // that does not read ends with that program.
+        let _ = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || stdin.write_all(&input));
+    }
+
+    /// Waits for its end and gives what it wrote.
+    pub fn answer(mut self, limit: Bytes, within: Duration, cancelled: &dyn Fn() -> bool) -> Result<Vec<u8>, Error> {
+        let deadline = Instant::now() + within;
+        let heard = Heard::new(Keep::Start(usize::try_from(limit.0).unwrap_or(usize::MAX)));
+        let stdout = self.child.stdout.take();
+        let program = || self.command.clone().into();
+        heard.listen(stdout).map_err(|source| Error::NotStarted { program: program(), source })?;
+        loop {
+            if heard.is_too_much() {
+                return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
+            }
+            if self.has_ended()? {
+                break;
+            }
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if Instant::now() >= deadline {
+                self.kill();
+                return Err(Error::CommandTooSlow { command: self.command.clone(), within, words: self.words() });
+            }
+            heard.wait(LOOK);
+        }
+        self.succeeded()?;
+        heard.wait_for_end(AFTER_ITS_END);
+        if heard.is_too_much() {
+            return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
+        }
+        Ok(heard.take())
+    }
+
+    /// Without waiting for it: its number stays its own.
+    fn has_ended(&self) -> Result<bool, Error> {
+        match self.peek() {
+            Ok(status) => Ok(status.is_some()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(self.lost(error.into())),
+        }
+    }
+
+    fn peek(&self) -> Result<Option<WaitIdStatus>, Errno> {
+        let group = self.group.ok_or(Errno::CHILD)?;
+        waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
+    }
+
+    /// Once it has ended. What a failed one left is killed.
+    fn succeeded(&mut self) -> Result<(), Error> {
+        if !matches!(self.peek(), Ok(Some(status)) if status.exit_status() == Some(0)) {
+            self.kill();
+        }
+        let status = self.reap()?;
+        if status.success() {
+            return Ok(());
+        }
+        let words = self.words();
+        Err(Error::CommandFailed { command: self.command.clone(), status: status.to_string(), words })
+    }
+
+    fn reap(&mut self) -> Result<ExitStatus, Error> {
+        self.group = None;
+        self.child.wait().map_err(|source| self.lost(source))
+    }
+
+    fn kill(&self) {
+        if let Some(group) = self.group {
+            // Fails only when nobody is left.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Its last words, which it has said by now or never will.
+    fn words(&self) -> String {
+        self.said.wait_for_end(AFTER_ITS_END);
+        let said = String::from_utf8_lossy(&self.said.take()).trim().replace('\n', "; ");
+        if said.is_empty() { "it said nothing on stderr".to_owned() } else { said }
+    }
+
+    fn lost(&self, source: io::Error) -> Error {
+        Error::NotStarted { program: self.command.clone().into(), source }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.group.is_some() {
+            self.kill();
+            // A killed child ends at once; fails only when somebody waited for it.
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A file that some process has open for writing can't be executed. A child of another thread may have inherited that
+/// for the moment between its fork and its exec.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let deadline = Instant::now() + BUSY;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                std::thread::sleep(LOOK);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Which part of much is kept.
+#[derive(Clone, Copy)]
+enum Keep {
+    Start(usize),
+    End(usize),
+}
+
+/// What a thread hears of a pipe, which may stay open longer than anybody waits.
+struct Heard {
+    keep: Keep,
+    shared: Arc<(Mutex<Hearing>, Condvar)>,
+}
+
+#[derive(Default)]
+struct Hearing {
+    bytes: Vec<u8>,
+    is_too_much: bool,
+    has_ended: bool,
+}
+
+impl Heard {
+    fn new(keep: Keep) -> Self {
+        Self { keep, shared: Arc::default() }
+    }
+
+    /// To the end of the pipe, whatever is kept of it: a full pipe would stop the program.
+    fn listen(&self, pipe: Option<impl Read + Send + 'static>) -> io::Result<()> {
+        let mut pipe = pipe.ok_or(io::ErrorKind::BrokenPipe)?;
+        let (keep, shared) = (self.keep, Arc::clone(&self.shared));
+        let listening = move || {
+            let mut buffer = vec![0; 64 * 1024];
+            let (hearing, news) = &*shared;
+            loop {
+                let read = match pipe.read(&mut buffer) {
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => 0,
+                };
+                let mut hearing = hearing.lock().unwrap_or_else(PoisonError::into_inner);
+                let bytes = &buffer[..read];
+                match keep {
+                    Keep::Start(most) => {
+                        let room = most.saturating_sub(hearing.bytes.len());
+                        hearing.is_too_much |= read > room;
+                        hearing.bytes.extend_from_slice(&bytes[..read.min(room)]);
+                    }
+                    Keep::End(most) => {
+                        hearing.bytes.extend_from_slice(bytes);
+                        let over = hearing.bytes.len().saturating_sub(most);
+                        hearing.bytes.drain(..over);
+                    }
+                }
+                hearing.has_ended = read == 0;
+                if hearing.has_ended || hearing.is_too_much {
+                    news.notify_all();
+                }
+                if hearing.has_ended {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("listening".to_owned()).spawn(listening).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Hearing> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until the pipe closed, or so long.
+    fn wait_for_end(&self, within: Duration) {
+        let waited = self.shared.1.wait_timeout_while(self.lock(), within, |hearing| !hearing.has_ended);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Until there is something to know, or so long.
+    fn wait(&self, within: Duration) {
+        let nothing = |hearing: &mut Hearing| !hearing.has_ended && !hearing.is_too_much;
+        if nothing(&mut self.lock()) {
+            let waited = self.shared.1.wait_timeout_while(self.lock(), within, nothing);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        } else {
+            // Closing stdout comes right before the end, or is no sign of it.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.lock().is_too_much
+    }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.lock().bytes)
+    }
+}
