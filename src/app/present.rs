@@ -1,7 +1,7 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
 use super::model::{Condition, Door, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
-use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState};
+use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Payload, RestoreSnapshot};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::snapshot::Snapshot;
@@ -148,6 +148,14 @@ pub fn progress(page: &ActivityPage) -> Progress {
     }
 }
 
+/// The environment that a branch activity is about: one that it makes, or its own.
+fn made(page: &ActivityPage) -> &EnvironmentName {
+    match &page.entry.activity.payload {
+        Payload::RestoreSnapshot(RestoreSnapshot { branch: Some(new), .. }) => &new.name,
+        _ => &page.entry.environment,
+    }
+}
+
 /// How the activity stands, in one sentence that fits what it does.
 fn sentence(page: &ActivityPage) -> String {
     let activity = &page.entry.activity;
@@ -156,8 +164,10 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "deletion",
+        ActivityKind::Branch => "creation",
     };
     match stage(activity.state, activity.result) {
+        Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
         Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
         Stage::Running if activity.kind == ActivityKind::Restore => {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
@@ -167,7 +177,11 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
             ActivityKind::Restore => format!("{environment} serves the restored data."),
             ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
+            ActivityKind::Branch => format!("{} is there and holds the snapshot's data.", made(page)),
         },
+        Stage::Cancelled if activity.kind == ActivityKind::Branch => {
+            format!("It was cancelled; nothing of {} is left.", made(page))
+        }
         Stage::Failed => activity.failure.clone().unwrap_or_else(|| {
             format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
         }),
@@ -190,6 +204,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "trash",
+        ActivityKind::Branch => "branch",
     }
 }
 

@@ -171,11 +171,15 @@ pub struct Preflight {
     pub environment: Environment,
     /// Where the snapshot was taken.
     pub source: EnvironmentName,
+    /// The target is made, with the services and mounts of this one.
+    pub branch_from: Option<EnvironmentName>,
     pub snapshot: Snapshot,
     /// Everything that the snapshot holds, and whether it was chosen (R26).
     pub choices: Vec<(PartName, bool)>,
     /// Environments that the one who looks may restore into.
     pub targets: Vec<EnvironmentName>,
+    /// Whether a new one could be made for it.
+    pub branch: Offer,
     pub changes: Vec<Change>,
     /// What stands in the environment and is not replaced.
     pub untouched: Vec<PartName>,

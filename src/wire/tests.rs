@@ -140,6 +140,7 @@ fn restored() -> ActivityEntry {
         plan_hash: None,
         from: None,
         scope: Scope::default(),
+        branch: None,
     });
     entry.undo = Some(id!(SnapshotName, "e".repeat(20)));
     entry
@@ -183,6 +184,8 @@ fn a_preflight_shows_the_plan_and_its_hash() {
         source: id!(EnvironmentName, "main"),
         choices: vec![("service:database".parse().expect("a part"), true)],
         targets: vec![id!(EnvironmentName, "main")],
+        branch: open(),
+        branch_from: None,
         project: project(),
         environment: main(),
         snapshot: snapshot(Consistency::Live, Origin::Safety),

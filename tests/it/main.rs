@@ -3,6 +3,7 @@
 mod accounts;
 mod api_door;
 mod bad_luck;
+mod branching;
 mod crash;
 mod declaration;
 mod doors;
