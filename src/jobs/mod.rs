@@ -5,6 +5,7 @@
 
 mod context;
 mod error;
+mod hooks;
 mod instant;
 mod journal;
 mod parts;
