@@ -168,6 +168,31 @@ pub struct RouteSpec {
     pub upstream: String,
 }
 
+/// Commands that the operator named for an environment (R6). Run with their word behind them: `pause`, `resume`,
+/// `after-restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commands {
+    /// Stops what writes round the gate: cron jobs, queue workers. Never without [`Self::resume`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<CommandLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<CommandLine>,
+    /// Makes data of another environment this one's own, before its gate opens (R25).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_restore: Option<CommandLine>,
+}
+
+impl Commands {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub fn lines(&self) -> impl Iterator<Item = &CommandLine> {
+        [&self.pause, &self.resume, &self.after_restore].into_iter().flatten()
+    }
+}
+
 /// All that an environment consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Composition {
@@ -177,15 +202,17 @@ pub struct Composition {
     pub mounts: Vec<MountSpec>,
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    #[serde(default, skip_serializing_if = "Commands::is_empty")]
+    pub commands: Commands,
 }
 
 impl Composition {
-    /// With these parts alone, and no routes.
+    /// With these parts alone, no routes and no commands.
     #[must_use]
     pub fn only(&self, scope: &Scope) -> Self {
         let services = self.services.iter().filter(|service| scope.has(&PartName::Service(service.name.clone())));
         let mounts = self.mounts.iter().filter(|mount| scope.has(&PartName::Mount(mount.name.clone())));
-        Self { services: services.cloned().collect(), mounts: mounts.cloned().collect(), routes: Vec::new() }
+        Self { services: services.cloned().collect(), mounts: mounts.cloned().collect(), ..Self::default() }
     }
 }
 

@@ -56,7 +56,7 @@ pub fn test(line: &CommandLine) -> Result<(), Error> {
 /// [`Error::CommandTooSlow`], [`Error::Cancelled`], [`Error::CommandAnswersTooMuch`]: it was killed then, with its whole
 /// group.
 pub fn run(line: &CommandLine, call: Call<'_>) -> Result<Vec<u8>, Error> {
-    let mut process = Process::start(line, call.word)?;
+    let mut process = Process::start(line, &[call.word])?;
     process.feed(call.input.to_vec());
     process.answer(ANSWER, call.within, call.cancelled)
 }

@@ -34,6 +34,13 @@ pub enum Error {
     RepositoryBusy,
     #[error("its lease on the repository was lost")]
     RepositoryLeaseLost,
+    #[error(
+        "what goes round the gateway could not be paused, so nothing was done: mend the environment's `pause` command, then \
+         try again"
+    )]
+    NotPaused(#[source] drivers::Error),
+    #[error("the environment's `after_restore` command did not succeed: mend it, then restore again")]
+    AfterRestore(#[source] drivers::Error),
     #[error("it was cancelled")]
     Cancelled,
     #[error("the workers that tried it died {0} times; look into the server's log")]

@@ -6,6 +6,7 @@
 mod branch;
 mod context;
 mod error;
+mod hooks;
 mod instant;
 mod journal;
 mod load;

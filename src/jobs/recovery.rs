@@ -4,13 +4,13 @@
 use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
-use super::{Error, safety, swap};
+use super::{Error, hooks, safety, swap};
 use crate::domain::{ActivityId, EnvironmentId};
 use crate::store::swaps::Stage;
 use crate::store::{activities, environments, swaps};
 
-/// Takes every half-done swap back whose activity is over, removes what a load left, and stores what could not be
-/// stored. One whose activity is still in the queue is dealt with by the worker that takes it up again.
+/// Takes every half-done swap back whose activity is over, removes what a load left, stores what could not be stored, and
+/// lets go on what was left paused. One whose activity is still in the queue is dealt with by the worker that takes it up again.
 ///
 /// # Errors
 /// When the store fails. A swap that can't be taken back is logged, and its gate stays shut.
@@ -35,7 +35,8 @@ pub async fn recover(context: &Context) -> Result<(), Error> {
             }
         }
     }
-    Ok(())
+    // Last: what goes round the gate must not write to a site that is half exchanged.
+    hooks::resume_over(context).await
 }
 
 async fn keep(context: Context, activity: ActivityId) {

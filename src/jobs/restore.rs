@@ -4,7 +4,8 @@
 //! 1. Ask again whether the initiator may, and whether the confirmed plan still fits (R1, R25).
 //! 2. Share the repository (R14).                        Given back when dropped; expires.
 //! 3. Load everything beside the live data; check it.    What was loaded is removed.
-//! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then.
+//! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then. What
+//!                                                       was paused for it goes on after that, or its debt is stored.
 //! 5. Open the gate. The site serves what was restored.
 //! 6. Store what was replaced as the safety snapshot.    It stays beside until that is complete.
 //! 7. Catalogue it and end the activity, in one transaction.
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::context::Context;
+use super::hooks::{self, Hooks};
 use super::journal::{Body, Journal, MountSwap, ServiceSwap};
 use super::parts::Parts;
 use super::progress::watched;
@@ -62,6 +64,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
             Stage::Swapped => {
                 lease.log("Going on after an interruption: the swap was complete").await?;
                 swap::open(context, &environment.id).await;
+                hooks::resume_left(context, &environment.id).await?;
                 return keeping.keep(lease, &parts, &body, &request.safety, Proof::default()).await;
             }
             Stage::Swapping | Stage::RollingBack => {
@@ -78,6 +81,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         }
         journal.write(Stage::Done, &Body::default()).await?;
     }
+    hooks::resume_left(context, &environment.id).await?;
     if work.attempt > ATTEMPTS {
         return Err(Error::TooManyAttempts(ATTEMPTS));
     }
@@ -91,6 +95,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         may_still(context, &work.activity, &project, &source, Act::RestoreSnapshot).await?;
     }
     let (snapshot, all_mounts, plan) = planned(context, &environment, &request).await?;
+    let hooks = Hooks::load(context, lease, &work.activity, &environment).await?;
     // Only what is replaced has to work.
     let (parts, _) = context.parts(&environment.id, &request.scope).await?;
     let repository = context.repository(&project.id).await?;
@@ -99,7 +104,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     let loaded = watched(lease, &job, loading.load(&parts, &mut body)).await;
     let swapped = match loaded {
         Ok(()) if lease.is_cancelled() => Err(Error::Cancelled),
-        Ok(()) => swap::swap(context, &journal, lease, &parts, &mut body).await,
+        Ok(()) => hooks.paused(swap::swap(context, &journal, &hooks, lease, &parts, &mut body)).await,
         Err(error) => Err(error),
     };
     let report = match swapped {

@@ -4,7 +4,8 @@
 //! 2. Share the repository (R14).                                Given back when dropped; expires.
 //! 3. Connect and test every service and mount.                  Nothing to undo.
 //! 4. Index the mounts, then upload them without a hold.         Unreferenced data goes at the next prune.
-//! 5. In the snapshot hold: open every view at one instant.      The hold opens when dropped, or by its dead-man.
+//! 5. In the snapshot hold: open every view at one instant.      The hold opens when dropped, or by its dead-man; what
+//!                                                               was paused for it goes on, or its debt is stored.
 //! 6. Make the views independent, count rows.                    Scratch files go when dropped.
 //! 7. Store the one entry, if the leases still stand.            Until then there is no snapshot.
 //! 8. Catalogue it and end the activity, in one transaction.     A later try finds the entry by its name.
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::context::{Context, Scratch};
+use super::hooks::{self, Hooks};
 use super::instant::{self, Captured, Indexed};
 use super::parts::{Parts, ServicePart, Sizes};
 use super::progress::watched;
@@ -48,7 +50,9 @@ pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> R
     let (project, environment) = subject(context, &work.activity).await?;
     may_still(context, &work.activity, &project, &environment, Act::CreateSnapshot).await?;
     recovery::take_back_others(context, &environment.id).await?;
+    hooks::resume_left(context, &environment.id).await?;
     let lease = &work.lease;
+    let hooks = Hooks::load(context, lease, &work.activity, &environment).await?;
     let repository_lease = Arc::new(context.share_repository(&project.id, work.activity.id.as_str()).await?);
     let repository = context.repository(&project.id).await?;
     if work.attempt > 1
@@ -68,10 +72,11 @@ pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> R
             })
         })
     };
-    let taking = Taking { context, lease, job: &job, project: &project, environment: &environment, take: &take };
+    let (project, environment) = (&project, &environment);
+    let taking = Taking { context, lease, job: &job, hooks: &hooks, project, environment, take: &take };
     let (manifest, archived) = watched(lease, &job, taking.entry(&repository, (&parts, sizes), &scratch)).await?;
     crash_point("snapshot: stored");
-    complete(context, work, &environment, &project, &take, manifest, archived).await
+    complete(context, work, environment, project, &take, manifest, archived).await
 }
 
 /// Until whoever was in the way may have finished.
@@ -81,6 +86,7 @@ struct Taking<'a> {
     context: &'a Context,
     lease: &'a Lease,
     job: &'a engine::Job,
+    hooks: &'a Hooks<'a>,
     project: &'a Project,
     environment: &'a Environment,
     take: &'a TakeSnapshot,
@@ -170,11 +176,18 @@ impl Taking<'_> {
             move |service: &ServiceName| dumps.join(service.as_str())
         };
         instant::get_ready(parts.services.clone(), own, self.job.clone()).await?;
-        if self.take.mode == SnapshotMode::Consistent {
-            instant::record_ahead(Arc::clone(mounts), ahead.to_owned()).await?;
-        }
         let (context, environment, mode) = (self.context, &self.environment.id, self.take.mode);
-        instant::capture(context, environment, mode, parts, Arc::clone(mounts), staging).await
+        let capture = instant::capture(context, environment, mode, parts, Arc::clone(mounts), staging);
+        if mode == SnapshotMode::Live {
+            return capture.await;
+        }
+        let ahead = instant::record_ahead(Arc::clone(mounts), ahead.to_owned());
+        self.hooks
+            .paused(async {
+                ahead.await?;
+                capture.await
+            })
+            .await
     }
 
     fn line(&self, captured: &Captured) -> String {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::context::Context;
+use super::hooks::Hooks;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::{Error, crash_point};
@@ -23,12 +24,13 @@ use crate::store::swaps::Stage;
 pub(super) async fn swap(
     context: &Context,
     journal: &Journal<'_>,
+    hooks: &Hooks<'_>,
     lease: &Lease,
     parts: &Parts,
     body: &mut Body,
 ) -> Result<HoldReport, Error> {
     let gates = context.gates().await?;
-    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits()).await?;
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, &hooks.limits(context.limits())).await?;
     crash_point("restore: held");
     *body = match prepare(&held, parts, body).await {
         Ok(prepared) => prepared,
@@ -56,6 +58,7 @@ pub(super) async fn swap(
     crash_point("restore: swapping");
     let exchanged = async {
         exchange(&held, parts, body).await?;
+        hooks.after_restore().await?;
         // Only a gate that was closed all the time may open on the new data.
         held.confirm().await?;
         journal.write(Stage::Swapped, body).await

@@ -13,6 +13,7 @@ pub mod gateways;
 pub mod leases;
 pub mod logs;
 pub mod members;
+pub mod pauses;
 pub mod projects;
 pub mod reseal;
 mod row;

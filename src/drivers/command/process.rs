@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::trust;
 use crate::domain::Bytes;
@@ -27,30 +27,55 @@ const AFTER_ITS_END: Duration = Duration::from_secs(1);
 /// A program that is just being replaced can't be started: that takes a moment, not longer.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// Leads the group, and kills it when its input ends: of that only we hold the other end, so that nothing goes on when
+/// this process is killed.
+const WATCHER: &str = "read -r _; kill -KILL 0";
+
 /// Killed, with its whole group, when it is dropped before it has ended.
 pub(super) struct Process {
     child: Child,
-    /// None once it was waited for: the number may be another's then.
-    group: Option<Pid>,
+    /// Its number is the group's, and stays so until it was waited for.
+    watcher: Child,
+    _lifeline: Option<ChildStdin>,
     said: Heard,
+    program: PathBuf,
+    /// For people.
     command: String,
+    is_over: bool,
 }
 
 impl Process {
-    pub fn start(line: &CommandLine, word: &str) -> Result<Self, Error> {
+    pub fn start(line: &CommandLine, words: &[&str]) -> Result<Self, Error> {
         // The real path, which was looked at: a link could be bent meanwhile.
-        let program = trust::look(line.program())?;
-        let mut command = Command::new(&program);
-        command.arg0(line.program()).args(line.arguments()).arg(word).current_dir("/").env_clear().process_group(0);
+        let real = trust::look(line.program())?;
+        let failed = |source| Error::NotStarted { program: line.program().to_owned(), source };
+        let mut watcher = Command::new("/bin/sh");
+        watcher.args(["-c", WATCHER]).current_dir("/").env_clear().process_group(0);
+        let mut watcher =
+            watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed)?;
+        let lifeline = watcher.stdin.take();
+
+        let mut command = Command::new(&real);
+        command.arg0(line.program()).args(line.arguments()).args(words).current_dir("/").env_clear();
         command.env("PATH", PATH);
         command.envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed = |source| Error::NotStarted { program: line.program().to_owned(), source };
-        let mut child = spawn(&mut command).map_err(failed)?;
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let child = group(&watcher).and_then(|group| {
+            command.process_group(group.as_raw_pid());
+            spawn(&mut command)
+        });
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) => {
+                end(&mut watcher);
+                return Err(failed(error));
+            }
+        };
         let stderr = child.stderr.take();
         let said = Heard::new(Keep::End(WORDS));
-        let process = Self { child, group, said, command: format!("{line} {word}") };
+        let command = format!("{line} {}", words.join(" "));
+        let program = line.program().to_owned();
+        let process = Self { child, watcher, _lifeline: lifeline, said, program, command, is_over: false };
         // From here on it is killed when something fails.
         process.said.listen(stderr).map_err(failed)?;
         Ok(process)
@@ -72,14 +97,13 @@ impl Process {
         let deadline = Instant::now() + within;
         let heard = Heard::new(Keep::Start(usize::try_from(limit.0).unwrap_or(usize::MAX)));
         let stdout = self.child.stdout.take();
-        let program = || self.command.clone().into();
-        heard.listen(stdout).map_err(|source| Error::NotStarted { program: program(), source })?;
-        loop {
+        heard.listen(stdout).map_err(|source| self.lost(source))?;
+        let status = loop {
             if heard.is_too_much() {
                 return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
             }
-            if self.has_ended()? {
-                break;
+            if let Some(status) = self.child.try_wait().map_err(|source| self.lost(source))? {
+                break status;
             }
             if cancelled() {
                 return Err(Error::Cancelled);
@@ -89,8 +113,8 @@ impl Process {
                 return Err(Error::CommandTooSlow { command: self.command.clone(), within, words: self.words() });
             }
             heard.wait(LOOK);
-        }
-        self.succeeded()?;
+        };
+        self.succeeded(status)?;
         heard.wait_for_end(AFTER_ITS_END);
         if heard.is_too_much() {
             return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
@@ -98,43 +122,21 @@ impl Process {
         Ok(heard.take())
     }
 
-    /// Without waiting for it: its number stays its own.
-    fn has_ended(&self) -> Result<bool, Error> {
-        match self.peek() {
-            Ok(status) => Ok(status.is_some()),
-            Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(self.lost(error.into())),
-        }
-    }
-
-    fn peek(&self) -> Result<Option<WaitIdStatus>, Errno> {
-        let group = self.group.ok_or(Errno::CHILD)?;
-        waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
-    }
-
-    /// Once it has ended. What a failed one left is killed.
-    fn succeeded(&mut self) -> Result<(), Error> {
-        if !matches!(self.peek(), Ok(Some(status)) if status.exit_status() == Some(0)) {
+    /// What a failed one left is killed; what one left that succeeded, goes on.
+    fn succeeded(&mut self, status: ExitStatus) -> Result<(), Error> {
+        if !status.success() {
             self.kill();
+            let words = self.words();
+            return Err(Error::CommandFailed { command: self.command.clone(), status: status.to_string(), words });
         }
-        let status = self.reap()?;
-        if status.success() {
-            return Ok(());
-        }
-        let words = self.words();
-        Err(Error::CommandFailed { command: self.command.clone(), status: status.to_string(), words })
-    }
-
-    fn reap(&mut self) -> Result<ExitStatus, Error> {
-        self.group = None;
-        self.child.wait().map_err(|source| self.lost(source))
+        end(&mut self.watcher);
+        self.is_over = true;
+        Ok(())
     }
 
     fn kill(&self) {
-        if let Some(group) = self.group {
-            // Fails only when nobody is left.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        // Fails only when nobody is left.
+        let _ = group(&self.watcher).map(|group| kill_process_group(group, Signal::KILL));
     }
 
     /// Its last words, which it has said by now or never will.
@@ -145,18 +147,32 @@ impl Process {
     }
 
     fn lost(&self, source: io::Error) -> Error {
-        Error::NotStarted { program: self.command.clone().into(), source }
+        Error::NotStarted { program: self.program.clone(), source }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.group.is_some() {
+        if !self.is_over {
             self.kill();
-            // A killed child ends at once; fails only when somebody waited for it.
+            // Killed children end at once; it fails only when somebody waited for them.
             let _ = self.child.wait();
+            let _ = self.watcher.wait();
         }
     }
+}
+
+/// As long as it was not waited for.
+fn group(watcher: &Child) -> io::Result<Pid> {
+    let number = i32::try_from(watcher.id()).ok().and_then(Pid::from_raw);
+    number.ok_or_else(|| io::Error::other("a process without a number"))
+}
+
+/// Of the watcher alone.
+fn end(watcher: &mut Child) {
+    // Both fail only when it has ended already.
+    let _ = watcher.kill();
+    let _ = watcher.wait();
 }
 
 /// A file that some process has open for writing can't be executed. A child of another thread may have inherited that

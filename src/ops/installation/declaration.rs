@@ -13,8 +13,8 @@ use toml::Spanned;
 use self::check::Reading;
 use super::{insert_project, local_region, make_repository, plan};
 use crate::domain::environment::{
-    Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec, ServiceConnection,
-    ServiceSpec,
+    Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
+    ServiceConnection, ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
 use crate::domain::policy::{ProjectRole, Provision, TypeRole};
@@ -67,6 +67,7 @@ struct EnvironmentEntry {
     mount: Vec<Spanned<MountSpec>>,
     #[serde(default)]
     route: Vec<Spanned<RouteSpec>>,
+    commands: Option<Spanned<Commands>>,
 }
 
 /// A service with its connection's keys beside its name; an unknown key is refused here, which [`ServiceSpec`] can't.
@@ -289,6 +290,7 @@ async fn put_environment(
         services: entry.service.iter().map(|service| service.get_ref().spec()).collect(),
         mounts: entry.mount.into_iter().map(Spanned::into_inner).collect(),
         routes: entry.route.into_iter().map(Spanned::into_inner).collect(),
+        commands: entry.commands.map(Spanned::into_inner).unwrap_or_default(),
     };
     Ok(environments::put(db, app.store().sealer(), &environment, &composition).await?)
 }

@@ -9,7 +9,8 @@ use crate::domain::ProjectId;
 use crate::domain::environment::{Composition, EnvironmentKind};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Plan, Provision};
-use crate::drivers;
+use crate::domain::problem::sentence;
+use crate::drivers::command;
 use crate::drivers::mount::Rules;
 use crate::jobs::Parts;
 use crate::ops::installation::plan;
@@ -80,6 +81,7 @@ impl Reading<'_> {
                         troubles.push(self.trouble(&route.span(), why));
                     }
                 }
+                self.check_commands(environment.get_ref(), &mut troubles);
                 self.check_parts(&entry.id, environment.get_ref(), &declared, &others, &mut troubles).await?;
             }
         }
@@ -129,6 +131,21 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Nothing is run: what a command does is its own affair.
+    fn check_commands(&self, environment: &EnvironmentEntry, troubles: &mut Vec<Trouble>) {
+        let Some(commands) = &environment.commands else { return };
+        let (span, commands) = (commands.span(), commands.get_ref());
+        let lonely = match (&commands.pause, &commands.resume) {
+            (Some(_), None) => Some("`pause` needs a `resume`: what is paused must go on again"),
+            (None, Some(_)) => Some("`resume` needs a `pause`: without one nothing is ever paused"),
+            _ => None,
+        };
+        troubles.extend(lonely.map(|why| self.trouble(&span, why)));
+        for error in commands.lines().filter_map(|line| command::test(line).err()) {
+            troubles.push(self.trouble(&span, sentence(&error.to_string())));
+        }
     }
 
     /// Tries every service and mount of one environment.
@@ -212,7 +229,7 @@ fn provided(provision: &Provision, roots: &[PathBuf]) -> Result<(), String> {
             .map_err(|_| format!("`{directory}` can't be written: give the user that runs the worker write access"))?;
     }
     if let Some(program) = &provision.program {
-        drivers::command::test(program).map_err(|error| error.to_string())?;
+        command::test(program).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
