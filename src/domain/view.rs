@@ -121,6 +121,8 @@ pub struct ActivityEntry {
     pub description: String,
     /// The finished snapshot that the entry made, for its Restore link; for a restore: the one that was restored.
     pub snapshot: Option<SnapshotName>,
+    /// The environment that it makes, if the one who looks may see it.
+    pub branch: Option<EnvironmentName>,
     /// Where that snapshot was taken; the entry's environment, but for a restore from another one.
     pub source: EnvironmentName,
     /// For a finished restore: the safety snapshot, for its Undo link (R24).

@@ -186,6 +186,13 @@ impl<'a> Viewer<'a> {
         }
     }
 
+    fn branch(&self, activity: &Activity) -> Option<EnvironmentName> {
+        let Payload::RestoreSnapshot(restore) = &activity.payload else { return None };
+        let new = restore.branch.as_ref()?;
+        let subject = Subject { project: &activity.project, environment: Some((&new.id, new.kind)) };
+        (self.standing.decide(Act::ViewHistory, &subject) == Access::Granted).then(|| new.name.clone())
+    }
+
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
         let mut db = app.store().read().await?;
         let activity = store::activities::by_id(&mut db, activity).await?.ok_or(Error::NotFound("activity"))?;
@@ -212,9 +219,11 @@ impl<'a> Viewer<'a> {
                 self.standing.may(Act::CancelActivity, environment).into()
             };
             let from = self.from(&activity);
+            let branch = self.branch(&activity);
             Some(ActivityEntry {
                 environment: environment.name.clone(),
-                description: describe(&activity, environment, &from),
+                description: describe(&activity, environment, &from, branch.as_ref()),
+                branch,
                 source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
                 restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
                 snapshot: snapshot.filter(|_| from != From::Hidden),
@@ -254,7 +263,7 @@ impl From {
 }
 
 /// What follows the initiator's name: "created a snapshot of main".
-fn describe(activity: &Activity, environment: &Environment, from: &From) -> String {
+fn describe(activity: &Activity, environment: &Environment, from: &From, branch: Option<&EnvironmentName>) -> String {
     let environment = &environment.name;
     let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
     match (&activity.payload, over) {
@@ -265,9 +274,10 @@ fn describe(activity: &Activity, environment: &Environment, from: &From) -> Stri
             let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
             let parts = if parts.is_empty() { String::new() } else { format!("{} of ", parts.join(", ")) };
             let of = from.of(&restore.snapshot);
-            match &restore.branch {
-                Some(new) => format!("{verb} {parts}{of} into the new environment {}", new.name),
-                None => format!("{verb} {parts}{of} into {environment}"),
+            match (&restore.branch, branch) {
+                (None, _) => format!("{verb} {parts}{of} into {environment}"),
+                (Some(_), Some(new)) => format!("{verb} {parts}{of} into the new environment {new}"),
+                (Some(_), None) => format!("{verb} {parts}{of} into a new environment"),
             }
         }
         (Payload::BranchEnvironment(branch), _) => {

@@ -96,6 +96,7 @@ fn taken(state: ActivityState) -> ActivityEntry {
     let over = state.is_over().then(|| at(5));
     ActivityEntry {
         source: id!(EnvironmentName, "main"),
+        branch: None,
         activity: activity::Activity {
             id: id!(ActivityId, "b".repeat(20)),
             project: id!(ProjectId, "demo"),

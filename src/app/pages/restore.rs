@@ -164,7 +164,7 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
     let parts = parts.collect_view();
     let view = view! {
         <details class="panel fold" open=open>
-            <summary>"Only some parts, or into another environment"</summary>
+            <summary>"Only some parts, or into another or a new environment"</summary>
             <form method="get" action=at::restore(&project.id, source, &snapshot.name) class="form">
                 <input type="hidden" name="choice" value="1"/>
                 <div class="field">
@@ -229,9 +229,9 @@ fn change(change: Change, is_new: bool) -> AnyView {
                 <span class="mono">{change.part.name.clone()}</span>
                 <span class="second">{present::kind_of(&change.part)}</span>
             </p>
-            <dl class="swap">
+            <dl class="swap" class:swap-one=is_new>
                 {replaces}
-                <div class="swap-in"><dt>"Afterwards"</dt><dd>{change.becomes}</dd></div>
+                <div class="swap-in"><dt>{if is_new { "Will be there" } else { "Afterwards" }}</dt><dd>{change.becomes}</dd></div>
             </dl>
         </li>
     }
