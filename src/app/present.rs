@@ -1,6 +1,6 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
-use super::model::{Condition, Door, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
+use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
 use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
@@ -35,6 +35,11 @@ pub mod at {
 
     pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
         format!("/projects/{project}/activities/{activity}")
+    }
+
+    /// `page`: the environment's, or the snapshot's.
+    pub fn dump(page: &str, service: &str) -> String {
+        format!("{page}/services/{service}/dump")
     }
 }
 
@@ -110,6 +115,17 @@ pub fn kept(project: &ProjectId, environment: &EnvironmentName, entry: &Snapshot
     }
 }
 
+/// `page`: the environment's, or the snapshot's; `part`: a service.
+pub fn download(page: &str, part: &Part, offer: &Offer) -> Download {
+    let href = at::dump(page, &part.name);
+    Download {
+        service: part.name.clone(),
+        what: kind_of(part),
+        packed: door(format!("{href}?compress=gzip"), offer),
+        plain: door(href, offer),
+    }
+}
+
 /// How long the gate was closed (R18); `None`: there was no hold.
 pub fn closed(snapshot: &Snapshot) -> Option<String> {
     snapshot.proof.as_ref().map(|proof| micros(proof.closed_us))
@@ -156,6 +172,7 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "deletion",
+        ActivityKind::Dump => "download",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
@@ -163,10 +180,14 @@ fn sentence(page: &ActivityPage) -> String {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
         }
         Stage::Running => format!("Running. {environment} goes on serving."),
+        Stage::Cancelled if activity.kind == ActivityKind::Dump => {
+            "The download ended before the dump was whole.".to_owned()
+        }
         Stage::Done => match activity.kind {
             ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
             ActivityKind::Restore => format!("{environment} serves the restored data."),
             ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
+            ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
         },
         Stage::Failed => activity.failure.clone().unwrap_or_else(|| {
             format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
@@ -190,6 +211,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "trash",
+        ActivityKind::Dump => "download",
     }
 }
 

@@ -44,6 +44,9 @@ pub enum ActivityKind {
     Restore,
     #[serde(rename = "environment.backup.delete")]
     BackupDelete,
+    /// Ours: somebody took a service's data out (R2, R26).
+    #[serde(rename = "environment.dump")]
+    Dump,
 }
 
 impl ActivityKind {
@@ -52,6 +55,7 @@ impl ActivityKind {
             Self::Backup => "environment.backup",
             Self::Restore => "environment.restore",
             Self::BackupDelete => "environment.backup.delete",
+            Self::Dump => "environment.dump",
         }
     }
 }
@@ -96,7 +100,7 @@ impl ActivityResult {
     }
 }
 
-words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete]);
+words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete, Self::Dump]);
 words!(
     ActivityState,
     "an activity state (pending, in_progress, complete, cancelled)",
@@ -121,6 +125,7 @@ pub struct Initiator {
 pub enum Payload {
     TakeSnapshot(TakeSnapshot),
     RestoreSnapshot(RestoreSnapshot),
+    ReadDump(ReadDump),
 }
 
 impl Payload {
@@ -157,6 +162,17 @@ pub struct RestoreSnapshot {
     /// Which parts (R26).
     #[serde(default, skip_serializing_if = "super::Scope::is_everything")]
     pub scope: super::Scope,
+}
+
+/// Whose dump somebody read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadDump {
+    pub service: super::ids::ServiceName,
+    /// `None`: of the live environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<super::SnapshotName>,
+    #[serde(default)]
+    pub compression: super::dump::Compression,
 }
 
 /// An environment as it was when a restore of its snapshot into another one was asked for.

@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod bytes;
+pub mod dump;
 pub mod environment;
 pub mod ids;
 pub mod manifest;

@@ -10,6 +10,7 @@ mod journal;
 mod parts;
 mod progress;
 mod recovery;
+mod repositories;
 mod restore;
 mod safety;
 mod snapshot;
@@ -19,10 +20,13 @@ mod swap;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(crate) use context::Scratch;
 pub use context::{Context, Gateways};
 pub use error::Error;
 pub use parts::Parts;
 pub use recovery::recover;
+pub use repositories::Repositories;
+pub(crate) use repositories::RepositoryLease;
 
 use crate::domain::activity::Payload;
 use crate::queue::{Failure, Handler, Work};
@@ -41,6 +45,8 @@ impl Handler for Jobs {
             let done = match work.activity.payload.clone() {
                 Payload::TakeSnapshot(take) => snapshot::run(&self.0, &work, take).await,
                 Payload::RestoreSnapshot(request) => restore::run(&self.0, &work, request).await,
+                // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
+                Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),
             };
             let failure = match done {
                 Ok(()) => return Ok(()),

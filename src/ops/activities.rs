@@ -200,6 +200,7 @@ impl<'a> Viewer<'a> {
             let (snapshot, undo) = match &activity.payload {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
                 Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
+                Payload::ReadDump(read) => (read.snapshot.as_ref().and_then(present), None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -226,6 +227,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
     match payload {
         Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
         Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
+        Payload::ReadDump(read) => read.snapshot.iter().cloned().collect(),
     }
 }
 
@@ -254,6 +256,14 @@ fn describe(activity: &Activity, environment: &Environment, from: &From) -> Stri
                 From::Hidden => "a snapshot of another environment".to_owned(),
             };
             format!("{verb} {parts}{of} into {environment}")
+        }
+        (Payload::ReadDump(read), over) => {
+            let verb = if over { "downloaded" } else { "asked for" };
+            let of = match &read.snapshot {
+                Some(snapshot) => format!("{} in the snapshot {snapshot} of {environment}", read.service),
+                None => format!("{} in {environment}", read.service),
+            };
+            format!("{verb} a dump of {of}")
         }
     }
 }

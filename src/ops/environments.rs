@@ -44,6 +44,7 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     Ok(EnvironmentPage {
         card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
+        dump: proof.standing().may(Act::ReadContents, environment).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
         parts: parts(&composition),
@@ -87,14 +88,15 @@ async fn make_card(
     })
 }
 
-/// The worst state that the environment is in, in a sentence; `newest` is the newest snapshot that somebody wanted kept.
+/// The worst state that the environment is in, in a sentence: who reads what does not change it. `newest` is the newest snapshot that somebody wanted kept.
 pub(super) async fn health(
     app: &App,
     db: &mut Db,
     environment: &Environment,
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
-    let running = Filter { states: vec![ActivityState::InProgress], ..Filter::default() };
+    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete];
+    let running = Filter { kinds: kinds.clone(), states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
         let sentence = "A restore was interrupted. Visitors are asked to come back while it is taken back.".to_owned();
@@ -103,13 +105,13 @@ pub(super) async fn health(
     if let Some(activity) = running {
         return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
     }
-    let over = Filter { states: vec![ActivityState::Complete], ..Filter::default() };
+    let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;
     let now = store::clock::now(db, app.store().dialect()).await?;
     if let Some(failed) = last.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
         let what = match failed.kind {
             ActivityKind::Restore => "The last restore failed",
-            ActivityKind::Backup | ActivityKind::BackupDelete => "The last snapshot failed",
+            ActivityKind::Backup | ActivityKind::BackupDelete | ActivityKind::Dump => "The last snapshot failed",
         };
         let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
         return Ok(Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") });
@@ -132,5 +134,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Backup => "A snapshot is being taken.",
         ActivityKind::Restore => "A restore is running.",
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
+        ActivityKind::Dump => "A dump is being handed out.",
     }
 }

@@ -6,6 +6,7 @@ mod bad_luck;
 mod crash;
 mod declaration;
 mod doors;
+mod dumps;
 mod elsewhere;
 mod everything;
 mod label;

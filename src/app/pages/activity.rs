@@ -45,6 +45,7 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Backup => format!("Snapshot of {}", entry.environment),
         ActivityKind::Restore => format!("Restore of {}", entry.environment),
         ActivityKind::BackupDelete => format!("Deletion of a snapshot of {}", entry.environment),
+        ActivityKind::Dump => format!("Download from {}", entry.environment),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);
