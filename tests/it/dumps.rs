@@ -340,9 +340,9 @@ async fn a_viewers_page_says_why_there_is_no_download_before_and_after() {
     }
 }
 
-/// The command line as a process.
+/// The command line as a process; `STILLPOINT_CLI`: another build, to measure it.
 fn command(at: &Installation, words: &[&str]) -> Command {
-    let program = std::env::var_os("CARGO_BIN_EXE_stillpoint");
+    let program = ["STILLPOINT_CLI", "CARGO_BIN_EXE_stillpoint"].into_iter().find_map(std::env::var_os);
     let program: PathBuf = program.map_or_else(|| env!("CARGO_BIN_EXE_stillpoint").into(), Into::into);
     let mut command = Command::new(program);
     command.env_clear().env("STILLPOINT_URL", at.console()).env("STILLPOINT_TOKEN", &at.token);
@@ -473,6 +473,85 @@ fn a_dump_of_every_kind_loads_with_the_databases_own_tools() {
     let none = run(&at, &["--service", "search"]);
     assert!(!none.status.success() && said(&none).contains("There is no service search"), "{}", said(&none));
     at.assert_no_leftovers();
+    server.terminate();
+}
+
+/// Prints one line of JSON for each run: what `cargo xtask bench dump` makes its figures of. Ours and theirs take turns,
+/// and write to the same disk: no compression on either side, no second copy.
+#[test]
+#[ignore = "measures; `cargo xtask bench dump load` runs it"]
+fn dumps_and_loads_beside_the_databases_own_tools() {
+    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
+    let (runs, rows) = (number("RUNS", 2), number("ROWS", 5_000));
+    let (shop, at) = everything();
+    shop.fill(rows, 0);
+    let server = at.start();
+    let file = |name: &str| at.directory().join(name);
+    let into = |name: &str| Stdio::from(fs::File::create(file(name)).expect("a writable directory"));
+    let tell = |what: &str, service: &str, whose: &str, run: u64, took: std::time::Duration| {
+        let bytes = fs::metadata(file(&format!("{whose}.{service}"))).map_or(0, |it| it.len());
+        let line = serde_json::json!({ "what": what, "service": service, "whose": whose, "run": run,
+            "seconds": took.as_secs_f64(), "bytes": bytes });
+        println!("{line}");
+    };
+    let postgres = |name: &str| {
+        let mut tool = Command::new(programs().join(name));
+        tool.env("PGHOST", "127.0.0.1").env("PGPORT", shop.postgres.port.to_string()).env("PGUSER", "postgres");
+        tool
+    };
+    let mariadb = |program: &str| {
+        let mut client = Command::new(program);
+        client.args(["--no-defaults", "--user=root", "--socket"]).arg(shop.mariadb.socket());
+        client
+    };
+    let timed = |command: &mut Command| {
+        let begin = std::time::Instant::now();
+        let status = command.status().expect("the program is there");
+        assert!(status.success(), "{command:?}");
+        begin.elapsed()
+    };
+    for run in 0..runs {
+        for service in ["records", "orders"] {
+            let mut ours = command(&at, &["--service", service, "--stdout"]);
+            tell("dump", service, "ours", run, timed(ours.stdout(into(&format!("ours.{service}")))));
+            let mut theirs = match service {
+                "records" => postgres("pg_dump"),
+                _ => mariadb("mariadb-dump"),
+            };
+            theirs.args(match service {
+                "records" => ["--format=custom", "--compress=0", "main"].as_slice(),
+                _ => ["--single-transaction", "--routines", "--triggers", "--events", "main"].as_slice(),
+            });
+            tell("dump", service, "theirs", run, timed(theirs.stdout(into(&format!("theirs.{service}")))));
+        }
+    }
+    let name = at.snapshot();
+    for run in 0..runs {
+        for service in ["records", "orders"] {
+            let part = format!("service:{service}");
+            let restored = at.restore_part_into(&name, "copy", &part);
+            tell("load", service, "ours", run, at.between(&restored, "Loading ", "Everything is loaded"));
+            let database = format!("native_{run}");
+            let dump = file(&format!("theirs.{service}"));
+            let took = match service {
+                "records" => {
+                    timed(postgres("createdb").args(["--template=template0", &database]));
+                    let mut restore = postgres("pg_restore");
+                    restore.args(["--jobs=2", "--exit-on-error"]).arg(format!("--dbname={database}")).arg(&dump);
+                    timed(&mut restore)
+                }
+                _ => {
+                    shop.mariadb.admin(&format!("CREATE DATABASE {database} CHARACTER SET utf8mb4"));
+                    timed(mariadb("mariadb").arg(&database).stdin(fs::File::open(&dump).expect("the dump")))
+                }
+            };
+            tell("load", service, "theirs", run, took);
+            match service {
+                "records" => drop(timed(postgres("dropdb").arg(&database))),
+                _ => drop(shop.mariadb.admin(&format!("DROP DATABASE {database}"))),
+            }
+        }
+    }
     server.terminate();
 }
 

@@ -1,13 +1,13 @@
 //! One reading from its beginning to its end: who reads, who is read, and how both part.
 //!
 //! 1. Share the repository (R14), or make a scratch directory.    Given back, removed, when the reading has ended.
-//! 2. Read on a thread, into a pipe; pack from the pipe.          Whoever fails first ends the other.
+//! 2. Read and pack on a thread.                                  It ends when nobody takes what it hands on.
 //! 3. Hand on what comes, for as long as somebody takes it.
 //! 4. End the activity; only then tell whoever reads that it was all.
 //!
 //! **Invariant:** [`Part::Whole`] is said only after the service was read to its end and the activity says so.
 
-use std::io::{self, PipeWriter, Read as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,10 +28,10 @@ use crate::jobs::{Error, Parts, RepositoryLease, Scratch, crash_point};
 use crate::queue::{self, Lease};
 use crate::store::work::End;
 
-/// Bytes of a chunk: what a pipe holds.
+/// Bytes of a chunk at least; drivers hand on what is larger, up to a mebibyte, as it is.
 const CHUNK: usize = 64 * 1024;
 /// Chunks between the thread and the connection.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 /// How long a view may take to open: nobody is held meanwhile.
 const VIEW: Duration = Duration::from_secs(10);
 /// Whoever takes nothing for so long has gone; until then a database or a repository waits for them.
@@ -216,7 +216,7 @@ impl Reading {
     }
 
     /// Writes the service's whole stream. Blocks.
-    fn write(&self, out: &mut PipeWriter, job: &engine::Job, meter: &Meter) -> Result<(), Error> {
+    fn write(&self, out: &mut dyn Write, job: &engine::Job, meter: &Meter) -> Result<(), Error> {
         match self {
             Self::Stored { repository, id, service, .. } => {
                 Ok(repository.read_stream(job, id, service, out).map(drop)?)
@@ -240,7 +240,7 @@ impl Reading {
     }
 }
 
-/// Reads on a thread of its own, packs on this one. Blocks until both have ended, whatever ended them.
+/// Reads and packs. Blocks.
 fn copy(
     reading: &Reading,
     compression: Compression,
@@ -248,48 +248,54 @@ fn copy(
     meter: &Meter,
     sending: Sending,
 ) -> Result<(), Error> {
-    let failed = |source| Error::Io { doing: "the dump could not be handed on".to_owned(), source };
-    let (mut reader, mut writer) = io::pipe().map_err(failed)?;
-    let mut packing = Packing::new(compression, sending);
-    std::thread::scope(|scope| {
-        // Not where it is packed: drivers wait for their servers inside of a runtime, where nothing else may wait.
-        let writing = scope.spawn(move || reading.write(&mut writer, job, meter));
-        let mut buffer = vec![0; CHUNK];
-        let packed = loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break Ok(()),
-                Ok(read) => {
-                    meter.done.fetch_add(read as u64, Ordering::Relaxed);
-                    if let Err(error) = packing.put(&buffer[..read]) {
-                        break Err(error);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            }
-        };
-        // Nobody reads on: the other one ends.
-        drop(reader);
-        let written =
-            writing.join().unwrap_or_else(|_| Err(failed(io::Error::other("the thread that reads panicked"))));
-        // A pipe that ends says nothing of why: what is packed is closed only when it is whole.
-        match packed.map_err(failed).and(written) {
-            Ok(()) => packing.finish().map_err(failed),
-            Err(error) => {
-                packing.give_up();
-                Err(error)
-            }
+    let mut out = Counted { packing: Packing::new(compression, sending), meter };
+    match reading.write(&mut out, job, meter) {
+        Ok(()) => {
+            let failed = |source| Error::Io { doing: "the dump could not be handed on".to_owned(), source };
+            out.packing.finish().map_err(failed)
         }
-    })
+        Err(error) => {
+            out.packing.give_up();
+            Err(error)
+        }
+    }
+}
+
+/// Counts what the service gives.
+struct Counted<'a> {
+    packing: Packing,
+    meter: &'a Meter,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.packing {
+            Packing::None(out) => out.write(bytes)?,
+            Packing::Gzip(encoder) => encoder.write(bytes)?,
+        };
+        self.meter.done.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    /// Whole chunks go on by themselves, the last one when all is packed.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Hands chunks to the connection; waits where it is slow. `None`: nothing more is to be handed on.
 struct Sending(Option<mpsc::Sender<Chunk>>);
 
 impl Write for Sending {
+    /// Not `blocking_send`: drivers write while they wait for their servers inside of a runtime, where that is forbidden.
+    /// Only this thread waits, and it has nothing else to do.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.as_ref().and_then(|to| to.blocking_send(Chunk::copy_from_slice(bytes)).ok());
-        sent.map(|()| bytes.len()).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let to = self.0.as_ref().ok_or_else(gone)?;
+        // Nor bounded as the runtime's own tasks are: the runtime would never get to give it more turns.
+        let send = tokio::task::unconstrained(to.send(Chunk::copy_from_slice(bytes)));
+        futures::executor::block_on(send).map_err(|_| gone())?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -298,50 +304,50 @@ impl Write for Sending {
 }
 
 enum Packing {
-    None(Sending),
-    Gzip(Box<GzEncoder<Sending>>),
+    None(BufWriter<Sending>),
+    Gzip(Box<GzEncoder<BufWriter<Sending>>>),
 }
 
 impl Packing {
     fn new(compression: Compression, sending: Sending) -> Self {
+        let out = BufWriter::with_capacity(CHUNK, sending);
         match compression {
-            Compression::None => Self::None(sending),
-            Compression::Gzip => Self::Gzip(Box::new(GzEncoder::new(sending, flate2::Compression::default()))),
+            Compression::None => Self::None(out),
+            Compression::Gzip => Self::Gzip(Box::new(GzEncoder::new(out, flate2::Compression::default()))),
         }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::None(sending) => sending.write_all(bytes),
-            Self::Gzip(encoder) => encoder.write_all(bytes),
-        }
-    }
-
-    /// An encoder that is dropped would write its end, and what was packed would look whole.
+    /// What is dropped would write what it still has, and its end, and what was packed would look whole.
     fn give_up(self) {
-        if let Self::Gzip(mut encoder) = self {
-            encoder.get_mut().0 = None;
+        match self {
+            Self::None(mut out) => out.get_mut().0 = None,
+            Self::Gzip(mut encoder) => encoder.get_mut().get_mut().0 = None,
         }
     }
 
     fn finish(self) -> io::Result<()> {
         match self {
-            Self::None(mut sending) => sending.flush(),
-            Self::Gzip(encoder) => encoder.finish().map(drop),
+            Self::None(mut out) => out.flush(),
+            Self::Gzip(encoder) => encoder.finish()?.flush(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     /// What a reader gets of a packed dump that broke off, or did not.
     fn packed(end: impl FnOnce(Packing)) -> Vec<u8> {
         let (sender, mut chunks) = mpsc::channel(64);
-        let mut packing = Packing::new(Compression::Gzip, Sending(Some(sender)));
-        packing.put(b"a dump").expect("somebody takes it");
-        end(packing);
+        let meter = Meter::default();
+        let packing = Packing::new(Compression::Gzip, Sending(Some(sender)));
+        let mut out = Counted { packing, meter: &meter };
+        out.write_all(b"a dump").expect("somebody takes it");
+        assert_eq!(meter.done.load(Ordering::Relaxed), 6);
+        end(out.packing);
         std::iter::from_fn(|| chunks.blocking_recv()).flatten().collect()
     }
 
