@@ -46,7 +46,8 @@ pub(super) fn head(session: &Session, out: &mut Counted<'_>) -> Result<(), Error
     let name = session.address.database.replace(['\n', '\r'], " ");
     out.line(&format!("-- Stillpoint: dump of the database {name}, from {}", session.version))?;
     out.line("SET NAMES utf8mb4;")?;
-    out.line("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, unique_checks = 0;")
+    // Not `unique_checks = 0`: with that, MariaDB fills an empty table through files of its own, which takes twice as long.
+    out.line("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0;")
 }
 
 /// The table's command; a sequence's, and its number.
@@ -237,7 +238,7 @@ pub(super) fn tail(objects: &[Object], out: &mut Counted<'_>) -> Result<(), Erro
             }
         }
     }
-    out.line("SET sql_mode = DEFAULT, time_zone = DEFAULT, foreign_key_checks = DEFAULT, unique_checks = DEFAULT;")?;
+    out.line("SET sql_mode = DEFAULT, time_zone = DEFAULT, foreign_key_checks = DEFAULT;")?;
     out.line("SET NAMES utf8mb4;")?;
     out.line(EVENTS)?;
     for object in objects {
