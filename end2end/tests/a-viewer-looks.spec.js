@@ -9,7 +9,7 @@ test("buttons are there, closed, with the reason", async ({ page }) => {
   await expect(page.getByRole("heading", { level: 2, name: "Activity" })).toBeVisible();
   const button = page.getByRole("button", { name: "Snapshot", exact: true });
   await expect(button).toBeDisabled();
-  await expect(page.getByText(/needs the admin role on production environments/).first()).toBeVisible();
+  await expect(page.getByText(/Creating a snapshot needs the admin role on production environments/).first()).toBeVisible();
 });
 
 test("an address that was guessed gives the reason, and nothing is started", async ({ page }) => {

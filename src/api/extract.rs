@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::fault::Fault;
 use crate::authz::Actor;
 use crate::domain::Secret;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
 use crate::ops::{self, App, Error};
 
 /// The one who asks, by bearer token. Stands first in every handler: nobody learns anything before.
@@ -56,6 +56,15 @@ pub struct OfBackup {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct OfService {
+    pub project: ProjectId,
+    pub environment: EnvironmentName,
+    /// `None` in addresses of the live environment.
+    pub backup: Option<SnapshotName>,
+    pub service: ServiceName,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct OfActivity {
     pub project: ProjectId,
     pub activity: ActivityId,
@@ -96,6 +105,7 @@ fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str 
         Some("project") => "project",
         Some("environment") => "environment",
         Some("backup") => "snapshot",
+        Some("service") => "service",
         Some("activity") => "activity",
         _ => "page",
     }
@@ -106,6 +116,7 @@ fn is_valid(key: &str, value: &str) -> bool {
         "project" => ProjectId::parse(value).is_ok(),
         "environment" => EnvironmentName::parse(value).is_ok(),
         "backup" => SnapshotName::parse(value).is_ok(),
+        "service" => ServiceName::parse(value).is_ok(),
         "activity" => ActivityId::parse(value).is_ok(),
         _ => true,
     }

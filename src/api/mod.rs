@@ -6,6 +6,7 @@
 
 mod activities;
 mod backups;
+mod dumps;
 mod environments;
 mod extract;
 mod fault;
@@ -48,6 +49,13 @@ pub fn router(app: App) -> Router {
         .route(
             "/projects/{project}/environments/{environment}/backups/{backup}/restore",
             get(backups::preflight).post(backups::restore),
+        )
+        .route("/projects/{project}/environments/{environment}/services", get(dumps::services))
+        .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(dumps::dump))
+        .route("/projects/{project}/environments/{environment}/backups/{backup}/services", get(dumps::backup_services))
+        .route(
+            "/projects/{project}/environments/{environment}/backups/{backup}/services/{service}/dump",
+            get(dumps::dump),
         )
         .method_not_allowed_fallback(|| async { Fault::method_not_allowed() })
         .fallback(|| async { Fault::no_route() })

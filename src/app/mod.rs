@@ -9,6 +9,8 @@ pub mod islands;
 #[cfg(feature = "ssr")]
 mod actions;
 #[cfg(feature = "ssr")]
+mod downloads;
+#[cfg(feature = "ssr")]
 mod events;
 #[cfg(feature = "ssr")]
 mod flash;

@@ -142,6 +142,16 @@ pub struct Kept {
     pub restore: Door,
 }
 
+/// The dump of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    pub service: String,
+    /// "PostgreSQL database"
+    pub what: String,
+    pub plain: Door,
+    pub packed: Door,
+}
+
 /// What changes on an environment's page beside its feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {

@@ -1,6 +1,6 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
-use super::model::{Condition, Door, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
+use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
 use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
@@ -35,6 +35,11 @@ pub mod at {
 
     pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
         format!("/projects/{project}/activities/{activity}")
+    }
+
+    /// `page`: the environment's, or the snapshot's.
+    pub fn dump(page: &str, service: &str) -> String {
+        format!("{page}/services/{service}/dump")
     }
 }
 
@@ -115,6 +120,17 @@ pub fn kept(project: &ProjectId, environment: &EnvironmentName, entry: &Snapshot
     }
 }
 
+/// `page`: the environment's, or the snapshot's; `part`: a service.
+pub fn download(page: &str, part: &Part, offer: &Offer) -> Download {
+    let href = at::dump(page, &part.name);
+    Download {
+        service: part.name.clone(),
+        what: kind_of(part),
+        packed: door(format!("{href}?compress=gzip"), offer),
+        plain: door(href, offer),
+    }
+}
+
 /// How long the gate was closed (R18); `None`: there was no hold.
 pub fn closed(snapshot: &Snapshot) -> Option<String> {
     snapshot.proof.as_ref().map(|proof| micros(proof.closed_us))
@@ -171,6 +187,7 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "deletion",
         ActivityKind::Branch => "creation",
+        ActivityKind::Dump => "download",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -179,11 +196,15 @@ fn sentence(page: &ActivityPage) -> String {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
         }
         Stage::Running => format!("Running. {environment} goes on serving."),
+        Stage::Cancelled if activity.kind == ActivityKind::Dump => {
+            "The download ended before the dump was whole.".to_owned()
+        }
         Stage::Done => match activity.kind {
             ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
             ActivityKind::Restore => format!("{environment} serves the restored data."),
             ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
+            ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
         },
         Stage::Cancelled if activity.kind == ActivityKind::Branch => {
             format!("It was cancelled; nothing of {} is left.", made(page))
@@ -211,6 +232,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "trash",
         ActivityKind::Branch => "branch",
+        ActivityKind::Dump => "download",
     }
 }
 

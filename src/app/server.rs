@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::once::Once;
-use super::{Assets, events, forms, security, shell};
+use super::{Assets, downloads, events, forms, security, shell};
 use crate::ops;
 
 /// What the routes work with.
@@ -40,7 +40,7 @@ impl Console {
     }
 }
 
-/// Pages, actions and live streams. The caller adds the session layer (outside), the API and the assets; event streams
+/// Pages, actions, live streams and downloads. The caller adds the session layer (outside), the API and the assets; event streams
 /// end when `shutdown` is cancelled.
 pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Router {
     let console = Console { app, assets, shutdown, once: Once::default() };
@@ -49,6 +49,11 @@ pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Rou
         .route("/actions/{name}", post(forms::answer))
         .route("/projects/{project}/environments/{environment}/feed/events", get(events::environment))
         .route("/projects/{project}/activities/{activity}/events", get(events::activity))
+        .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(downloads::dump))
+        .route(
+            "/projects/{project}/environments/{environment}/snapshots/{snapshot}/services/{service}/dump",
+            get(downloads::dump),
+        )
         .fallback(page)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(security::same_origin))

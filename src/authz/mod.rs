@@ -11,6 +11,6 @@ pub use actor::{Actor, Authority};
 pub use gatekeeper::Denied;
 pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing, standing_of};
 pub use proof::{
-    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, Permission, RestoreSnapshot, ViewHistory,
-    ViewProject,
+    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, Permission, ReadContents, RestoreSnapshot,
+    ViewHistory, ViewProject,
 };

@@ -46,6 +46,7 @@ permissions!(
     CreateSnapshot on OnEnvironment,
     RestoreSnapshot on OnEnvironment,
     CancelActivity on OnEnvironment,
+    ReadContents on OnEnvironment,
 );
 
 impl<A: Permission> Authorized<A> {

@@ -46,7 +46,7 @@ pub async fn run(command: Command) -> Result<()> {
         .with_context(|| "the database can't be opened; look at --database")?;
     let roots = if options.roots.is_empty() { vec!["/".into()] } else { options.roots.clone() };
     let settings = Settings { data: state, roots, gateway_port: Some(options.gateway.port()) };
-    let app = App::new(store.clone(), settings);
+    let app = App::with(store.clone(), settings, timing());
     match role {
         Role::Admin(admin) => return admin::run(&app, admin).await,
         Role::Apply { file } => return admin::apply(&app, &file).await,

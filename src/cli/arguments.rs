@@ -1,14 +1,14 @@
 //! The command line's words: S4's commands and flags, with the names that U gives them today.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::PartName;
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, ProjectId, SnapshotName};
+use crate::domain::ids::{ActivityId, ProjectId, ServiceName, SnapshotName};
 
 /// What was typed.
 #[derive(Debug)]
@@ -76,6 +76,9 @@ pub enum Command {
     /// Show one snapshot
     #[command(name = "backup:get", visible_aliases = ["snapshot:get"])]
     BackupGet(BackupGet),
+    /// Save a service's dump, of an environment as it is now or of a snapshot
+    #[command(name = "db:dump", visible_aliases = ["sql-dump"], after_help = DUMP)]
+    DbDump(DbDump),
     /// List activities, newest first
     #[command(name = "activity:list", visible_aliases = ["activities", "act"], after_help = ACTIVITIES)]
     ActivityList(ActivityList),
@@ -121,6 +124,18 @@ overwritten, and asks; without a terminal it needs --yes.
 Examples:
   stillpoint snapshot:restore 2ca4d90639f706283fee
   stillpoint snapshot:restore --yes 2ca4d90639f706283fee";
+
+const DUMP: &str = "\
+Writes ENVIRONMENT--SERVICE--TIME.EXT, or with --snapshot ENVIRONMENT--SERVICE--NAME.EXT, and
+says how it is loaded: .db SQLite, .dump pg_restore, .sql mariadb or mysql, .rdb redis-server.
+On success stdout has one line, the file's path; all else is on stderr. What breaks off leaves no
+file and ends with 1.
+
+Examples:
+  stillpoint db:dump -e main
+  stillpoint db:dump --service orders --gzip --directory backups
+  stillpoint db:dump --snapshot 2ca4d90639f706283fee --file shop.dump
+  stillpoint db:dump --service shop --stdout | mariadb shop_copy";
 
 const ACTIVITIES: &str = "\
 Columns: id, created, description, progress, state, result (the defaults), completed,
@@ -196,6 +211,45 @@ pub struct BackupGet {
     pub place: PlaceFlags,
     #[command(flatten)]
     pub property: PropertyFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct DbDump {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Service; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<ServiceName>,
+    /// As it is in this snapshot; as it is now when left out
+    #[arg(long, value_name = "NAME")]
+    pub snapshot: Option<SnapshotName>,
+    /// Name of the file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "stdout")]
+    pub file: Option<PathBuf>,
+    /// Directory of the file
+    #[arg(short, long, value_name = "DIRECTORY", conflicts_with = "stdout")]
+    pub directory: Option<PathBuf>,
+    /// Compress with gzip
+    #[arg(short = 'z', long)]
+    pub gzip: bool,
+    /// Put the time into the name given with --file; names that are made up have it
+    #[arg(short, long, conflicts_with = "stdout")]
+    pub timestamp: bool,
+    /// Write to stdout, whatever it is
+    #[arg(short = 'o', long)]
+    pub stdout: bool,
+    /// Not available: refused with what to do instead
+    #[arg(long, hide = true, value_name = "TABLE")]
+    pub table: Vec<String>,
+    /// Not available: refused with what to do instead
+    #[arg(long, hide = true, value_name = "TABLE")]
+    pub exclude_table: Vec<String>,
+    /// Not available: refused with what to do instead
+    #[arg(long, hide = true, value_name = "SCHEMA")]
+    pub schema: Option<String>,
+    /// Not available: refused with what to do instead
+    #[arg(long, hide = true)]
+    pub schema_only: bool,
 }
 
 #[derive(Debug, Args)]

@@ -58,6 +58,17 @@ fn every_alias_leads_to_its_command() {
 }
 
 #[test]
+fn a_dump_takes_the_flags_that_scripts_know() {
+    let line = format!("platform db:dump -e main -f a.sql -d out -z -t --service shop --snapshot {NAME}");
+    let Command::DbDump(dump) = command(&line) else { panic!("another command") };
+    assert_eq!((dump.gzip, dump.timestamp, dump.stdout), (true, true, false));
+    assert_eq!(dump.snapshot.as_ref().map(SnapshotName::as_str), Some(NAME));
+    let Command::DbDump(dump) = command("stillpoint db:dump -o --table a --schema-only") else { panic!("another") };
+    assert!(dump.stdout && dump.schema_only && dump.table == ["a"]);
+    assert!(read("stillpoint db:dump -o -f a.sql").is_err(), "one or the other");
+}
+
+#[test]
 fn lists_take_columns_types_and_a_format() {
     let line = "stillpoint activity:list -t environment.backup -t environment.restore -x a --state pending,in_progress \
                 --limit 3 --format csv --columns +,type --no-header";

@@ -11,6 +11,7 @@ mod arguments;
 mod backup_get;
 mod confirm;
 mod dates;
+mod db_dump;
 mod environment_list;
 mod error;
 mod flags;
@@ -71,6 +72,7 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::Snapshots(command) => snapshots::run(&command, &session, talk),
         Command::SnapshotRestore(command) => snapshot_restore::run(&command, &answer, &session, talk),
         Command::BackupGet(command) => backup_get::run(&command, &session, talk),
+        Command::DbDump(command) => db_dump::run(&command, &answer, &session, talk),
         Command::ActivityList(command) => activity_list::run(&command, &session, talk),
         Command::ActivityGet(command) => activity_get::run(&command, &session, talk),
         Command::ActivityLog(command) => activity_log::run(&command, &session, talk),

@@ -47,6 +47,9 @@ pub enum ActivityKind {
     /// An environment is made by a restore; also the first line of its own feed.
     #[serde(rename = "environment.branch")]
     Branch,
+    /// Ours: somebody took a service's data out (R2, R26).
+    #[serde(rename = "environment.dump")]
+    Dump,
 }
 
 impl ActivityKind {
@@ -56,6 +59,7 @@ impl ActivityKind {
             Self::Restore => "environment.restore",
             Self::BackupDelete => "environment.backup.delete",
             Self::Branch => "environment.branch",
+            Self::Dump => "environment.dump",
         }
     }
 }
@@ -100,7 +104,7 @@ impl ActivityResult {
     }
 }
 
-words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch]);
+words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump]);
 words!(
     ActivityState,
     "an activity state (pending, in_progress, complete, cancelled)",
@@ -127,6 +131,7 @@ pub enum Payload {
     RestoreSnapshot(RestoreSnapshot),
     /// Nothing to work on: the first line in the feed of an environment that a restore has made.
     BranchEnvironment(BranchEnvironment),
+    ReadDump(ReadDump),
 }
 
 impl Payload {
@@ -208,6 +213,17 @@ pub struct BranchEnvironment {
     pub snapshot: super::SnapshotName,
     pub source: Source,
     pub parent: super::ids::EnvironmentName,
+}
+
+/// Whose dump somebody read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadDump {
+    pub service: super::ids::ServiceName,
+    /// `None`: of the live environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<super::SnapshotName>,
+    #[serde(default)]
+    pub compression: super::dump::Compression,
 }
 
 /// An environment as it was when a restore of its snapshot into another one was asked for.

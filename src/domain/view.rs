@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
 use super::environment::{Environment, Project};
-use super::ids::{ActivityId, EnvironmentName, SnapshotName, TokenId};
+use super::ids::{ActivityId, EnvironmentName, ServiceName, SnapshotName, TokenId};
 use super::manifest::Manifest;
 use super::policy::{Grants, Refusal, Verdict};
 use super::scope::PartName;
@@ -91,6 +91,8 @@ pub struct EnvironmentPage {
     /// Where its site answers through the gateway.
     pub urls: Vec<String>,
     pub restore: Offer,
+    /// Whether the one who looks may take dumps of the services.
+    pub dump: Offer,
     pub activities: Feed,
     pub snapshots: Vec<SnapshotEntry>,
 }
@@ -162,6 +164,17 @@ pub struct SnapshotPage {
     pub manifest: Manifest,
     pub taken_by: Option<(ActivityId, String)>,
     pub restore: Offer,
+    /// Whether the one who looks may take dumps out of it.
+    pub dump: Offer,
+}
+
+/// A service whose dump can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceEntry {
+    pub name: ServiceName,
+    /// `sqlite`, …
+    pub kind: String,
+    pub dump: Offer,
 }
 
 /// What a restore would do, in plain words, before it is asked for (R25). The hash stands for all of it: a restore that

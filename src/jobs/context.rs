@@ -1,20 +1,18 @@
 //! What jobs work with.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
-use tokio::sync::Mutex;
-
 use super::Error;
+use super::repositories::{Repositories, RepositoryLease};
 use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, Bytes, ProjectId, Secret};
 use crate::drivers::mount::{Rules, StagingLimits};
-use crate::engine::{Location, Repository};
+use crate::engine::Repository;
 use crate::gateway::{Gate, Gateway, Limits, Remote};
-use crate::store::{Store, clock, environments, gateways, leases, projects};
+use crate::store::{Store, clock, environments, gateways};
+use http::Uri;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,7 +25,7 @@ struct Inner {
     roots: Vec<PathBuf>,
     gateways: Gateways,
     limits: Limits,
-    repositories: Mutex<HashMap<ProjectId, Repository>>,
+    repositories: Repositories,
 }
 
 /// Which gates a hold closes.
@@ -42,12 +40,9 @@ pub enum Gateways {
 /// What one hold may copy aside; past it the snapshot fails instead of stretching the pause.
 const STAGING: StagingLimits = StagingLimits { bytes: Bytes(256 * 1024 * 1024), time: Duration::from_secs(5) };
 
-/// How long a repository lease lasts without being renewed.
-const REPOSITORY_LEASE: Duration = Duration::from_secs(60);
-
 impl Context {
     pub fn new(store: Store, data: PathBuf, roots: Vec<PathBuf>, gateways: Gateways, limits: Limits) -> Self {
-        let repositories = Mutex::default();
+        let repositories = Repositories::new(store.clone());
         Self(Arc::new(Inner { store, data, roots, gateways, limits, repositories }))
     }
 
@@ -78,13 +73,7 @@ impl Context {
 
     /// A directory for one activity's intermediate files; emptied, since an earlier try may have left some.
     pub(super) fn scratch(&self, activity: &ActivityId) -> Result<Scratch, Error> {
-        let path = self.0.data.join("work").join(activity.as_str());
-        let doing = || format!("the directory {} could not be made", path.display());
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(Error::io(doing()))?;
-        }
-        std::fs::create_dir_all(&path).map_err(Error::io(doing()))?;
-        Ok(Scratch { path })
+        Scratch::make(&self.0.data, activity)
     }
 
     /// Where a restore keeps what must outlive the process: loaded databases and what they replaced.
@@ -94,17 +83,7 @@ impl Context {
 
     /// Opens the project's repository, or gives the one that is open.
     pub(super) async fn repository(&self, project: &ProjectId) -> Result<Repository, Error> {
-        let mut open = self.0.repositories.lock().await;
-        if let Some(repository) = open.get(project) {
-            return Ok(repository.clone());
-        }
-        let access = projects::repository(&mut *self.store().read().await?, self.store().sealer(), project).await?;
-        let repository = tokio::task::spawn_blocking(move || {
-            Repository::open(&Location::Local(PathBuf::from(access.location)), &access.key)
-        })
-        .await??;
-        open.insert(project.clone(), repository.clone());
-        Ok(repository)
+        self.0.repositories.open(project).await
     }
 
     /// What this environment's mounts must keep clear of (R6), as it is now.
@@ -122,75 +101,29 @@ impl Context {
 
     /// A shared lease on the project's repository (R14), renewed until it is dropped.
     pub(super) async fn share_repository(&self, project: &ProjectId, id: &str) -> Result<RepositoryLease, Error> {
-        let store = self.store();
-        let mut tx = store.write().await?;
-        let now = clock::now(&mut tx, store.dialect()).await?;
-        if !leases::take(&mut tx, project, id, leases::Access::Shared, now, REPOSITORY_LEASE).await? {
-            return Err(Error::RepositoryBusy);
-        }
-        store.commit(tx).await?;
-        let keeper = tokio::spawn(keep(store.clone(), id.to_owned()));
-        Ok(RepositoryLease { store: store.clone(), id: id.to_owned(), keeper })
-    }
-}
-
-async fn keep(store: Store, id: String) {
-    loop {
-        tokio::time::sleep(REPOSITORY_LEASE / 4).await;
-        if let Err(error) = renew(&store, &id).await {
-            tracing::warn!(%error, "a lease on a repository could not be renewed");
-        }
-    }
-}
-
-async fn renew(store: &Store, id: &str) -> Result<bool, crate::store::Error> {
-    let mut tx = store.write().await?;
-    let now = clock::now(&mut tx, store.dialect()).await?;
-    let renewed = leases::renew(&mut tx, id, now, REPOSITORY_LEASE).await?;
-    store.commit(tx).await?;
-    Ok(renewed)
-}
-
-/// The right to use a repository. Expires by itself when its holder dies.
-#[derive(Debug)]
-pub(super) struct RepositoryLease {
-    store: Store,
-    id: String,
-    keeper: tokio::task::JoinHandle<()>,
-}
-
-impl RepositoryLease {
-    /// Asks the database: before anything final is written.
-    pub(super) async fn confirm(&self) -> Result<(), Error> {
-        if renew(&self.store, &self.id).await? { Ok(()) } else { Err(Error::RepositoryLeaseLost) }
-    }
-}
-
-impl Drop for RepositoryLease {
-    fn drop(&mut self) {
-        self.keeper.abort();
-        let (store, id) = (self.store.clone(), std::mem::take(&mut self.id));
-        tokio::spawn(async move {
-            let given_back = async {
-                let mut tx = store.write().await?;
-                leases::give_back(&mut tx, &id).await?;
-                store.commit(tx).await
-            };
-            if let Err(error) = given_back.await {
-                tracing::warn!(%error, "a lease on a repository could not be given back; it will expire");
-            }
-        });
+        self.0.repositories.share(project, id).await
     }
 }
 
 /// A directory that is removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     pub(super) path: PathBuf,
 }
 
 impl Scratch {
-    pub(super) fn directory(&self, name: &str) -> Result<PathBuf, Error> {
+    /// Below the data directory; emptied.
+    pub(crate) fn make(data: &Path, activity: &ActivityId) -> Result<Self, Error> {
+        let path = data.join("work").join(activity.as_str());
+        let doing = || format!("the directory {} could not be made", path.display());
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(Error::io(doing()))?;
+        }
+        std::fs::create_dir_all(&path).map_err(Error::io(doing()))?;
+        Ok(Self { path })
+    }
+
+    pub(crate) fn directory(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         std::fs::create_dir_all(&path).map_err(Error::io(format!("{} could not be made", path.display())))?;
         Ok(path)

@@ -45,6 +45,10 @@ pub enum Error {
     Cancelled,
     #[error("the workers that tried it died {0} times; look into the server's log")]
     TooManyAttempts(i64),
+    #[error(
+        "the server that handed it out ended before it was complete: what arrived is not a whole dump; download it again"
+    )]
+    ReaderDied,
     #[error("a part of the work ended unexpectedly")]
     Panicked(#[from] tokio::task::JoinError),
     #[error("the restore did not succeed and was taken back; the site serves what it served before")]

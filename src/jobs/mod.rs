@@ -14,6 +14,7 @@ mod parts;
 mod progress;
 mod provisioner;
 mod recovery;
+mod repositories;
 mod restore;
 mod safety;
 mod snapshot;
@@ -23,10 +24,13 @@ mod swap;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(crate) use context::Scratch;
 pub use context::{Context, Gateways};
 pub use error::Error;
 pub use parts::Parts;
 pub use recovery::recover;
+pub use repositories::Repositories;
+pub(crate) use repositories::RepositoryLease;
 
 use crate::domain::activity::Payload;
 use crate::queue::{Failure, Handler, Work};
@@ -49,6 +53,8 @@ impl Handler for Jobs {
                     None => restore::run(&self.0, &work, request).await,
                 },
                 Payload::BranchEnvironment(_) => Err(Error::NotWork),
+                // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
+                Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),
             };
             let failure = match done {
                 Ok(()) => return Ok(()),

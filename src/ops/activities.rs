@@ -176,7 +176,7 @@ impl<'a> Viewer<'a> {
         let source = match &activity.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
-            Payload::TakeSnapshot(_) => None,
+            Payload::TakeSnapshot(_) | Payload::ReadDump(_) => None,
         };
         let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
@@ -212,6 +212,7 @@ impl<'a> Viewer<'a> {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
                 Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
                 Payload::BranchEnvironment(branch) => (present(&branch.snapshot), None),
+                Payload::ReadDump(read) => (read.snapshot.as_ref().and_then(present), None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -241,6 +242,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
         Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
         Payload::BranchEnvironment(branch) => vec![branch.snapshot.clone()],
+        Payload::ReadDump(read) => read.snapshot.iter().cloned().collect(),
     }
 }
 
@@ -282,6 +284,14 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
         }
         (Payload::BranchEnvironment(branch), _) => {
             format!("made {environment} from {}", from.of(&branch.snapshot))
+        }
+        (Payload::ReadDump(read), over) => {
+            let verb = if over { "downloaded" } else { "asked for" };
+            let of = match &read.snapshot {
+                Some(snapshot) => format!("{} in the snapshot {snapshot} of {environment}", read.service),
+                None => format!("{} in {environment}", read.service),
+            };
+            format!("{verb} a dump of {of}")
         }
     }
 }

@@ -44,6 +44,7 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     Ok(EnvironmentPage {
         card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
+        dump: proof.standing().may(Act::ReadContents, environment).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
         parts: parts(&composition),
@@ -87,14 +88,16 @@ async fn make_card(
     })
 }
 
-/// The worst state that the environment is in, in a sentence; `newest` is the newest snapshot that somebody wanted kept.
+/// The worst state that the environment is in, in a sentence: who reads what, or makes what of it, does not change it.
+/// `newest` is the newest snapshot that somebody wanted kept.
 pub(super) async fn health(
     app: &App,
     db: &mut Db,
     environment: &Environment,
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
-    let running = Filter { states: vec![ActivityState::InProgress], ..Filter::default() };
+    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete];
+    let running = Filter { kinds: kinds.clone(), states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
         let sentence = "A restore was interrupted. Visitors are asked to come back while it is taken back.".to_owned();
@@ -103,8 +106,6 @@ pub(super) async fn health(
     if let Some(activity) = running {
         return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
     }
-    // What was to be made of it and failed says nothing about the environment itself.
-    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete];
     let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;
     let now = store::clock::now(db, app.store().dialect()).await?;
@@ -135,5 +136,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Restore => "A restore is running.",
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
         ActivityKind::Branch => "A new environment is being made from it.",
+        ActivityKind::Dump => "A dump is being handed out.",
     }
 }

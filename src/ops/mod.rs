@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod activities;
+pub mod dumps;
 pub mod environments;
 mod error;
 pub mod installation;
@@ -22,6 +23,7 @@ pub(crate) use error::chain;
 use crate::authz::{self, Actor, Authorized, OnEnvironment, OnProject, Permission};
 use crate::domain::Timestamp;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::queue::Timing;
 use crate::store::{Store, clock};
 
 /// What operations work with. Cheap to clone.
@@ -33,6 +35,7 @@ struct Inner {
     store: Store,
     settings: Settings,
     throttle: accounts::Throttle,
+    readings: dumps::Readings,
 }
 
 /// What the operator configured.
@@ -48,7 +51,13 @@ pub struct Settings {
 
 impl App {
     pub fn new(store: Store, settings: Settings) -> Self {
-        Self(Arc::new(Inner { store, settings, throttle: accounts::Throttle::default() }))
+        Self::with(store, settings, Timing::default())
+    }
+
+    /// `timing`: of the leases that readings hold on their activities.
+    pub fn with(store: Store, settings: Settings, timing: Timing) -> Self {
+        let readings = dumps::Readings::new(store.clone(), timing);
+        Self(Arc::new(Inner { store, settings, throttle: accounts::Throttle::default(), readings }))
     }
 
     pub(crate) fn store(&self) -> &Store {

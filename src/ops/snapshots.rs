@@ -91,6 +91,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotNam
         environment: on.environment.clone(),
         taken_by: activity.map(|activity| (activity.id, activity.initiator.name)),
         restore: proof.standing().may(Act::RestoreSnapshot, &on.environment).into(),
+        dump: proof.standing().may(Act::ReadContents, &on.environment).into(),
         snapshot,
         manifest,
     })

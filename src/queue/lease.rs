@@ -143,6 +143,14 @@ impl Lease {
         Ok(renewed.is_some())
     }
 
+    /// Does the work, and renews the lease meanwhile.
+    pub async fn kept<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = work => done,
+            () = self.keep() => unreachable!("keeping a lease never ends by itself"),
+        }
+    }
+
     /// Renews until dropped. A database that can't be reached is tried again; once the lease must have expired it
     /// counts as lost.
     pub(super) async fn keep(&self) {

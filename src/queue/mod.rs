@@ -7,6 +7,8 @@ mod worker;
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Initiator, Payload};
 use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, EnvironmentId, ProjectId};
@@ -70,6 +72,23 @@ pub async fn record_done(db: &mut Db, store: &Store, new: NewActivity) -> Result
     activity.completed_at = Some(now);
     activities::insert(db, &mut activity, &new.region, &[]).await?;
     Ok(activity)
+}
+
+/// Inserts an activity that whoever calls works on at once: it waits for nothing and nothing waits for it, since it locks
+/// no environment (R20). To be worked on within [`Lease::kept`]. When its holder dies, a worker takes it up and ends it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(store: &Store, new: NewActivity, timing: Timing) -> Result<Lease, Error> {
+    let mut tx = store.write().await?;
+    let now = clock::now(&mut tx, store.dialect()).await?;
+    let mut activity = blank(&new, now);
+    activities::insert(&mut tx, &mut activity, &new.region, &[]).await?;
+    let owner = store::random_id();
+    let taken = work::begin(&mut tx, &activity.id, &owner, now, timing.lease).await?;
+    store.commit(tx).await?;
+    let holder = work::Holder { activity: activity.id, owner, generation: taken.generation };
+    Ok(Lease::new(store.clone(), holder, timing, CancellationToken::new()))
 }
 
 /// Records something that was refused or failed before it could start, with the reason, for admins to see (R5).

@@ -63,6 +63,31 @@ pub async fn take(
     Ok(Some(Taken { activity, generation: row.number("lease_generation")?, attempt: row.number("attempts")? }))
 }
 
+/// Gives an activity that was just inserted to whoever inserted it, past the queue. In the same transaction, before it is
+/// announced anew.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(
+    db: &mut Db,
+    activity: &ActivityId,
+    owner: &str,
+    now: Timestamp,
+    time: Duration,
+) -> Result<Taken, Error> {
+    let row = sqlx::query(
+        "UPDATE activities SET state = 'in_progress', lease_owner = $1, lease_generation = 1, lease_expires_at = $2,
+           attempts = 1, started_at = $3 WHERE id = $4 RETURNING *",
+    )
+    .bind(owner)
+    .bind(now.plus(time).as_micros())
+    .bind(now.as_micros())
+    .bind(activity.as_str())
+    .fetch_one(&mut *db)
+    .await?;
+    Ok(Taken { activity: changed(db, &row).await?, generation: 1, attempt: 1 })
+}
+
 /// Whose lease, and which.
 #[derive(Debug, Clone)]
 pub struct Holder {

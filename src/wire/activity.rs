@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::links::{Links, href, path};
 use super::word::Word;
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, SnapshotMode};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName, UserId};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName, UserId};
 use crate::domain::time::Timestamp;
 use crate::domain::view::{ActivityEntry, ActivityPage};
 
@@ -60,6 +60,9 @@ pub struct Payload {
     /// Of a restore: what it replaces is kept under this name (R22).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety_backup_name: Option<SnapshotName>,
+    /// Of a dump: which service was read; `backup_name` is there when it was in a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<PayloadEnvironment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +183,10 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
         activity::Payload::RestoreSnapshot(restore) => {
             payload.backup_name = Some(restore.snapshot.clone());
             payload.safety_backup_name = Some(restore.safety.clone());
+        }
+        activity::Payload::ReadDump(read) => {
+            payload.backup_name.clone_from(&read.snapshot);
+            payload.service = Some(read.service.clone());
         }
     }
     (parameters, payload)

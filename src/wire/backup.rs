@@ -58,7 +58,9 @@ impl Backup {
         let SnapshotEntry { snapshot, restore } = entry;
         let (project, name) = (&snapshot.project, &environment.name);
         let open = restore.is_open().then(|| href(&path::restore(project, name, &snapshot.name)));
-        let links = Links::to_self(href(&path::backup(project, name, &snapshot.name))).with_if(open, "#restore");
+        let links = Links::to_self(href(&path::backup(project, name, &snapshot.name)))
+            .with("services", href(&path::backup_services(project, name, &snapshot.name)))
+            .with_if(open, "#restore");
         Self {
             created_at: Some(snapshot.created_at),
             updated_at: Some(snapshot.created_at),

@@ -2,7 +2,7 @@
 
 mod connection;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::thread;
 
@@ -12,10 +12,12 @@ use self::connection::{Connection, PAUSES, Pairs};
 use super::links::path;
 use super::{
     Activity, Backup, BackupRequest, Environment, LogItem, Operation, Preflight, Problem, Project, RestoreRequest,
+    Service,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+use crate::domain::dump::Compression;
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,29 @@ pub struct Query {
     /// Created at or before.
     pub starts_at: Option<Timestamp>,
     pub count: Option<u32>,
+}
+
+/// Which dump.
+#[derive(Debug, Clone, Copy)]
+pub struct DumpOf<'a> {
+    pub service: &'a ServiceName,
+    /// `None`: of the live environment.
+    pub snapshot: Option<&'a SnapshotName>,
+    pub compression: Compression,
+}
+
+/// A dump on its way.
+pub struct Download {
+    /// As the server would call it.
+    pub file_name: Option<String>,
+    /// Ends with an error when it broke off.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl std::fmt::Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download").field("file_name", &self.file_name).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -188,9 +213,38 @@ impl Client {
             thread::sleep(PAUSES[0]);
         }
     }
+
+    /// Services whose dumps there are, in the live environment or in a snapshot.
+    pub fn services(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        snapshot: Option<&SnapshotName>,
+    ) -> Result<Vec<Service>, Error> {
+        self.connection.get(&services(project, environment, snapshot), &[])
+    }
+
+    /// A service's dump, as it comes.
+    pub fn dump(&self, project: &ProjectId, environment: &EnvironmentName, of: &DumpOf<'_>) -> Result<Download, Error> {
+        let path = path::dump(&services(project, environment, of.snapshot), of.service);
+        let reply = self.connection.download(&path, &[("compress", of.compression.to_string())])?;
+        let disposition = reply.headers().get("content-disposition").and_then(|value| value.to_str().ok());
+        let named = disposition.and_then(|text| text.split_once("filename=\"")?.1.split_once('"'));
+        let file_name = named.map(|(name, _)| name.to_owned());
+        let body = reply.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(Download { file_name, body: Box::new(body) })
+    }
+
     fn operate(&self, path: &str, body: &impl Serialize) -> Result<Activity, Error> {
         let operation: Operation = self.connection.post(path, body)?;
         operation.activity().ok_or_else(|| self.connection.unexpected(path, Operation::STATUS))
+    }
+}
+
+fn services(project: &ProjectId, environment: &EnvironmentName, snapshot: Option<&SnapshotName>) -> String {
+    match snapshot {
+        Some(name) => path::backup_services(project, environment, name),
+        None => path::services(project, environment),
     }
 }
 

@@ -44,6 +44,7 @@ impl From<EnvironmentCard> for Environment {
         let links = Links::to_self(href(&path::environment(project, name)))
             .with("backups", href(&path::backups(project, name)))
             .with("activities", href(&path::activities(project, name)))
+            .with("services", href(&path::services(project, name)))
             .with_if(take, "#backup");
         Self {
             is_main: environment.kind == EnvironmentKind::Production,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::BASE;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
 
 /// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
 /// existing clients ask for nothing else before they act.
@@ -50,7 +50,7 @@ impl Links {
 
 /// Paths of the API below [`BASE`], for links and for the client.
 pub mod path {
-    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+    use super::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
 
     pub fn projects() -> String {
         "/projects".to_owned()
@@ -66,6 +66,19 @@ pub mod path {
 
     pub fn environment(project: &ProjectId, environment: &EnvironmentName) -> String {
         format!("/projects/{project}/environments/{environment}")
+    }
+
+    pub fn services(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/services", self::environment(project, environment))
+    }
+
+    pub fn backup_services(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/services", backup(project, environment, name))
+    }
+
+    /// `services`: one of the two above.
+    pub fn dump(services: &str, service: &ServiceName) -> String {
+        format!("{services}/{service}/dump")
     }
 
     pub fn take_backup(project: &ProjectId, environment: &EnvironmentName) -> String {

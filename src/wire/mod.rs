@@ -14,6 +14,7 @@ pub mod log;
 pub mod operation;
 pub mod preflight;
 pub mod project;
+pub mod service;
 pub mod token;
 pub mod word;
 
@@ -26,6 +27,7 @@ pub use log::LogItem;
 pub use operation::Operation;
 pub use preflight::Preflight;
 pub use project::Project;
+pub use service::Service;
 pub use word::Word;
 
 /// Where the API lives under the console's address.

@@ -70,7 +70,7 @@ impl Door {
     }
 }
 
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 18] = [
     ("GET", "/api/projects"),
     ("GET", "/api/projects/demo"),
     ("GET", "/api/projects/demo/activities"),
@@ -85,6 +85,10 @@ const ROUTES: [(&str, &str); 14] = [
     ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee"),
     ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/restore"),
     ("POST", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/restore"),
+    ("GET", "/api/projects/demo/environments/main/services"),
+    ("GET", "/api/projects/demo/environments/main/services/database/dump"),
+    ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/services"),
+    ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/services/database/dump"),
 ];
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The invariant: whatever was written to several services by one request is in a snapshot wholly or not at all.
 
-mod shop;
+pub mod shop;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod declaration;
 mod doors;
+mod dumps;
 mod elsewhere;
 mod everything;
 mod label;

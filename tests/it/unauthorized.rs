@@ -65,6 +65,7 @@ fn filled(path: &str) -> String {
         "activity" | "snapshot" | "backup" if part.starts_with([':', '{']) => "0123456789abcdef0123",
         "project" if part.starts_with([':', '{']) => "shop",
         "environment" if part.starts_with([':', '{']) => "main",
+        "service" if part.starts_with([':', '{']) => "database",
         _ => part,
     });
     parts.collect::<Vec<_>>().join("/")
@@ -97,6 +98,21 @@ async fn every_stream_refuses() {
     for stream in streams {
         let response = send(&router, "GET", &filled(stream), &[], "").await;
         assert!(response.status() == 401 || to_login(&response), "{stream}: {}", response.status());
+    }
+}
+
+#[tokio::test]
+async fn every_download_refuses() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let routes = all_between(&source("app/server.rs").replace([' ', '\n'], ""), ".route(\"", "\"");
+    let downloads: Vec<&String> = routes.iter().filter(|route| route.ends_with("/dump")).collect();
+    assert_eq!(downloads.len(), 2, "{routes:?}");
+    for download in downloads {
+        let page = send(&router, "GET", &filled(download), &[("accept", "text/html")], "").await;
+        assert!(to_login(&page), "{download}: {}", page.status());
+        let plain = send(&router, "GET", &filled(download), &[], "").await;
+        assert_eq!(plain.status(), 401, "{download}");
     }
 }
 

@@ -14,6 +14,7 @@ use crate::build::{self, Profile};
 use crate::bundle;
 use crate::workspace::Workspace;
 
+mod dump;
 mod hold;
 mod hold5;
 mod idle;
@@ -63,6 +64,7 @@ const BENCHES: &[Bench] = &[
         figures: &["hold5.p50_ms", "hold5.p99_ms", "hold5.growth_10x", "hold5.lost", "restore.wait_ms"],
         measure: hold5::measure,
     },
+    Bench { figures: &["dump.vs_native", "load.vs_native"], measure: dump::measure },
 ];
 
 /// What measurements work with.

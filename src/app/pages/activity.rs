@@ -49,6 +49,7 @@ fn show(page: ActivityPage) -> AnyView {
             Some(new) => format!("New environment {new}"),
             None => format!("New environment of {}", entry.environment),
         },
+        ActivityKind::Dump => format!("Download from {}", entry.environment),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);

@@ -3,7 +3,8 @@
 
 use leptos::prelude::*;
 
-use crate::app::page::{heading, load};
+use crate::app::downloads;
+use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{self, icon};
 use crate::app::visit;
@@ -34,9 +35,11 @@ pub fn Environment() -> impl IntoView {
 
 fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let overview = present::overview(&page);
-    let EnvironmentPage { project, card, siblings, parts, urls, activities, .. } = page;
+    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, .. } = page;
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
+    let services = parts.iter().filter(|part| part.kind != "mount");
+    let dumps = services.map(|part| present::download(&here, part, &dump)).collect();
     let entries = activities.entries.iter().map(|activity| present::entry(&project.id, activity)).collect();
     let stream = before.is_none().then(|| (format!("{here}/feed/events"), activities.event));
     let older = activities.older.map(|before| format!("?before={before}"));
@@ -51,8 +54,10 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 {parts.iter().map(part).collect_view()}
                 {urls.into_iter().map(site).collect_view()}
             </p>
+            {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>
+        {problem(downloads::ACTION)}
         {views::environment(stream, overview, entries, older)}
     }
     .into_any()

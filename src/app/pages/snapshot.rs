@@ -2,19 +2,21 @@
 
 use leptos::prelude::*;
 
+use crate::app::downloads;
 use crate::app::islands::CopyButton;
-use crate::app::model::{Condition, Door, Tone};
-use crate::app::page::{heading, load};
+use crate::app::model::{Condition, Door, Download, Tone};
+use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{Weight, condition, date, door, icon, reason};
+use crate::app::views::{Weight, condition, date, door, download, downloads_reason, icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::SnapshotName;
 use crate::domain::bytes::{counted, grouped};
+use crate::domain::dump::Form;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry, nouns};
 use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot as Taken};
-use crate::domain::view::SnapshotPage;
+use crate::domain::view::{Offer, Part, SnapshotPage};
 use crate::ops;
 
 #[component]
@@ -32,7 +34,7 @@ pub fn Snapshot() -> impl IntoView {
 }
 
 fn show(page: SnapshotPage) -> AnyView {
-    let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore } = page;
+    let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore, dump } = page;
     let refusal = present::refusal(&restore);
     let to = Door { href: at::restore(&project.id, &environment.name, &snapshot.name), refusal: refusal.clone() };
     let way = vec![
@@ -58,6 +60,7 @@ fn show(page: SnapshotPage) -> AnyView {
             </p>
             {note}
         </div>
+        {problem(downloads::ACTION)}
         <div class="condition">
             {condition(consistency(&snapshot))}
             <div class="condition-act">
@@ -76,7 +79,7 @@ fn show(page: SnapshotPage) -> AnyView {
             </dl>
         </section>
         {snapshot.proof.map(proof)}
-        {contents(manifest)}
+        {contents(manifest, &at::snapshot(&project.id, &environment.name, &snapshot.name), &dump)}
     }
     .into_any()
 }
@@ -149,13 +152,20 @@ fn proof(proof: Proof) -> AnyView {
     .into_any()
 }
 
-fn contents(manifest: Manifest) -> AnyView {
+fn contents(manifest: Manifest, here: &str, dump: &Offer) -> AnyView {
     let Manifest { services, mounts, .. } = manifest;
+    let refusal = present::refusal(dump).filter(|_| !services.is_empty());
+    let services = services.into_iter().map(|entry| {
+        let part = Part { name: entry.name.to_string(), kind: entry.kind.clone() };
+        let of = Form::of(&entry.kind).map(|_| present::download(here, &part, dump));
+        service(entry, of)
+    });
     view! {
         <section class="panel" aria-labelledby="contents">
             <header class="panel-head"><h2 id="contents">"Contents"</h2></header>
+            {downloads_reason(refusal)}
             <ul class="contents">
-                {services.into_iter().map(service).collect_view()}
+                {services.collect_view()}
                 {mounts.into_iter().map(mount).collect_view()}
             </ul>
             <p class="reason">
@@ -166,7 +176,7 @@ fn contents(manifest: Manifest) -> AnyView {
     .into_any()
 }
 
-fn service(entry: ServiceEntry) -> AnyView {
+fn service(entry: ServiceEntry, of: Option<Download>) -> AnyView {
     let held = entry.facts.in_words(&entry.kind);
     let (what, place) = nouns(&entry.kind);
     let rows = entry.facts.rows.into_iter().map(|(table, rows)| {
@@ -187,6 +197,7 @@ fn service(entry: ServiceEntry) -> AnyView {
                     <dl class="figures">{rows}</dl>
                 </details>
                 {limits(entry.limits)}
+                {of.map(download)}
             </div>
         </li>
     }

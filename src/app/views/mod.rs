@@ -1,6 +1,7 @@
 //! What pages are put together from, and what live streams send of them: one drawing for both, on the server.
 
 mod activity;
+mod download;
 mod entry;
 mod environment;
 mod kept;
@@ -10,6 +11,7 @@ use leptos::either::Either;
 use leptos::prelude::*;
 
 pub use activity::{activity, activity_parts, end, line};
+pub use download::{download, downloads, downloads_reason};
 pub use entry::{entry, progress_bar, stage_word};
 pub use environment::{environment, environment_parts};
 pub use kept::kept_table;

@@ -23,19 +23,22 @@ pub enum Act {
     /// Make a new environment, as a restore's target (R2, R21).
     CreateEnvironment,
     CancelActivity,
+    /// Take contents out: R2's *contents*, which a development admin must not carry off from production.
+    ReadContents,
 }
 
 impl Act {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
         Self::RestoreSnapshot,
         Self::CreateEnvironment,
         Self::CancelActivity,
+        Self::ReadContents,
     ];
 
-    /// Whether the act changes nothing: what a read-only token may do (R4).
+    /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
     pub fn reads_only(self) -> bool {
         matches!(self, Self::ViewProject | Self::ViewHistory)
     }
@@ -49,6 +52,7 @@ impl Act {
             Self::RestoreSnapshot => "restoring a snapshot",
             Self::CreateEnvironment => "creating an environment",
             Self::CancelActivity => "cancelling an activity",
+            Self::ReadContents => "taking data out of an environment",
         }
     }
 }
@@ -266,7 +270,8 @@ mod tests {
     fn a_viewer_sees_and_starts_nothing() {
         let viewer = production_viewer();
         assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
-        for act in [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity] {
+        let acts = [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity];
+        for act in acts.into_iter().chain([Act::ReadContents]) {
             assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
         }
     }
@@ -302,6 +307,7 @@ mod tests {
         let admin = |grants| Standing { role: Some(ProjectRole::Admin), grants: Some(grants), ..Standing::default() };
         let read_only = admin(Grants { read_only: true, ..Grants::default() });
         assert!(matches!(decide(&read_only, Act::CreateSnapshot, EnvironmentKind::Staging), Access::Forbidden(_)));
+        assert!(matches!(decide(&read_only, Act::ReadContents, EnvironmentKind::Staging), Access::Forbidden(_)));
         assert_eq!(decide(&read_only, Act::ViewHistory, EnvironmentKind::Staging), Access::Granted);
 
         let elsewhere = admin(Grants { environments: vec![environment('b')], ..Grants::default() });

@@ -46,7 +46,8 @@ pub(super) fn head(session: &Session, out: &mut Counted<'_>) -> Result<(), Error
     let name = session.address.database.replace(['\n', '\r'], " ");
     out.line(&format!("-- Stillpoint: dump of the database {name}, from {}", session.version))?;
     out.line("SET NAMES utf8mb4;")?;
-    out.line("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, unique_checks = 0;")
+    // Not `unique_checks = 0`: with that, MariaDB fills an empty table through files of its own, which takes twice as long.
+    out.line("SET time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0;")
 }
 
 /// The table's command; a sequence's, and its number.
@@ -114,24 +115,27 @@ impl Form {
     }
 }
 
+/// What stands after the backslash, by byte; 0: the byte stands for itself. A table, as every byte of a text is looked at.
+const ESCAPED: [u8; 256] = {
+    let mut escaped = [0; 256];
+    escaped[b'\'' as usize] = b'\'';
+    escaped[b'\\' as usize] = b'\\';
+    escaped[b'\n' as usize] = b'n';
+    escaped[b'\r' as usize] = b'r';
+    escaped[0] = b'0';
+    escaped[0x1a] = b'Z';
+    escaped
+};
+
 fn quote(value: &[u8], into: &mut Vec<u8>) {
     into.push(b'\'');
-    let mut plain = 0;
-    for (at, byte) in value.iter().enumerate() {
-        let escaped = match byte {
-            b'\'' => b'\'',
-            b'\\' => b'\\',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            0 => b'0',
-            0x1a => b'Z',
-            _ => continue,
-        };
-        into.extend_from_slice(&value[plain..at]);
-        into.extend_from_slice(&[b'\\', escaped]);
-        plain = at + 1;
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)] != 0) {
+        into.extend_from_slice(&rest[..at]);
+        into.extend_from_slice(&[b'\\', ESCAPED[usize::from(rest[at])]]);
+        rest = &rest[at + 1..];
     }
-    into.extend_from_slice(&value[plain..]);
+    into.extend_from_slice(rest);
     into.push(b'\'');
 }
 
@@ -234,7 +238,7 @@ pub(super) fn tail(objects: &[Object], out: &mut Counted<'_>) -> Result<(), Erro
             }
         }
     }
-    out.line("SET sql_mode = DEFAULT, time_zone = DEFAULT, foreign_key_checks = DEFAULT, unique_checks = DEFAULT;")?;
+    out.line("SET sql_mode = DEFAULT, time_zone = DEFAULT, foreign_key_checks = DEFAULT;")?;
     out.line("SET NAMES utf8mb4;")?;
     out.line(EVENTS)?;
     for object in objects {

@@ -46,12 +46,15 @@ impl Tools {
     /// [`Error::ToolMissing`], [`Error::ToolTooOld`].
     pub fn find(&self, tool: &'static str, server: u32) -> Result<PathBuf, Error> {
         let package = format!("postgresql-client-{server}");
-        let found: Vec<(u32, PathBuf)> = self
-            .places
-            .iter()
-            .map(|place| place.join(tool))
-            .filter_map(|program| Some((major(&program)?, program)))
-            .collect();
+        let mut found: Vec<(u32, PathBuf)> = Vec::new();
+        for program in self.places.iter().map(|place| place.join(tool)) {
+            match major(&program) {
+                // Others need not be asked, which takes Debian's script a twentieth of a second.
+                Some(version) if version == server => return Ok(program),
+                Some(version) => found.push((version, program)),
+                None => {}
+            }
+        }
         let fitting = found.iter().filter(|(version, _)| *version >= server).min_by_key(|(version, _)| *version);
         match (fitting, found.iter().map(|(version, _)| *version).max()) {
             (Some((_, program)), _) => Ok(program.clone()),

@@ -74,6 +74,11 @@ impl Connection {
         self.retrying(|| self.send_get(&url, pairs, LOG_READ))
     }
 
+    /// As [`Connection::stream`], but asked for once: each time something is read for it.
+    pub(super) fn download(&self, path: &str, pairs: &[(&'static str, String)]) -> Result<Response<Body>, Error> {
+        self.send_get(&self.url(path), pairs, LOG_READ)
+    }
+
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
         let url = self.url(path);
         let reply = self.authenticated(|bearer| {

@@ -34,8 +34,8 @@ pub struct Place {
 }
 
 pub struct Shop {
-    postgres: server::Server,
-    mariadb: mariadb::Server,
+    pub postgres: server::Server,
+    pub mariadb: mariadb::Server,
     runtime: Runtime,
     pub main: Place,
     pub copy: Place,

@@ -100,6 +100,29 @@ impl Installation {
         accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)))
     }
 
+    /// One part alone.
+    #[track_caller]
+    pub fn restore_part_into(&self, snapshot: &str, target: &str, part: &str) -> Asked {
+        let body = json!({ "environment_name": target, "parts": [part] });
+        let asked = accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)));
+        self.succeeded(&asked);
+        asked
+    }
+
+    /// From the line of its log that begins so to the one that begins so.
+    #[track_caller]
+    pub fn between(&self, asked: &Asked, first: &str, last: &str) -> Duration {
+        let log = self.log_of(asked);
+        let at = |begin: &str| {
+            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.find(|line| line["data"]["message"].as_str().is_some_and(|text| text.starts_with(begin)));
+            let stamp =
+                line.unwrap_or_else(|| panic!("no line begins with {begin:?}: {log}"))["data"]["timestamp"].clone();
+            serde_json::from_value::<stillpoint::domain::Timestamp>(stamp).expect("an instant")
+        };
+        at(last).since(at(first))
+    }
+
     pub fn activity(&self, asked: &Asked) -> Value {
         self.get(&format!("/projects/shop/activities/{}", asked.activity))
     }

@@ -232,6 +232,11 @@ impl Installation {
         });
     }
 
+    /// Address of the console.
+    pub fn console(&self) -> String {
+        format!("http://127.0.0.1:{}", self.listen)
+    }
+
     pub fn visitor(&self) -> Visitor {
         Visitor::start(self.gateway)
     }
