@@ -215,9 +215,9 @@ impl Storing {
         let mut trees = Vec::new();
         let mut finals = Vec::new();
         for swap in &self.body.mounts {
-            let root = swap.beside.tree();
+            let root = swap.beside.old_tree();
             let mount = swap::mount(&self.parts, swap.name.as_str())?;
-            let index = mount.driver.index_beside(&swap.beside).map_err(Error::part(mount.label()))?;
+            let index = mount.driver.index_aside(&swap.beside).map_err(Error::part(mount.label()))?;
             trees.push(SourceTree { name: swap.name.clone(), root: root.clone(), index: Arc::new(index) });
             finals.push(FinalTree { name: swap.name.clone(), root, changes: Default::default() });
         }

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use super::application::{Turns, serve};
 
 const HOST: &str = "main.shop.test";
+const HIDDEN: &str = ".stillpoint";
 
 /// Its data lies in `<home>/shop.db` and `<home>/uploads`.
 #[derive(Debug, Clone)]
@@ -47,9 +48,9 @@ impl Site {
         self.home.join("uploads")
     }
 
-    /// Where a restore keeps what it needs beside the mount.
-    pub fn hidden(&self) -> PathBuf {
-        self.home.join(".stillpoint")
+    /// Where a restore keeps what it needs: beside the mount, or inside.
+    pub fn hidden(&self) -> [PathBuf; 2] {
+        [self.home.join(HIDDEN), self.uploads().join(HIDDEN)]
     }
 
     /// `more` is added to the environment.
@@ -113,6 +114,10 @@ impl Site {
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))? {
                 let path = entry.map_err(|error| error.to_string())?.path();
+                // What a restore keeps in a mount point.
+                if path.file_name() == Some(HIDDEN.as_ref()) {
+                    continue;
+                }
                 if path.is_dir() {
                     directories.push(path);
                     continue;

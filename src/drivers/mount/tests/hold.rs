@@ -247,16 +247,6 @@ fn a_full_disk_while_staging_has_its_name() {
 }
 
 #[test]
-fn a_file_system_mounted_inside_is_found_before_anything_else() {
-    let Some(small) = Small::new(c"size=64k") else { return };
-    let parent = small.path().parent().expect("below the temporary directory").to_owned();
-    let nested = super::super::check_mount_points(&parent);
-    assert!(matches!(nested, Err(Error::NestedMountPoint { .. } | Error::MountPoint { .. })), "{nested:?}");
-    let itself = super::super::check_mount_points(&small.path().canonicalize().expect("it exists"));
-    assert!(matches!(itself, Err(Error::MountPoint { .. })), "{itself:?}");
-}
-
-#[test]
 fn a_writer_that_goes_round_the_gate_is_noticed() {
     let site = Site::new();
     for name in ["quiet", "changed", "gone"] {
