@@ -10,6 +10,7 @@ mod children;
 mod compare;
 mod index;
 mod journal;
+mod paths;
 mod points;
 mod scan;
 mod stage;

@@ -8,6 +8,7 @@ mod error;
 mod instant;
 mod journal;
 mod parts;
+mod paths;
 mod progress;
 mod recovery;
 mod restore;
@@ -22,6 +23,7 @@ use std::pin::Pin;
 pub use context::{Context, Gateways};
 pub use error::Error;
 pub use parts::Parts;
+pub use paths::{Held, held};
 pub use recovery::recover;
 
 use crate::domain::activity::Payload;

@@ -19,8 +19,18 @@ pub struct Arguments {
 }
 
 /// Modules of the suite that start servers of their own, with a database of their own in any case: once is enough.
-const PROCESSES: [&str; 9] =
-    ["bad_luck::", "crash::", "everything::", "label::", "mysql::", "postgresql::", "redis::", "roles::", "rotation::"];
+const PROCESSES: [&str; 10] = [
+    "bad_luck::",
+    "crash::",
+    "everything::",
+    "label::",
+    "mysql::",
+    "paths::",
+    "postgresql::",
+    "redis::",
+    "roles::",
+    "rotation::",
+];
 
 const WITHOUT_MOUNTS: &str = "LEFT OUT: tests of mount points. They mount file systems, which is not permitted here. Run this \
                               as root, in a container with CAP_SYS_ADMIN, to run them too.";

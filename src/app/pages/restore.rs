@@ -23,7 +23,10 @@ pub fn Restore() -> impl IntoView {
             let into = visit::query("into");
             let wish = Wish { target: into.as_deref(), branch_from: None };
             let way = Way::authorize(&visit.app, &visit.actor, &project, &environment, wish).await?;
-            let parts: Result<Vec<PartName>, _> = visit::queries("part").iter().map(|part| part.parse()).collect();
+            // One path alone, or the parts that are ticked.
+            let path = visit::query("path").map(|path| path.trim().to_owned()).filter(|path| !path.is_empty());
+            let asked = path.map_or_else(|| visit::queries("part"), |path| vec![format!("mount:{path}")]);
+            let parts: Result<Vec<PartName>, _> = asked.iter().map(|part| part.parse()).collect();
             let parts = parts.map_err(|error| Error::invalid(sentence(&error.to_string())))?;
             // Without a choice everything is meant; of a choice of nothing, that must not be said.
             let nothing = visit::query("choice").is_some() && parts.is_empty();
@@ -111,9 +114,25 @@ fn chosen(preflight: &Preflight) -> String {
 /// Where to, and which parts (R21, R26): folded away as long as it is everything, into where it came from.
 fn choice(preflight: &Preflight) -> Option<AnyView> {
     let Preflight { project, environment, source, snapshot, choices, targets, .. } = preflight;
-    if targets.len() < 2 && choices.len() < 2 {
+    let mount = choices.iter().find_map(|(part, _)| match part {
+        PartName::Mount(mount) => Some(format!("{mount}/")),
+        _ => None,
+    });
+    if targets.len() < 2 && choices.len() < 2 && mount.is_none() {
         return None;
     }
+    let path = mount.map(|mount| {
+        view! {
+            <div class="field">
+                <label for="path">"Only this path in a mount"</label>
+                <input id="path" name="path" type="text" autocomplete="off" spellcheck="false" aria-describedby="path-hint"/>
+                <p class="hint" id="path-hint">
+                    "Mount, slash, file or directory: "<span class="mono">{format!("{mount}…")}</span>
+                    ". With a path, what is ticked above does not count."
+                </p>
+            </div>
+        }
+    });
     let open = environment.name != *source || choices.iter().any(|(_, chosen)| !chosen);
     let targets = targets.iter().map(|target| {
         let own = if target == source { " (where it was taken)" } else { "" };
@@ -144,6 +163,7 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
                     <legend>"Parts"</legend>
                     {parts}
                 </fieldset>
+                {path}
                 <div class="buttons"><button class="button">"Show what that would do"</button></div>
             </form>
         </details>

@@ -1,8 +1,8 @@
 //! Replacing a mount that one rename can't exchange (a mount point, or on a file system without exchanges): its entries
-//! change places one by one.
+//! change places one by one. Also replacing single paths of any mount (R26).
 //!
-//! All of it lies inside the mount, in `.stillpoint/<activity>-<mount>/`; `tree` is what was loaded. First every entry of
-//! the live directory moves to `leaving`. When all are out, `leaving` becomes `old`, and every entry of `tree` moves in.
+//! In the restore's own place `tree` is what was loaded. First every entry of the live directory (or every path that is
+//! replaced) moves to `leaving`. When all are out, `leaving` becomes `old`, and everything of `tree` moves in.
 //!
 //! **Invariant:** which of the two directories stands tells whose entries are at the mount's path. Neither or `leaving`:
 //! only old ones. `old`: only new ones. It changes its name only while none are there, durably. So each step can be taken
@@ -26,7 +26,7 @@ use super::swap::{
     write_record,
 };
 use super::walk::Tree;
-use super::{BESIDE, Mount};
+use super::{BESIDE, Mount, paths};
 use crate::drivers::Error;
 
 /// What the exchange needs to know of both sides. Stands in the durable journal (R23).
@@ -45,7 +45,8 @@ struct Side {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Witness {
-    name: Vec<u8>,
+    /// From the top.
+    path: Vec<u8>,
     inode: u64,
 }
 
@@ -80,6 +81,37 @@ pub(super) fn old(beside: &MountBeside) -> PathBuf {
     beside.place.join("old")
 }
 
+/// What moves: all names in a directory, or the one that is named; directories relative to the top.
+struct Unit {
+    directory: PathBuf,
+    only: Option<OsString>,
+}
+
+fn units(beside: &MountBeside) -> Vec<Unit> {
+    if beside.points.is_empty() {
+        return vec![Unit { directory: PathBuf::new(), only: None }];
+    }
+    let units = beside.points.iter().map(|point| {
+        let path = Path::new(&point.path);
+        Unit {
+            directory: path.parent().unwrap_or(Path::new("")).to_owned(),
+            only: path.file_name().map(OsStr::to_owned),
+        }
+    });
+    units.collect()
+}
+
+impl Unit {
+    /// What of it stands below `base`; nothing when its directory is not there either.
+    fn names(&self, base: &Path, stays: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, Error> {
+        let Some(directory) = open_below(base, &self.directory)? else { return Ok(Vec::new()) };
+        match &self.only {
+            Some(name) => Ok(entry(&directory, name, base)?.map(|_| name.clone()).into_iter().collect()),
+            None => names(base, stays),
+        }
+    }
+}
+
 /// What is being removed.
 fn gone(beside: &MountBeside) -> PathBuf {
     let mut name = OsString::from("gone-");
@@ -105,22 +137,38 @@ pub(super) fn prepare(mount: &Mount, beside: &MountBeside) -> Result<MountAside,
     }
     let tree = beside.tree();
     let (live, new) = (Tree::open(&beside.root, &[])?, Tree::open(&tree, &[])?);
-    let carried = carry::plan(&live, &new, &mount.left_out(&beside.root)?)?;
-    let stays = |name: &OsStr| stays(&carried, name);
-    check_movable(&beside.root, &stays)?;
-    check_movable(&tree, &stays)?;
+    let mut out = mount.left_out(&beside.root)?;
+    if !beside.points.is_empty() {
+        paths::still_fits(beside)?;
+        out.retain(|out| beside.points.iter().any(|point| out.starts_with(&point.path)));
+        for point in &beside.points {
+            let path = Path::new(&point.path);
+            carry::make_way(&carry::parents(&beside.root, path), &new, path)
+                .map_err(Error::io("make the way to", &tree.join(path)))?;
+            // What was loaded may hold no writer, and moves out of there.
+            for way in path.ancestors().skip(1) {
+                open_up(&tree.join(way))?;
+            }
+        }
+    }
+    let carried = carry::plan(&live, &new, &out)?;
+    let stays = |name: &OsStr| beside.points.is_empty() && stays(&carried, name);
+    for unit in units(beside) {
+        for base in [&beside.root, &tree] {
+            check_unit_movable(base, &unit, &stays)?;
+        }
+    }
     // What was loaded does not change, but its directory does when entries come and go.
     let new = match earlier.and_then(|earlier| earlier.sides) {
         Some(sides) => sides.new,
         None => {
             super::swap::copy_default_acl(&beside.root, &tree)?;
-            let side = Side { top: Top::of(&tree)?, witness: witness(&tree, &stays)? };
-            let open = fs::Permissions::from_mode(side.top.mode | 0o700);
-            fs::set_permissions(&tree, open).map_err(Error::io("open up", &tree))?;
+            let side = Side { top: Top::of(&tree)?, witness: witness(beside, &tree, &stays)? };
+            open_up(&tree)?;
             side
         }
     };
-    let old = Side { top: Top::of(&beside.root)?, witness: witness(&beside.root, &stays)? };
+    let old = Side { top: Top::of(&beside.root)?, witness: witness(beside, &beside.root, &stays)? };
     let aside = MountAside { inode: live.stamp.inode, carried, sides: Some(Sides { old, new }) };
     write_record(beside, &aside)?;
     Ok(aside)
@@ -140,6 +188,7 @@ pub(super) fn commit(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> R
         at("mount: begun");
     }
     if state(beside)? == State::Leaving {
+        exchange.make_way(&leaving(beside))?;
         exchange.move_all(&beside.root, &leaving(beside), None)?;
         exchange.sides.old.top.put_on(&leaving(beside))?;
         sync_directory(&leaving(beside))?;
@@ -150,8 +199,7 @@ pub(super) fn commit(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> R
     exchange.move_all(&beside.tree(), &beside.root, Some(&old(beside)))?;
     at("mount: all are in");
     carry::carry(&old(beside), &beside.root, &exchange.carried)?;
-    exchange.sides.new.top.put_on(&beside.root)?;
-    sync_directory(&beside.root)
+    exchange.put_on_top(&exchange.sides.new)
 }
 
 /// As [`Mount::roll_back`].
@@ -170,10 +218,21 @@ pub(super) fn roll_back(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -
     }
     exchange.move_all(&leaving(beside), &beside.root, Some(&beside.tree()))?;
     at("mount: all are in");
-    exchange.sides.old.top.put_on(&beside.root)?;
-    sync_directory(&beside.root)?;
-    // Empty by now: a stranger's file in it would not be removed.
-    fs::remove_dir(leaving(beside)).map_err(Error::io("remove", &leaving(beside)))?;
+    exchange.put_on_top(&exchange.sides.old)?;
+    // Nothing but the way by now: a stranger's file in it would not be removed.
+    let mut ways: Vec<PathBuf> = units(beside)
+        .iter()
+        .flat_map(|unit| unit.directory.ancestors().map(Path::to_owned).collect::<Vec<_>>())
+        .collect();
+    ways.sort_by_key(|way| std::cmp::Reverse(way.components().count()));
+    ways.dedup();
+    for way in ways {
+        let way = leaving(beside).join(way);
+        match fs::remove_dir(&way) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &way)(error)),
+            _ => {}
+        }
+    }
     sync_directory(&beside.place)
 }
 
@@ -190,7 +249,7 @@ pub(super) fn discard(beside: &MountBeside, aside: Option<&MountAside>) -> Resul
             let half = match state(beside)? {
                 State::Before => false,
                 State::Leaving => true,
-                State::Coming => !names(&beside.tree(), |name| stays(&aside.carried, name))?.is_empty(),
+                State::Coming => exchange.is_left(&beside.tree())?,
             };
             if half {
                 let why = "it is half exchanged: the swap has to be finished or taken back first".to_owned();
@@ -209,8 +268,10 @@ pub(super) fn discard(beside: &MountBeside, aside: Option<&MountAside>) -> Resul
     }
     remove_tree(&gone)?;
     // Stays while another restore uses it.
-    if let Some(hidden) = gone.parent() {
-        quietly(&beside.root, || fs::remove_dir(hidden).ok());
+    if let Some(hidden) = gone.parent()
+        && let Some(home) = hidden.parent()
+    {
+        quietly(home, || fs::remove_dir(hidden).ok());
     }
     Ok(())
 }
@@ -220,17 +281,22 @@ pub(super) fn discard(beside: &MountBeside, aside: Option<&MountAside>) -> Resul
 /// # Errors
 /// [`Error::CannotSwap`], naming the directory that can't.
 pub(super) fn check_movable(directory: &Path, stays: &dyn Fn(&OsStr) -> bool) -> Result<(), Error> {
-    let opened = open(directory)?;
-    for (name, kind) in list(directory, stays)? {
+    check_unit_movable(directory, &Unit { directory: PathBuf::new(), only: None }, stays)
+}
+
+fn check_unit_movable(base: &Path, unit: &Unit, stays: &dyn Fn(&OsStr) -> bool) -> Result<(), Error> {
+    let Some(opened) = open_below(base, &unit.directory)? else { return Ok(()) };
+    for name in unit.names(base, stays)? {
+        let is_directory = entry(&opened, &name, base)? == Some(FileType::Directory);
         // Moving a directory to another one changes its `..`.
-        if kind == FileType::Directory
+        if is_directory
             && rustix::fs::accessat(&opened, &name, Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ACCESS)
         {
             let why = format!(
                 "its directory `{}` may not be moved: give the user that runs the worker write access to it",
-                Path::new(&name).display()
+                unit.directory.join(&name).display()
             );
-            return Err(Error::CannotSwap { path: directory.to_owned(), why });
+            return Err(Error::CannotSwap { path: base.to_owned(), why });
         }
     }
     Ok(())
@@ -256,9 +322,10 @@ pub(super) fn rename_after_a_look(from: impl AsFd, name: &OsStr, to: impl AsFd, 
 struct Exchange<'a> {
     beside: &'a MountBeside,
     sides: &'a Sides,
-    /// Excluded paths that existed. Those at the top stay where they are, and may be mount points.
+    units: Vec<Unit>,
+    /// Excluded paths that existed. Those at the top stay where they are when all entries move, and may be mount points.
     all_carried: &'a [Carried],
-    /// The others.
+    /// Those that move.
     carried: Vec<Carried>,
     at: &'a At<'a>,
 }
@@ -266,31 +333,75 @@ struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     fn new(beside: &'a MountBeside, aside: &'a MountAside, at: &'a At<'a>) -> Result<Self, Error> {
         let sides = aside.sides.as_ref().ok_or_else(|| Error::NotPrepared { path: beside.place.clone() })?;
-        let carried = aside.carried.iter().filter(|carried| !carried.is_at_top()).cloned().collect();
-        Ok(Self { beside, sides, all_carried: &aside.carried, carried, at })
+        let moves = |carried: &&Carried| !beside.points.is_empty() || !carried.is_at_top();
+        let carried = aside.carried.iter().filter(moves).cloned().collect();
+        Ok(Self { beside, sides, units: units(beside), all_carried: &aside.carried, carried, at })
+    }
+
+    /// Whether anything that moves stands there still.
+    fn is_left(&self, base: &Path) -> Result<bool, Error> {
+        for unit in &self.units {
+            if !unit.names(base, |name| stays(self.all_carried, name))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Directories that lead to the paths, like the live ones.
+    fn make_way(&self, base: &Path) -> Result<(), Error> {
+        if self.beside.points.is_empty() {
+            return Ok(());
+        }
+        let tree = Tree::open(base, &[])?;
+        for point in &self.beside.points {
+            let path = Path::new(&point.path);
+            carry::make_way(&carry::parents(&self.beside.root, path), &tree, path)
+                .map_err(Error::io("make the way to", &base.join(path)))?;
+        }
+        Ok(())
+    }
+
+    /// The top directory stays the same one, so it is given what the other one had. When single paths are replaced it is
+    /// none of our business.
+    fn put_on_top(&self, side: &Side) -> Result<(), Error> {
+        if !self.beside.points.is_empty() {
+            return Ok(());
+        }
+        side.top.put_on(&self.beside.root)?;
+        sync_directory(&self.beside.root)
     }
 
     /// Moves every entry, durably. Who goes round the gate may have made something meanwhile under a name that is needed:
     /// into the mount, it gives way to `spill`; out of it, it takes a name that is free. Its bytes are kept.
     fn move_all(&self, from: &Path, to: &Path, spill: Option<&Path>) -> Result<(), Error> {
-        let names = names(from, |name| stays(self.all_carried, name))?;
-        let (source, target) = (open(from)?, open(to)?);
-        let spill = spill.map(open).transpose()?;
-        for name in &names {
-            let moved = match (rename_new(&source, name, &target, name), &spill) {
-                (Err(Errno::EXIST), Some(spill)) => {
-                    rename_free(&target, name, spill).and_then(|()| rename_new(&source, name, &target, name))
-                }
-                (Err(Errno::EXIST), None) => rename_free(&source, name, &target),
-                // Gone by itself.
-                (Err(Errno::NOENT), _) => Ok(()),
-                (moved, _) => moved,
+        for unit in &self.units {
+            let names = unit.names(from, |name| stays(self.all_carried, name))?;
+            // Only where nothing is to be moved it may be gone.
+            let (Some(source), false) = (open_below(from, &unit.directory)?, names.is_empty()) else { continue };
+            let missing = |base: &Path| {
+                let why = format!("the directory `{}` is no longer there", unit.directory.display());
+                Error::CannotSwap { path: base.to_owned(), why }
             };
-            moved.map_err(Error::io("move", &from.join(name)))?;
-            (self.at)(if to == self.beside.root { "mount: an entry is in" } else { "mount: an entry is out" });
+            let target = open_below(to, &unit.directory)?.ok_or_else(|| missing(to))?;
+            for name in &names {
+                let moved = match (rename_new(&source, name, &target, name), spill) {
+                    (Err(Errno::EXIST), Some(spill)) => {
+                        let spill = open_below(spill, &unit.directory)?.ok_or_else(|| missing(spill))?;
+                        rename_free(&target, name, &spill).and_then(|()| rename_new(&source, name, &target, name))
+                    }
+                    (Err(Errno::EXIST), None) => rename_free(&source, name, &target),
+                    // Gone by itself.
+                    (Err(Errno::NOENT), _) => Ok(()),
+                    (moved, _) => moved,
+                };
+                moved.map_err(Error::io("move", &from.join(&unit.directory).join(name)))?;
+                (self.at)(if to == self.beside.root { "mount: an entry is in" } else { "mount: an entry is out" });
+            }
+            let synced = rustix::fs::fsync(&target).and_then(|()| rustix::fs::fsync(&source));
+            synced.map_err(Error::io("sync", &self.beside.root))?;
         }
-        let synced = rustix::fs::fsync(&target).and_then(|()| rustix::fs::fsync(&source));
-        synced.map_err(Error::io("sync", &self.beside.root))
+        Ok(())
     }
 
     fn rename_marker(&self, from: &Path, to: &Path) -> Result<(), Error> {
@@ -324,7 +435,7 @@ fn stays(carried: &[Carried], name: &OsStr) -> bool {
 fn refuse_if_lost(beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
     let Some(sides) = &aside.sides else { return Ok(()) };
     let is_live =
-        |witness: &Witness| Ok(inode_of(&beside.root.join(OsStr::from_bytes(&witness.name)))? == Some(witness.inode));
+        |witness: &Witness| Ok(inode_of(&beside.root.join(OsStr::from_bytes(&witness.path)))? == Some(witness.inode));
     let lost = match (&sides.new.witness, &sides.old.witness) {
         (Some(new), _) => is_live(new)?,
         (None, Some(old)) => inode_of(&beside.tree())?.is_none() && !is_live(old)?,
@@ -337,10 +448,22 @@ fn refuse_if_lost(beside: &MountBeside, aside: &MountAside) -> Result<(), Error>
     Ok(())
 }
 
-fn witness(directory: &Path, stays: &dyn Fn(&OsStr) -> bool) -> Result<Option<Witness>, Error> {
-    let Some(name) = names(directory, stays)?.into_iter().next() else { return Ok(None) };
-    let inode = inode_of(&directory.join(&name))?;
-    Ok(inode.map(|inode| Witness { name: name.into_vec(), inode }))
+fn witness(beside: &MountBeside, base: &Path, stays: &dyn Fn(&OsStr) -> bool) -> Result<Option<Witness>, Error> {
+    for unit in units(beside) {
+        if let Some(name) = unit.names(base, stays)?.into_iter().next() {
+            let path = unit.directory.join(name);
+            let inode = inode_of(&base.join(&path))?;
+            return Ok(inode.map(|inode| Witness { path: path.into_os_string().into_vec(), inode }));
+        }
+    }
+    Ok(None)
+}
+
+/// So that this user may move what is in it.
+fn open_up(directory: &Path) -> Result<(), Error> {
+    let metadata = fs::symlink_metadata(directory).map_err(Error::io("open up", directory))?;
+    let open = fs::Permissions::from_mode(metadata.mode() & 0o7777 | 0o700);
+    fs::set_permissions(directory, open).map_err(Error::io("open up", directory))
 }
 
 fn open(directory: &Path) -> Result<OwnedFd, Error> {
@@ -348,23 +471,36 @@ fn open(directory: &Path) -> Result<OwnedFd, Error> {
     rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(Error::io("open", directory))
 }
 
-/// In order, so that what happens is the same each time.
-fn names(directory: &Path, stays: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, Error> {
-    let mut names: Vec<OsString> = list(directory, stays)?.into_iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    Ok(names)
+/// Without following a link on the way. `None`: it is not there.
+fn open_below(base: &Path, directory: &Path) -> Result<Option<OwnedFd>, Error> {
+    let tree = Tree::open(base, &[])?;
+    match tree.open_below(directory.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => Ok(None),
+        opened => opened.map(Some).map_err(Error::io("open", &base.join(directory))),
+    }
 }
 
-fn list(directory: &Path, stays: impl Fn(&OsStr) -> bool) -> Result<Vec<(OsString, FileType)>, Error> {
-    let mut found = Vec::new();
+/// What stands under a name in a directory.
+fn entry(directory: &OwnedFd, name: &OsStr, base: &Path) -> Result<Option<FileType>, Error> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::io("look at", &base.join(name))(errno)),
+    }
+}
+
+/// In order, so that what happens is the same each time.
+fn names(directory: &Path, stays: impl Fn(&OsStr) -> bool) -> Result<Vec<OsString>, Error> {
+    let mut names = Vec::new();
     for entry in Dir::read_from(open(directory)?).map_err(Error::io("list", directory))? {
         let entry = entry.map_err(Error::io("list", directory))?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name != "." && name != ".." && !stays(name) {
-            found.push((name.to_owned(), entry.file_type()));
+            names.push(name.to_owned());
         }
     }
-    Ok(found)
+    names.sort_unstable();
+    Ok(names)
 }
 
 impl Top {

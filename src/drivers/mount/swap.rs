@@ -18,6 +18,7 @@ use super::carry::{self, Carried};
 use super::children::{self, Sides};
 use super::index::{Contents, Index};
 use super::journal::NoJournal;
+use super::paths::Point;
 use super::points::{self, Way, parent_of};
 use super::walk::Tree;
 use super::{BESIDE, Mount};
@@ -38,6 +39,9 @@ pub struct MountBeside {
     /// Whether it lies inside the mount, and entries are exchanged one by one.
     #[serde(default)]
     inside: bool,
+    /// When there are any, only they are replaced, whatever kind of mount it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) points: Vec<Point>,
 }
 
 /// The old tree. Stands in the durable journal (R23).
@@ -68,7 +72,16 @@ impl MountBeside {
 
     /// Where the old tree stands after the commit, for the safety snapshot to read.
     pub fn old_tree(&self) -> PathBuf {
-        if self.inside { children::old(self) } else { self.tree() }
+        if self.by_entries() { children::old(self) } else { self.tree() }
+    }
+
+    /// Which paths alone are replaced; none: all of the mount.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.points.iter().map(|point| point.path.as_str())
+    }
+
+    fn by_entries(&self) -> bool {
+        self.inside || !self.points.is_empty()
     }
 
     /// What [`Mount::prepare`] found, so that it says the same after a commit.
@@ -86,10 +99,16 @@ impl Mount {
     pub fn beside_dir(&self, activity: &ActivityId) -> Result<MountBeside, Error> {
         let root = self.root()?;
         let way = points::way(&root, self.excluded())?;
-        self.beside_by(way, root, activity)
+        self.beside_by(way, root, activity, Vec::new())
     }
 
-    pub(super) fn beside_by(&self, way: Way, root: PathBuf, activity: &ActivityId) -> Result<MountBeside, Error> {
+    pub(super) fn beside_by(
+        &self,
+        way: Way,
+        root: PathBuf,
+        activity: &ActivityId,
+        points: Vec<Point>,
+    ) -> Result<MountBeside, Error> {
         let inside = way == Way::Entries;
         let home = if inside { &*root } else { parent_of(&root)? };
         let hidden = quietly(home, || hidden_directory(home)).map_err(Error::io("create a directory in", home))?;
@@ -98,7 +117,7 @@ impl Mount {
             xattr::remove(&hidden, DEFAULT_ACL).ok();
         }
         let place = hidden.join(format!("{activity}-{}", self.spec().name));
-        let mut beside = MountBeside { place, root, inode: 0, inside };
+        let mut beside = MountBeside { place, root, inode: 0, inside, points };
         if beside.record().exists() {
             let why = "its swap was prepared already: finish or roll it back first".to_owned();
             return Err(Error::CannotSwap { path: beside.root, why });
@@ -155,7 +174,7 @@ impl Mount {
     /// # Errors
     /// [`Error::CannotSwap`] when an excluded path could not be carried.
     pub fn prepare(&self, beside: &MountBeside) -> Result<MountAside, Error> {
-        if beside.inside {
+        if beside.by_entries() {
             return children::prepare(self, beside);
         }
         if standing(beside)? == Standing::New {
@@ -175,7 +194,7 @@ impl Mount {
     /// # Errors
     /// [`Error::NotPrepared`]; [`Error::CannotSwap`] when neither tree stands at the mount's path.
     pub fn commit(&self, beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> Result<(), Error> {
-        if beside.inside {
+        if beside.by_entries() {
             return children::commit(beside, aside, at);
         }
         if standing(beside)? == Standing::Old {
@@ -192,7 +211,7 @@ impl Mount {
     /// # Errors
     /// As [`Mount::commit`].
     pub fn roll_back(&self, beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> Result<(), Error> {
-        if beside.inside {
+        if beside.by_entries() {
             return children::roll_back(beside, aside, at);
         }
         let live = inode_of(&beside.root)?;
@@ -214,7 +233,7 @@ impl Mount {
     /// # Errors
     /// Only when something that is there can't be removed.
     pub fn discard(&self, beside: &MountBeside, aside: Option<&MountAside>) -> Result<(), Error> {
-        if beside.inside {
+        if beside.by_entries() {
             return children::discard(beside, aside);
         }
         if !beside.place.exists() {

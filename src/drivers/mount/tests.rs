@@ -4,6 +4,7 @@ mod connection;
 mod entries;
 mod hold;
 mod journal;
+mod paths;
 mod restore;
 
 use std::fs::{self, File};

@@ -34,6 +34,7 @@ impl Site {
         site.connect()
             .execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE items (n INTEGER PRIMARY KEY, version, body)")
             .expect("a new database");
+        std::os::unix::fs::symlink("version.txt", site.uploads().join("current")).expect("a link");
         site.write(1);
         let serving = site.clone();
         site.port = serve(Turns::All, move || serving.versions().map(|versions| format!("{versions:?}")));
@@ -81,7 +82,7 @@ impl Site {
         }
         rows.commit().expect("committed");
         for entry in fs::read_dir(self.uploads()).expect("a directory").flatten() {
-            if entry.path().is_file() {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 fs::remove_file(entry.path()).expect("removed");
             }
         }

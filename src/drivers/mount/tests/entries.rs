@@ -19,7 +19,9 @@ fn loaded() -> (Site, Mount, MountBeside) {
     let site = Site::new();
     fill(&site.path());
     let mount = site.mount_without(&["cache", "var/tmp"]);
-    let beside = mount.beside_by(Way::Entries, mount.root().expect("a directory"), &activity()).expect("a directory");
+    let beside = mount
+        .beside_by(Way::Entries, mount.root().expect("a directory"), &activity(), Vec::new())
+        .expect("a directory");
     load(&beside);
     (site, mount, beside)
 }
@@ -299,7 +301,9 @@ fn a_discard_that_died_is_finished() {
     mount.discard(&beside, Some(&aside)).expect("removed");
     assert!(!hidden.exists());
     // And the next restore of the same activity begins anew.
-    let again = mount.beside_by(Way::Entries, mount.root().expect("a directory"), &activity()).expect("a directory");
+    let again = mount
+        .beside_by(Way::Entries, mount.root().expect("a directory"), &activity(), Vec::new())
+        .expect("a directory");
     assert_eq!(fs::read_dir(again.tree()).expect("a directory").count(), 0);
 }
 
