@@ -126,7 +126,7 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
             <div class="field">
                 <label for="path">"Only this path in a mount"</label>
                 <input id="path" name="path" type="text" autocomplete="off" spellcheck="false" aria-describedby="path-hint"/>
-                <p class="hint" id="path-hint">
+                <p class="help" id="path-hint">
                     "Mount, slash, file or directory: "<span class="mono">{format!("{mount}…")}</span>
                     ". With a path, what is ticked above does not count."
                 </p>
