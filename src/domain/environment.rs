@@ -211,7 +211,7 @@ impl Composition {
     #[must_use]
     pub fn only(&self, scope: &Scope) -> Self {
         let services = self.services.iter().filter(|service| scope.has(&PartName::Service(service.name.clone())));
-        let mounts = self.mounts.iter().filter(|mount| scope.has(&PartName::Mount(mount.name.clone())));
+        let mounts = self.mounts.iter().filter(|mount| scope.touches(&mount.name));
         Self { services: services.cloned().collect(), mounts: mounts.cloned().collect(), ..Self::default() }
     }
 }

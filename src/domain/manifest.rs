@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes::counted;
 use super::environment::EnvironmentKind;
 use super::ids::{EnvironmentId, EnvironmentName, MountName, ProjectId, ServiceName, SnapshotName};
+use super::scope::MountPath;
 use super::snapshot::{Consistency, Origin, Proof};
 use super::time::Timestamp;
 
@@ -64,6 +65,10 @@ pub struct MountEntry {
     pub exclude: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
+    /// When there are any, only they are held: a restore of paths replaced them. One that is not in the tree did not
+    /// exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<MountPath>,
 }
 
 /// What a load is checked against (R22), recorded from the view itself.

@@ -26,6 +26,6 @@ pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserI
 pub use problem::Problem;
 #[cfg(feature = "ssr")]
 pub use proxies::Proxies;
-pub use scope::{PartName, Scope};
+pub use scope::{MountPath, PartName, Scope};
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -163,18 +163,15 @@ pub enum Error {
         database.display(), path.display()
     )]
     DatabaseInside { path: PathBuf, database: PathBuf },
+    #[error("`{}` holds this whole machine: declare the directory below it that is meant", path.display())]
+    RootDirectory { path: PathBuf },
     #[error(
-        "`{}` is itself a mount point, which the kernel refuses to exchange: declare a directory inside that file system",
-        path.display()
-    )]
-    MountPoint { path: PathBuf },
-    #[error(
-        "another file system is mounted at `{}`, inside the mount: it can't be restored together with it; declare it as a \
-         mount of its own, outside",
+        "another file system is mounted at `{}`, inside the mount: it can't be restored together with it; exclude the \
+         directory at the mount's top that holds it, or mount it elsewhere and declare it as a mount of its own",
         path.display()
     )]
     NestedMountPoint { path: PathBuf },
-    #[error("the file system of `{}` can't exchange directories, which a restore needs: use ext4, XFS, btrfs or tmpfs", path.display())]
+    #[error("the file system of `{}` lets no directory be moved into another one, which a restore needs: use another one", path.display())]
     NoExchange {
         path: PathBuf,
         #[source]

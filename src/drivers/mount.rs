@@ -1,13 +1,17 @@
 //! Mounts: directories that hold files. Tested here; indexed, scanned in the hold and swapped in the files below.
 //!
 //! **Invariant:** a mount is worked on at its canonical path, so that a declared symbolic link stays one; below its root
-//! no link is followed. What a restore needs beside it lies in `.stillpoint/` in the mount's parent: on the same file
-//! system, closed to everybody else.
+//! no link is followed. What a restore needs beside it lies in `.stillpoint/`, on the same file system and closed to
+//! everybody else: in the mount's parent, or at the top of a mount that is a mount point. There it is left out of
+//! everything.
 
 mod carry;
+mod children;
 mod compare;
 mod index;
 mod journal;
+mod paths;
+mod points;
 mod provision;
 mod scan;
 mod stage;
@@ -21,9 +25,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxFlags};
+use rustix::fs::Access;
 
 use self::journal::Journal;
+use self::points::Way;
 use super::Error;
 use crate::domain::Bytes;
 use crate::domain::environment::MountSpec;
@@ -34,7 +39,7 @@ pub use provision::{make_directory, remove_directory};
 pub use scan::{Scan, StagingLimits};
 pub use swap::{MountAside, MountBeside};
 
-/// Where everything lies that a restore keeps beside a mount, in the mount's parent.
+/// Where everything lies that a restore keeps beside a mount.
 pub const BESIDE: &str = ".stillpoint";
 
 #[derive(Debug, Clone)]
@@ -114,8 +119,10 @@ impl Mount {
         denied(Access::READ_OK | Access::EXEC_OK).map_err(|source| Error::Unreadable { path: root.clone(), source })?;
         fs::read_dir(&root).map_err(Error::reading("list", &root))?;
         denied(Access::WRITE_OK).map_err(|source| Error::NotWritable { path: root.clone(), source })?;
-        check_mount_points(&root)?;
-        try_exchange(&root)?;
+        if points::way(&root, &self.exclude)? == Way::Entries {
+            let out = self.left_out(&root)?;
+            children::check_movable(&root, &|name| name == BESIDE || out.iter().any(|out| out.as_os_str() == name))?;
+        }
         Ok(MountTested { free: free(&root)?, root })
     }
 
@@ -132,7 +139,8 @@ impl Mount {
     /// # Errors
     /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
     pub fn index(&self) -> Result<Index, Error> {
-        Index::take(&self.root()?, &self.exclude, Err(NoJournal::NotAsked))
+        let root = self.root()?;
+        Index::take(&root, &self.left_out(&root)?, Err(NoJournal::NotAsked))
     }
 
     /// The same, with a journal of what changes from now on: taken before pass 1, so that [`Index::changes`] can say in
@@ -142,7 +150,18 @@ impl Mount {
     /// As [`Mount::index`].
     pub fn follow(&self) -> Result<Index, Error> {
         let root = self.root()?;
-        Index::take(&root, &self.exclude, Journal::start(&root, &self.exclude))
+        let exclude = self.left_out(&root)?;
+        Index::take(&root, &exclude, Journal::start(&root, &exclude))
+    }
+
+    /// What is excluded, and what belongs to the file system that is mounted there.
+    fn left_out(&self, root: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut out = self.exclude.clone();
+        let theirs = PathBuf::from("lost+found");
+        if !out.contains(&theirs) && root.join(&theirs).is_dir() && points::is_point(root)? {
+            out.push(theirs);
+        }
+        Ok(out)
     }
 
     fn check_rules(&self, root: &Path, rules: &Rules) -> Result<(), Error> {
@@ -200,74 +219,4 @@ fn overlap(one: &Path, other: &Path) -> bool {
 fn free(root: &Path) -> Result<Bytes, Error> {
     let stat = rustix::fs::statvfs(root).map_err(Error::io("ask for the free space of", root))?;
     Ok(Bytes(stat.f_bavail.saturating_mul(stat.f_frsize)))
-}
-
-/// The directory that holds `root`, and in which everything beside it goes.
-fn parent_of(root: &Path) -> Result<&Path, Error> {
-    root.parent().ok_or_else(|| Error::MountPoint { path: root.to_owned() })
-}
-
-/// A bind mount has its parent's device: only the mount's id tells.
-fn check_mount_points(root: &Path) -> Result<(), Error> {
-    let id = |path: &Path| {
-        let wanted = StatxFlags::MNT_ID | StatxFlags::BASIC_STATS;
-        let found = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted);
-        found
-            .map(|found| (found.stx_mnt_id, found.stx_dev_major, found.stx_dev_minor))
-            .map_err(Error::reading("look at", path))
-    };
-    if id(root)? != id(parent_of(root)?)? {
-        return Err(Error::MountPoint { path: root.to_owned() });
-    }
-    // Absent in some containers: then only the walk finds what another device gives away.
-    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let inside = table.split(|byte| *byte == b'\n').find_map(|line| {
-        let point = line.split(|byte| *byte == b' ').nth(4).map(unescape)?;
-        (point != root && point.starts_with(root)).then_some(point)
-    });
-    match inside {
-        Some(inside) => Err(Error::NestedMountPoint { path: inside }),
-        None => Ok(()),
-    }
-}
-
-/// Spaces and the like stand as `\040` in the kernel's table.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        match tail {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
-                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
-}
-
-/// Exchanges two empty directories just where a restore would work.
-fn try_exchange(root: &Path) -> Result<(), Error> {
-    let parent = parent_of(root)?;
-    let hidden =
-        swap::hidden_directory(parent).map_err(|source| Error::NotWritable { path: parent.to_owned(), source })?;
-    let probe = tempfile::Builder::new().prefix("probe-").tempdir_in(&hidden).map_err(Error::io("try", &hidden))?;
-    let (one, other) = (probe.path().join("one"), probe.path().join("other"));
-    let tried = (|| {
-        fs::create_dir(&one)?;
-        fs::create_dir(&other)?;
-        rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)?;
-        Ok(())
-    })();
-    drop(probe);
-    // Stays when a restore is using it.
-    fs::remove_dir(&hidden).ok();
-    tried.map_err(|source: io::Error| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full { path: hidden },
-        _ => Error::NoExchange { path: root.to_owned(), source },
-    })
 }

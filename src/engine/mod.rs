@@ -17,6 +17,7 @@ mod live;
 mod locks;
 mod merge;
 mod node;
+mod paths;
 mod pre_copy;
 mod put;
 mod read;

@@ -17,11 +17,12 @@ use rustic_core::repofile::Node;
 use rustic_core::{DataId, TreeId};
 use rustix::fs::{Mode, OFlags};
 
+use super::Repository;
 use super::error::Error;
 use super::job::Job;
 use super::node::is_plain;
+use super::paths::is_wanted;
 use super::read::Reading;
-use super::{MOUNTS, Repository};
 use crate::domain::ids::MountName;
 
 /// Writing threads. More gain nothing on two cores, and each holds a blob.
@@ -46,19 +47,24 @@ impl Repository {
     /// Restores a mount into `destination`, an existing empty directory, which takes on the mount's own metadata too.
     /// Nothing is flushed to disk: that is up to who swaps it in. When it fails, the destination is to be thrown away.
     pub fn restore_tree(&self, job: &Job, id: &str, mount: &MountName, destination: &Path) -> Result<Restored, Error> {
-        job.end(self.restore(job, id, mount, destination))
+        job.end(self.restore(job, id, (mount, None), destination))
     }
 
-    fn restore(&self, job: &Job, id: &str, mount: &MountName, destination: &Path) -> Result<Restored, Error> {
+    pub(super) fn restore(
+        &self,
+        job: &Job,
+        id: &str,
+        (mount, only): (&MountName, Option<&[PathBuf]>),
+        destination: &Path,
+    ) -> Result<Restored, Error> {
         job.check()?;
         let root = open_empty(destination)?;
         let reading = self.reading(job, id)?;
-        let mounts = reading.child(reading.root, MOUNTS)?.and_then(|node| node.subtree);
-        let node = mounts.map(|mounts| reading.child(mounts, mount.as_str())).transpose()?.flatten();
-        let node = node.filter(Node::is_dir).ok_or_else(|| Error::UnknownMount { mount: mount.clone() })?;
+        let node = reading.mount(mount)?;
         let restorer = Restorer {
             job,
             reading: &reading,
+            only,
             destination,
             root: Arc::new(root),
             bytes: AtomicU64::new(0),
@@ -72,6 +78,8 @@ impl Repository {
 pub(super) struct Restorer<'a> {
     job: &'a Job,
     reading: &'a Reading,
+    /// None: everything.
+    only: Option<&'a [PathBuf]>,
     destination: &'a Path,
     root: Arc<OwnedFd>,
     bytes: AtomicU64,
@@ -171,6 +179,9 @@ impl Restorer<'_> {
             let path = relative.join(&name);
             if !is_plain(&name) {
                 return Err(Error::wrong(format!("the name {}", path.display())));
+            }
+            if self.only.is_some_and(|only| !is_wanted(&path, only)) {
+                continue;
             }
             let directory = directory.clone();
             if node.is_dir() {

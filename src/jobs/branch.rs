@@ -157,7 +157,7 @@ impl Making<'_> {
     /// Only names and kinds matter to it, so that it is the same before anything is made.
     fn planned(&self, manifest: &Manifest) -> Result<RestorePlan, Error> {
         let (id, composition) = (NewEnvironment::planned_id(), self.blueprint.planned(&self.parent));
-        let plan = RestorePlan::new(&id, manifest, &composition, &self.request.scope)?;
+        let plan = RestorePlan::new(&id, manifest, &composition, &self.request.scope)?.into_new()?;
         if self.request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
             return Err(Refusal::new(format!(
                 "The environment {} has changed since this was confirmed.",
@@ -238,7 +238,7 @@ impl Making<'_> {
                 let beside = mount.driver.beside_dir(&activity).map_err(failed())?;
                 let limits = reading.mount(&mount, &beside, &entry)?;
                 let aside = mount.driver.prepare(&beside).map_err(failed())?;
-                mount.driver.commit(&beside, &aside).map_err(failed())?;
+                mount.driver.commit(&beside, &aside, &crash_point).map_err(failed())?;
                 mount.driver.discard(&beside, Some(&aside)).map_err(failed())?;
                 Ok(limits)
             });

@@ -11,7 +11,7 @@
 //! 7. Catalogue it and end the activity, in one transaction.
 //! 8. Remove what stood beside.                          The next start does it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -20,6 +20,7 @@ use super::context::Context;
 use super::hooks::{self, Hooks};
 use super::journal::{Body, Journal, MountSwap, ServiceSwap};
 use super::parts::Parts;
+use super::paths::{self, Held};
 use super::progress::watched;
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, safety, stream, swap};
@@ -31,7 +32,7 @@ use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
 use crate::domain::snapshot::{Proof, Snapshot};
 use crate::drivers::mount::Contents;
-use crate::engine::{self, Repository};
+use crate::engine::{self, Repository, Restored};
 use crate::queue::{Lease, Work};
 use crate::store::swaps::Stage;
 use crate::store::{environments, snapshots};
@@ -166,32 +167,55 @@ struct Loading<'a> {
 
 impl Loading<'_> {
     /// What is going to be read. Sizes of single services are not recorded: of several, all count.
-    fn size(&self) -> Bytes {
-        let of = |mounts: &[MountEntry]| mounts.iter().map(|mount| Bytes(mount.bytes)).sum::<Bytes>();
-        let services = Bytes(self.snapshot.size.0.saturating_sub(of(&self.all_mounts).0));
-        of(&self.plan.mounts) + if self.plan.services.is_empty() { Bytes(0) } else { services }
+    fn size(&self, held: &[Held]) -> Bytes {
+        let all: Bytes = self.all_mounts.iter().map(|mount| Bytes(mount.bytes)).sum();
+        let services = Bytes(self.snapshot.size.0.saturating_sub(all.0));
+        let mounts = self.plan.mounts.iter().map(|mount| expected(mount, held).bytes).sum::<Bytes>();
+        mounts + if self.plan.services.is_empty() { Bytes(0) } else { services }
     }
 
     /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded.
     async fn load(&self, parts: &Parts, body: &mut Body) -> Result<(), Error> {
         let name = &self.snapshot.name;
-        let bytes = self.size();
+        let held = {
+            let (repository, job, id) =
+                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
+            let (plan, all) = (self.plan.clone(), self.all_mounts.clone());
+            blocking(move || paths::held((&repository, &job, &id), &plan, &all)).await?
+        };
+        let bytes = self.size(&held);
         self.lease.log(&format!("Loading {bytes} of {name} beside the live data")).await?;
         self.job.expect_bytes(bytes.0);
         for entry in &self.plan.mounts {
             let mount = Arc::clone(swap::mount(parts, entry.name.as_str())?);
             let activity = self.journal.activity.clone();
             let beside = {
-                let mount = Arc::clone(&mount);
-                blocking(move || mount.driver.beside_dir(&activity).map_err(Error::part(mount.label()))).await?
+                let (mount, paths) = (Arc::clone(&mount), entry.paths.clone());
+                blocking(move || {
+                    let beside = match paths.as_slice() {
+                        [] => mount.driver.beside_dir(&activity),
+                        paths => mount.driver.beside_paths(&activity, paths),
+                    };
+                    beside.map_err(Error::part(mount.label()))
+                })
+                .await?
             };
             body.mounts.push(MountSwap { name: entry.name.clone(), beside: beside.clone(), aside: None });
             self.journal.write(Stage::Loading, body).await?;
             let (repository, job, id) =
                 (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
-            let expected = Contents::from(entry);
+            let expected = expected(entry, &held);
+            let is_whole = entry.paths.is_empty();
+            let there = held.iter().filter(|held| held.mount == entry.name && held.contents.is_some());
+            let there: Vec<PathBuf> = there.map(|held| held.path.as_str().into()).collect();
             let limits = blocking(move || {
-                let restored = repository.restore_tree(&job, &id, mount.name(), &beside.tree())?;
+                let restored = if is_whole {
+                    repository.restore_tree(&job, &id, mount.name(), &beside.tree())?
+                } else if there.is_empty() {
+                    Restored::default()
+                } else {
+                    repository.restore_paths(&job, &id, mount.name(), &there, &beside.tree())?
+                };
                 mount.driver.check(&beside, expected).map_err(Error::part(mount.label()))?;
                 Ok(restored.limits)
             })
@@ -228,6 +252,18 @@ impl Loading<'_> {
         }
         Ok(self.lease.log("Everything is loaded and checked").await?)
     }
+}
+
+/// What a load of this mount, or of its paths, has to come to.
+fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
+    if entry.paths.is_empty() {
+        return Contents::from(entry);
+    }
+    let of = held.iter().filter(|held| held.mount == entry.name).filter_map(|held| held.contents);
+    of.fold(Contents::default(), |sum, held| Contents {
+        files: sum.files + held.files,
+        bytes: sum.bytes + Bytes(held.bytes),
+    })
 }
 
 fn fresh(directory: &Path) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The safety snapshot: what a restore replaced, as a snapshot like any other (R22), so that Undo is a restore like any
 //! other (R24).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::progress::completed;
 use super::restore::connected;
-use super::snapshot::{stored_before, subject};
+use super::snapshot::{newest, stored_before, subject};
 use super::{Error, crash_point, stream, swap};
 use crate::domain::activity::Payload;
 use crate::domain::environment::{Environment, Project};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot};
-use crate::domain::{ActivityId, SnapshotName, Timestamp};
+use crate::domain::{ActivityId, MountPath, SnapshotName, Timestamp};
 use crate::engine::{self, Archived, Entry, FinalTree, Repository, SourceTree, Stream};
 use crate::queue::Lease;
 use crate::store::swaps::{self, Stage};
@@ -134,10 +135,7 @@ impl Keeping<'_> {
 
     async fn store(&self, parts: &Parts, body: &Body, manifest: Manifest) -> Result<(Manifest, Archived), Error> {
         let repository = self.context.repository(&self.project.id).await?;
-        let mut db = self.context.store().read().await?;
-        let newest = snapshots::by_environment(&mut db, &self.environment.id, 1).await?.pop();
-        drop(db);
-        let parent = newest.map(|newest| newest.repository_id);
+        let parent = newest(self.context, self.environment).await?;
         let host = format!("{}-{}", self.project.id, self.environment.name);
         let storing =
             Storing { repository, job: self.job.clone(), parts: parts.clone(), body: body.clone(), parent, host };
@@ -215,9 +213,9 @@ impl Storing {
         let mut trees = Vec::new();
         let mut finals = Vec::new();
         for swap in &self.body.mounts {
-            let root = swap.beside.tree();
+            let root = swap.beside.old_tree();
             let mount = swap::mount(&self.parts, swap.name.as_str())?;
-            let index = mount.driver.index_beside(&swap.beside).map_err(Error::part(mount.label()))?;
+            let index = mount.driver.index_aside(&swap.beside).map_err(Error::part(mount.label()))?;
             trees.push(SourceTree { name: swap.name.clone(), root: root.clone(), index: Arc::new(index) });
             finals.push(FinalTree { name: swap.name.clone(), root, changes: Default::default() });
         }
@@ -241,6 +239,11 @@ impl Storing {
                 .map_err(Error::io("a pipe could not be made"))?;
             streams.push(Stream { name: swap.name.clone(), reader: Box::new(reader) });
         }
+        let mut replaced = BTreeMap::new();
+        for swap in &self.body.mounts {
+            let paths = swap.beside.paths().map(str::parse).collect::<Result<Vec<MountPath>, _>>();
+            replaced.insert(swap.name.clone(), paths.expect("the paths of a swap came from such ones"));
+        }
         let baseline = self.repository.pre_copy(&self.job, &trees, self.parent.as_deref())?;
         let entry = Entry { name: manifest.snapshot.clone(), time: manifest.taken_at, host: self.host };
         let mut whole = None;
@@ -252,7 +255,8 @@ impl Storing {
                     files: held.files,
                     bytes: held.bytes,
                     exclude: Vec::new(),
-                    limits: Vec::new(),
+                    limits: limits_of(&replaced[name]),
+                    paths: replaced[name].clone(),
                 })
                 .collect();
             let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
@@ -261,4 +265,12 @@ impl Storing {
         })?;
         Ok((whole.expect("an entry that was stored has its manifest"), archived))
     }
+}
+
+fn limits_of(paths: &[MountPath]) -> Vec<String> {
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    let paths: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+    vec![format!("Of this mount it holds only what a restore of single paths replaced: {}.", paths.join(", "))]
 }

@@ -257,6 +257,7 @@ fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>) -
             bytes: held.map_or(0, |held| held.bytes),
             exclude: mount.part.driver.spec().exclude.clone(),
             limits: mount.index.limits(),
+            paths: Vec::new(),
             name,
         }
     });
@@ -297,9 +298,16 @@ fn dump(
 }
 
 /// The newest snapshot's entry in the repository: what has not changed since is not read again.
-async fn newest(context: &Context, environment: &Environment) -> Result<Option<String>, Error> {
+pub(super) async fn newest(context: &Context, environment: &Environment) -> Result<Option<String>, Error> {
     let mut db = context.store().read().await?;
-    let newest = snapshots::by_environment(&mut db, &environment.id, 1).await?.pop();
+    let mut newest = snapshots::by_environment(&mut db, &environment.id, 1).await?.pop();
+    // Of one that holds a few paths only, nearly nothing is unchanged.
+    if let Some(snapshot) = &newest
+        && let Some(manifest) = snapshots::manifest(&mut db, &snapshot.name).await?
+        && manifest.mounts.iter().any(|entry| !entry.paths.is_empty())
+    {
+        newest = snapshots::newest_wanted(&mut db, &environment.id).await?;
+    }
     Ok(newest.map(|snapshot| snapshot.repository_id))
 }
 

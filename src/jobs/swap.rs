@@ -180,7 +180,7 @@ async fn exchange(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error>
         for swap in &body.mounts {
             let mount = mount(parts, swap.name.as_str())?;
             let Some(aside) = &swap.aside else { continue };
-            mount.driver.commit(&swap.beside, aside).map_err(Error::part(mount.label()))?;
+            mount.driver.commit(&swap.beside, aside, &crash_point).map_err(Error::part(mount.label()))?;
             crash_point("restore: a mount exchanged");
         }
         Ok(())
@@ -202,7 +202,7 @@ async fn roll_back(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error
         for swap in &body.mounts {
             let mount = mount(parts, swap.name.as_str())?;
             let Some(aside) = &swap.aside else { continue };
-            let done = mount.driver.roll_back(&swap.beside, aside).map_err(Error::part(mount.label()));
+            let done = mount.driver.roll_back(&swap.beside, aside, &crash_point).map_err(Error::part(mount.label()));
             first = first.and(done);
         }
         first

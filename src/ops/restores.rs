@@ -2,6 +2,8 @@
 
 mod branch;
 
+use std::collections::BTreeMap;
+
 use self::branch::Branch;
 use super::activities::Viewer;
 use super::environments::parts;
@@ -10,7 +12,7 @@ use crate::authz::{Actor, Authorized, RestoreSnapshot, ViewHistory};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
-use crate::domain::ids::EnvironmentName;
+use crate::domain::ids::{EnvironmentName, MountName};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::restore::parts_of;
 use crate::domain::policy::{Act, Refusal, RestorePlan, Verdict};
@@ -18,8 +20,10 @@ use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{ActivityEntry, Change, Offer, Part, Preflight};
-use crate::domain::{Bytes, EnvironmentId, PartName, ProjectId, Scope, SnapshotName, Timestamp};
-use crate::jobs::Parts;
+use crate::domain::{Bytes, EnvironmentId, MountPath, PartName, ProjectId, Scope, SnapshotName, Timestamp};
+use crate::drivers::Mount;
+use crate::engine::{self, Location, Repository};
+use crate::jobs::{self, Held, Parts};
 use crate::queue::{self, NewActivity};
 use crate::store::{self, Db, activities, environments, snapshots};
 
@@ -102,6 +106,11 @@ impl Way {
         !matches!(self.into, Target::Own)
     }
 
+    fn plan(&self, manifest: &Manifest, composition: &Composition, scope: &Scope) -> Result<RestorePlan, Refusal> {
+        let plan = RestorePlan::new(&self.target().id, manifest, composition, scope)?;
+        if self.branch().is_some() { plan.into_new() } else { Ok(plan) }
+    }
+
     fn branch(&self) -> Option<&Branch> {
         match &self.into {
             Target::New(new) => Some(new),
@@ -150,7 +159,7 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     if let Some(new) = way.branch() {
         obstacles.extend(new.obstacles(app).await?);
     }
-    let planned = RestorePlan::new(&target.id, &manifest, &composition, scope);
+    let planned = way.plan(&manifest, &composition, scope);
     let (untouched, hash) = match &planned {
         Ok(plan) => (plan.untouched.clone(), plan.hash()),
         Err(refusal) => {
@@ -158,13 +167,25 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             (Vec::new(), String::new())
         }
     };
+    let held = match &planned {
+        Ok(plan) => held_paths(app, &project.id, (&snapshot, &manifest), plan).await?,
+        Err(_) => Ok(Vec::new()),
+    };
+    let held = held.unwrap_or_else(|refusal| {
+        obstacles.push(refusal.to_string());
+        Vec::new()
+    });
+    let paths = planned.map(|plan| paths_of(&plan)).unwrap_or_default();
+    for mount in paths.keys() {
+        expectations.push(format!("Everything else in the mount {mount} stays as it is."));
+    }
     let present = match way.branch() {
         Some(_) => parts_made(&composition, scope),
-        None => present(&composition, scope).await,
+        None => present(&composition, scope, paths).await,
     };
     let mut changes = Vec::new();
     for (name, part, replaces) in present {
-        let Some(becomes) = recorded(&manifest, &name) else { continue };
+        let Some(becomes) = recorded(&manifest, &held, &name) else { continue };
         match replaces {
             Ok(replaces) => changes.push(Change { part, becomes, replaces }),
             Err(obstacle) => obstacles.push(sentence(&obstacle)),
@@ -174,7 +195,9 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
         None => Offer::from(Ok(())),
         Some(first) => Offer::from(Err(Refusal::new(first.clone()))),
     };
-    let choices = parts_of(&manifest).into_iter().map(|part| (part.clone(), scope.has(&part))).collect();
+    let mut choices = parts_of(&manifest);
+    choices.extend(scope.named().filter(|part| matches!(part, PartName::Path(..))).cloned());
+    let choices = choices.into_iter().map(|part| (part.clone(), scope.has(&part))).collect();
     Ok(Preflight {
         project: project.clone(),
         environment: target.clone(),
@@ -212,10 +235,16 @@ async fn targets(db: &mut Db, way: &Way) -> Result<Vec<EnvironmentName>, Error> 
 pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<ActivityEntry, Error> {
     let target = way.target();
     let project = &way.from.on().project;
+    if request.scope.named().any(|part| matches!(part, PartName::Path(..))) {
+        let (snapshot, manifest, composition) =
+            load(app, &mut *app.store().read().await?, &way, &request.snapshot).await?;
+        let plan = way.plan(&manifest, &composition, &request.scope).map_err(Error::Conflict)?;
+        held_paths(app, &project.id, (&snapshot, &manifest), &plan).await?.map_err(Error::Conflict)?;
+    }
     let mut tx = app.store().write().await?;
     let (_, manifest, composition) = load(app, &mut tx, &way, &request.snapshot).await?;
     is_active(target).map_err(Error::Conflict)?;
-    let plan = RestorePlan::new(&target.id, &manifest, &composition, &request.scope).map_err(Error::Conflict)?;
+    let plan = way.plan(&manifest, &composition, &request.scope).map_err(Error::Conflict)?;
     if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
         return Err(Error::Conflict(
             Refusal::new("The environment has changed since you looked.")
@@ -291,9 +320,50 @@ async fn load(
     Ok((snapshot, manifest, composition))
 }
 
+fn paths_of(plan: &RestorePlan) -> BTreeMap<MountName, Vec<MountPath>> {
+    let partial = plan.mounts.iter().filter(|entry| !entry.paths.is_empty());
+    partial.map(|entry| (entry.name.clone(), entry.paths.clone())).collect()
+}
+
+/// What the snapshot holds at the paths of a plan; refused when it holds nothing at one of them. None of them where the
+/// repository can't be reached from here: the worker looks again.
+async fn held_paths(
+    app: &App,
+    project: &ProjectId,
+    (snapshot, manifest): (&Snapshot, &Manifest),
+    plan: &RestorePlan,
+) -> Result<Result<Vec<Held>, Refusal>, Error> {
+    if paths_of(plan).is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let access = store::projects::repository(&mut *app.store().read().await?, app.store().sealer(), project).await?;
+    let (id, plan, all) = (snapshot.repository_id.clone(), plan.clone(), manifest.mounts.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let repository = Repository::open(&Location::Local(access.location.into()), &access.key)?;
+        jobs::held((&repository, &engine::Job::reading(), &id), &plan, &all)
+    });
+    match looked.await {
+        Ok(Ok(held)) => Ok(Ok(held)),
+        Ok(Err(jobs::Error::Refused(refusal))) => Ok(Err(refusal)),
+        Ok(Err(error)) => {
+            tracing::warn!(project.id = %project, error = %error.for_people(), "the paths could not be looked up");
+            Ok(Ok(Vec::new()))
+        }
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
 /// What the snapshot recorded of a part.
-fn recorded(manifest: &Manifest, part: &PartName) -> Option<String> {
+fn recorded(manifest: &Manifest, held: &[Held], part: &PartName) -> Option<String> {
     match part {
+        PartName::Path(mount, path) => {
+            let held = held.iter().find(|held| held.mount == *mount && held.path == *path);
+            Some(match held.map(|held| held.contents) {
+                Some(Some(contents)) => files(contents.files, Bytes(contents.bytes)),
+                Some(None) => "nothing: it did not exist".to_owned(),
+                None => "what the snapshot holds there".to_owned(),
+            })
+        }
         PartName::Mount(name) => {
             let entry = manifest.mounts.iter().find(|entry| entry.name == *name)?;
             Some(files(entry.files, Bytes(entry.bytes)))
@@ -320,7 +390,7 @@ fn names(composition: &Composition) -> impl Iterator<Item = PartName> {
 }
 
 /// What is there now of the chosen parts, or why it can't be replaced.
-async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
+async fn present(composition: &Composition, scope: &Scope, paths: BTreeMap<MountName, Vec<MountPath>>) -> Vec<Present> {
     let chosen = composition.only(scope);
     let looked = tokio::task::spawn_blocking(move || {
         let all = names(&chosen).zip(parts(&chosen));
@@ -335,14 +405,37 @@ async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
                 .map_err(|error| format!("service {}: {error}", service.name()))
         });
         let mounts = connected.mounts.iter().map(|mount| {
+            if paths.contains_key(mount.name()) {
+                return Ok(String::new());
+            }
             let contents = mount.driver.index().map(|index| index.contents());
             contents
                 .map(|contents| files(contents.files, contents.bytes))
                 .map_err(|error| format!("mount {}: {error}", mount.name()))
         });
-        all.zip(services.chain(mounts)).map(|((name, part), found)| (name, part, found)).collect()
+        let whole = all.zip(services.chain(mounts)).map(|((name, part), found)| (name, part, found));
+        let whole = whole.filter(|(name, ..)| !matches!(name, PartName::Mount(name) if paths.contains_key(name)));
+        let single = connected.mounts.iter().flat_map(|mount| {
+            let wanted = paths.get(mount.name()).map(Vec::as_slice).unwrap_or_default();
+            present_at(mount.name(), &mount.driver, wanted)
+        });
+        whole.chain(single).collect()
     });
     looked.await.unwrap_or_default()
+}
+
+/// What is there now at single paths.
+fn present_at(mount: &MountName, driver: &Mount, paths: &[MountPath]) -> Vec<Present> {
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    let index = driver.index().map_err(|error| format!("mount {mount}: {error}"));
+    let at = |path: &MountPath| {
+        let found = index.as_ref().map_err(Clone::clone)?.contents_at(path);
+        Ok(found.map_or_else(|| "nothing".to_owned(), |contents| files(contents.files, contents.bytes)))
+    };
+    let part = |path: &MountPath| Part { name: format!("{mount}/{path}"), kind: "mount".to_owned() };
+    paths.iter().map(|path| (PartName::Path(mount.clone(), path.clone()), part(path), at(path))).collect()
 }
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);

@@ -53,6 +53,17 @@ fn a_restore_survives(step: &str, left: Left) {
     go_on_after_a_restore_died(&at, &asked, left);
 }
 
+/// The mount is a mount point: its entries change places one by one.
+fn a_restore_of_a_mount_point_survives(step: &str, left: Left) {
+    let Some((at, _mounted)) = Installation::on_a_mount_point() else { return };
+    let dying = at.start_with(&[(CRASH, step)]);
+    let first = at.snapshot();
+    at.site.write(2);
+    let asked = at.ask_restore(&first);
+    dying.died();
+    go_on_after_a_restore_died(&at, &asked, left);
+}
+
 fn go_on_after_a_restore_died(at: &Installation, asked: &crate::process::Asked, left: Left) {
     match left {
         Left::Old => assert_eq!(at.site.version(), 2),
@@ -94,6 +105,15 @@ macro_rules! snapshots_that_die {
     )*};
 }
 
+macro_rules! restores_of_mount_points_that_die {
+    ($($name:ident: $step:literal, $left:expr)*) => {$(
+        #[test]
+        fn $name() {
+            a_restore_of_a_mount_point_survives($step, $left);
+        }
+    )*};
+}
+
 macro_rules! restores_that_die {
     ($($name:ident: $step:literal, $left:expr)*) => {$(
         #[test]
@@ -123,6 +143,32 @@ restores_that_die! {
     a_restore_that_dies_swapped_is_not_done_twice: "restore: swapped", Left::New
     a_restore_that_dies_with_the_safety_snapshot_stored_is_not_done_twice: "restore: safety stored", Left::New
     a_restore_that_dies_once_it_has_ended_leaves_nothing_beside: "restore: ended", Left::New
+}
+
+restores_of_mount_points_that_die! {
+    a_restore_of_a_mount_point_that_dies_loaded_is_done: "restore: a mount loaded", Left::Old
+    a_restore_of_a_mount_point_that_dies_prepared_is_done: "restore: prepared", Left::Old
+    a_restore_of_a_mount_point_that_dies_before_its_first_entry_is_done: "mount: begun", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_with_one_entry_out_is_done: "mount: an entry is out", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_with_all_entries_out_is_done: "mount: all are out", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_turned_is_done: "mount: turned", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_with_one_entry_in_is_done: "mount: an entry is in", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_with_all_entries_in_is_done: "mount: all are in", Left::Mixed
+    a_restore_of_a_mount_point_that_dies_swapped_is_not_done_twice: "restore: swapped", Left::New
+    a_restore_of_a_mount_point_that_dies_once_it_has_ended_leaves_nothing_inside: "restore: ended", Left::New
+}
+
+#[test]
+fn a_restore_of_a_mount_point_that_dies_while_it_is_taken_back_is_done() {
+    let Some((at, _mounted)) = Installation::on_a_mount_point() else { return };
+    let dying = at.start_with(&[(CRASH, "mount: an entry is in")]);
+    let first = at.snapshot();
+    at.site.write(2);
+    let asked = at.ask_restore(&first);
+    dying.died();
+    // The first entry that is taken back is out.
+    at.start_role("all", &[(CRASH, "mount: an entry is out")]).died();
+    go_on_after_a_restore_died(&at, &asked, Left::Mixed);
 }
 
 #[test]

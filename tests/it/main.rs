@@ -13,6 +13,7 @@ mod elsewhere;
 mod everything;
 mod label;
 mod mysql;
+mod paths;
 mod policy_matrix;
 mod postgresql;
 mod process;

@@ -43,6 +43,18 @@ fn postgres() -> Option<PathBuf> {
     debian.into_iter().find(|file| file.is_file()).or_else(|| on_path("postgres"))
 }
 
+/// Whether file systems may be mounted here, in a namespace of the tests' own and outside of it.
+pub fn may_mount() -> bool {
+    let Ok(directory) = tempfile::tempdir() else { return false };
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(directory.path()).output().is_ok_and(|output| output.status.success())
+    };
+    run("unshare", &["--mount", "mount", "-t", "tmpfs", "tmpfs"])
+        && run("mount", &["-t", "tmpfs", "tmpfs"])
+        && run("umount", &[])
+}
+
 pub fn install_missing() -> Result<()> {
     let missing: Vec<&str> = NEEDS.iter().filter(|need| !(need.found)()).map(|need| need.package).collect();
     if missing.is_empty() {

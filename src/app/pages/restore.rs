@@ -30,7 +30,10 @@ pub fn Restore() -> impl IntoView {
                 target => Wish { target, branch_from: None },
             };
             let way = Way::authorize(&visit.app, &visit.actor, &project, &environment, wish).await?;
-            let parts: Result<Vec<PartName>, _> = visit::queries("part").iter().map(|part| part.parse()).collect();
+            // One path alone, or the parts that are ticked.
+            let path = visit::query("path").map(|path| path.trim().to_owned()).filter(|path| !path.is_empty());
+            let asked = path.map_or_else(|| visit::queries("part"), |path| vec![format!("mount:{path}")]);
+            let parts: Result<Vec<PartName>, _> = asked.iter().map(|part| part.parse()).collect();
             let parts = parts.map_err(|error| Error::invalid(sentence(&error.to_string())))?;
             // Without a choice everything is meant; of a choice of nothing, that must not be said.
             let nothing = visit::query("choice").is_some() && parts.is_empty();
@@ -132,6 +135,22 @@ fn chosen(preflight: &Preflight) -> String {
 /// Where to, and which parts (R21, R26): folded away as long as it is everything, into where it came from.
 fn choice(preflight: &Preflight) -> Option<AnyView> {
     let Preflight { project, environment, source, branch_from, snapshot, choices, targets, branch, .. } = preflight;
+    let mount = choices.iter().find_map(|(part, _)| match part {
+        PartName::Mount(mount) => Some(format!("{mount}/")),
+        _ => None,
+    });
+    let path = mount.map(|mount| {
+        view! {
+            <div class="field">
+                <label for="path">"Only this path in a mount"</label>
+                <input id="path" name="path" type="text" autocomplete="off" spellcheck="false" aria-describedby="path-hint"/>
+                <p class="help" id="path-hint">
+                    "Mount, slash, file or directory: "<span class="mono">{format!("{mount}…")}</span>
+                    ". With a path, what is ticked above does not count."
+                </p>
+            </div>
+        }
+    });
     let open = environment.name != *source || choices.iter().any(|(_, chosen)| !chosen);
     let targets = targets.iter().map(|target| {
         let own = if target == source { " (where it was taken)" } else { "" };
@@ -148,7 +167,7 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
                 <label for="new">"Name of the new environment"</label>
                 <input id="new" name="new" value=name maxlength="63" autocapitalize="off" autocomplete="off"
                     pattern="[a-z0-9]([a-z0-9\\-]*[a-z0-9])?" aria-describedby="new-hint" spellcheck="false"/>
-                <p class="hint" id="new-hint">"Lower-case letters, digits and hyphens; left empty, one is made up."</p>
+                <p class="help" id="new-hint">"Lower-case letters, digits and hyphens; left empty, one is made up."</p>
             </div>
         }
     });
@@ -180,6 +199,7 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
                     <legend>"Parts"</legend>
                     {parts}
                 </fieldset>
+                {path}
                 <div class="buttons"><button class="button">"Show what that would do"</button></div>
             </form>
         </details>

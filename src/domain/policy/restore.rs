@@ -17,6 +17,7 @@ pub struct RestorePlan {
     /// The one that is overwritten.
     pub environment: EnvironmentId,
     pub services: Vec<ServiceEntry>,
+    /// With paths: only they are replaced, and the numbers are the whole mount's.
     pub mounts: Vec<MountEntry>,
     /// What stands in the environment and is not replaced.
     pub untouched: Vec<PartName>,
@@ -34,7 +35,7 @@ impl RestorePlan {
     ) -> Result<Self, Refusal> {
         let held = parts_of(manifest);
         let absent: Vec<String> =
-            scope.named().filter(|part| !held.contains(part)).map(|part| format!("the {}", part.in_words())).collect();
+            scope.named().filter(|part| !holds(&held, part)).map(|part| format!("the {}", part.in_words())).collect();
         if !absent.is_empty() {
             let held: Vec<String> = held.iter().map(ToString::to_string).collect();
             return Err(Refusal::new(format!("The snapshot does not hold {}.", absent.join(", ")))
@@ -46,8 +47,12 @@ impl RestorePlan {
             .filter(|entry| scope.has(&PartName::Service(entry.name.clone())))
             .cloned()
             .collect();
-        let mounts: Vec<MountEntry> =
-            manifest.mounts.iter().filter(|entry| scope.has(&PartName::Mount(entry.name.clone()))).cloned().collect();
+        let mounts = manifest.mounts.iter().filter(|entry| scope.touches(&entry.name)).map(|entry| {
+            let wanted = scope.paths_in(&entry.name);
+            let paths = if wanted.is_empty() { entry.paths.clone() } else { wanted };
+            MountEntry { paths, ..entry.clone() }
+        });
+        let mounts: Vec<MountEntry> = mounts.collect();
 
         let stands = |entry: &&ServiceEntry| {
             let mut standing = composition.services.iter();
@@ -64,11 +69,26 @@ impl RestorePlan {
             return Err(Refusal::new(format!("The snapshot holds {missing}, which the environment does not have."))
                 .instead("Declare it in the environment, or leave it out of the restore."));
         }
-        let replaced = |part: &PartName| held.contains(part) && scope.has(part);
+        let replaced = |part: &PartName| match part {
+            PartName::Mount(name) => mounts.iter().any(|entry| entry.name == *name),
+            _ => held.contains(part) && scope.has(part),
+        };
         let standing = composition.services.iter().map(|service| PartName::Service(service.name.clone()));
         let standing = standing.chain(composition.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())));
         let untouched = standing.filter(|part| !replaced(part)).collect();
         Ok(Self { environment: environment.clone(), services, mounts, untouched })
+    }
+
+    /// The same for an environment that is made for it: there is nothing that single paths could go into (R21).
+    ///
+    /// # Errors
+    /// When it is about single paths.
+    pub fn into_new(self) -> Result<Self, Refusal> {
+        match self.mounts.iter().find(|mount| !mount.paths.is_empty()) {
+            Some(mount) => Err(Refusal::new(format!("Only some paths of the mount {} are meant.", mount.name))
+                .instead("Restore the whole mount, or restore the paths into an environment that exists.")),
+            None => Ok(self),
+        }
     }
 
     /// Stands for the whole plan: what was confirmed is what runs.
@@ -81,7 +101,21 @@ impl RestorePlan {
 /// Everything that a snapshot holds.
 pub fn parts_of(manifest: &Manifest) -> BTreeSet<PartName> {
     let services = manifest.services.iter().map(|entry| PartName::Service(entry.name.clone()));
-    services.chain(manifest.mounts.iter().map(|entry| PartName::Mount(entry.name.clone()))).collect()
+    let mounts = manifest.mounts.iter().flat_map(|entry| {
+        let whole = entry.paths.is_empty().then(|| PartName::Mount(entry.name.clone()));
+        whole.into_iter().chain(entry.paths.iter().map(|path| PartName::Path(entry.name.clone(), path.clone())))
+    });
+    services.chain(mounts).collect()
+}
+
+/// Whether a path really is in the snapshot, its tree alone says.
+fn holds(held: &BTreeSet<PartName>, part: &PartName) -> bool {
+    let PartName::Path(mount, path) = part else { return held.contains(part) };
+    held.iter().any(|held| match held {
+        PartName::Mount(of) => of == mount,
+        PartName::Path(of, above) => of == mount && path.is_within(above),
+        PartName::Service(_) => false,
+    })
 }
 
 #[cfg(test)]
@@ -147,6 +181,35 @@ mod tests {
         assert_eq!((chosen.services.len(), chosen.mounts.len()), (0, 1));
         assert_eq!(names(&chosen.untouched), ["service:database", "service:search"]);
         assert_ne!(chosen.hash(), plan(&here, "").expect("it fits").hash());
+    }
+
+    #[test]
+    fn of_a_mount_only_the_chosen_paths_are_replaced() {
+        let here = composition(&["database", "search"], &["uploads"]);
+        let chosen = plan(&here, "mount:uploads/2024,mount:uploads/2024/may").expect("it fits");
+        let paths: Vec<_> = chosen.mounts[0].paths.iter().map(ToString::to_string).collect();
+        assert_eq!((chosen.mounts.len(), paths), (1, vec!["2024".to_owned()]));
+        assert_eq!(names(&chosen.untouched), ["service:database", "service:search"]);
+        assert_ne!(chosen.hash(), plan(&here, "mount:uploads").expect("it fits").hash());
+        assert!(plan(&here, "mount:logs/2024").is_err());
+    }
+
+    #[test]
+    fn of_a_snapshot_that_holds_paths_alone_these_are_replaced() {
+        let here = composition(&["database", "search"], &["uploads"]);
+        let environment = EnvironmentId::parse("e".repeat(20)).expect("a valid id");
+        let mut manifest = manifest();
+        manifest.mounts[0].paths = vec!["2024".parse().expect("a path")];
+        let plan = |scope: &str| {
+            RestorePlan::new(&environment, &manifest, &here, &scope.parse().expect("a scope"))
+                .map(|plan| plan.mounts[0].paths.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(plan("").expect("everything that it holds"), ["2024"]);
+        assert_eq!(plan("mount:uploads/2024/may").expect("less"), ["2024/may"]);
+        for more in ["mount:uploads", "mount:uploads/2023"] {
+            let refused = plan(more).expect_err("not in it");
+            assert!(refused.to_string().contains("mount:uploads/2024"), "{refused}");
+        }
     }
 
     #[test]

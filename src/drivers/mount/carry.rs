@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** where a path stands is told by its inode, and no link on the way is followed.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::children::rename_new;
 use super::walk::{Tree, stamp};
 use crate::drivers::Error;
 
@@ -23,6 +25,17 @@ const UNNAMED: &str = ".stillpoint-way";
 pub(super) struct Carried {
     path: String,
     inode: u64,
+}
+
+impl Carried {
+    /// Whether it is this entry of the mount's top directory.
+    pub fn is(&self, name: &OsStr) -> bool {
+        name == self.path.as_str()
+    }
+
+    pub fn is_at_top(&self) -> bool {
+        !self.path.contains('/')
+    }
 }
 
 /// What is to be carried from `old` to `new`. Looks only.
@@ -56,7 +69,7 @@ pub(super) fn carry(from: &Path, to: &Path, carried: &[Carried]) -> Result<(), E
         let failed = |errno: Errno| Error::io("carry over", &from.join(path))(errno);
         let source = parent_below(&source, path).map_err(failed)?;
         let target = make_way(&parents(from, path), &target, path).map_err(failed)?;
-        match rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::NOREPLACE) {
+        match rename_new(&source, name, &target, name) {
             Err(Errno::EXIST) => rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::EXCHANGE),
             moved => moved,
         }
@@ -68,14 +81,14 @@ pub(super) fn carry(from: &Path, to: &Path, carried: &[Carried]) -> Result<(), E
 }
 
 /// Directories above `path`, outermost first, each relative and as it stands below `root`.
-fn parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
+pub(super) fn parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let mut parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
     parents.reverse();
     parents.into_iter().map(|parent| (parent.to_owned(), root.join(parent))).collect()
 }
 
 /// The directory above `path` in `tree`; those that are missing are made like the ones they come from.
-fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
     for (parent, like) in parents {
         let above = parent_below(tree, parent)?;
         let Some(name) = parent.file_name() else { continue };
@@ -96,7 +109,7 @@ fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<
         let metadata = fs::symlink_metadata(like).map_err(|_| Errno::NOENT)?;
         rustix::fs::fchown(&made, Some(Uid::from_raw(metadata.uid())), Some(Gid::from_raw(metadata.gid())))?;
         rustix::fs::fchmod(&made, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
-        rustix::fs::renameat_with(&above, UNNAMED, &above, name, RenameFlags::NOREPLACE)?;
+        rename_new(&above, OsStr::new(UNNAMED), &above, name)?;
         rustix::fs::fsync(&above)?;
     }
     parent_below(tree, path)
@@ -127,7 +140,7 @@ fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
     tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
+pub(super) fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
     let failed = |errno: Errno| Error::reading("look at", &tree.path.join(path))(errno);
     let parent = match parent_below(tree, path) {
         Ok(parent) => parent,

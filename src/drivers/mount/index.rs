@@ -56,11 +56,18 @@ struct Entry {
     name_len: u16,
 }
 
-/// Regular files and the sum of their sizes; a file with two names counts twice, as in the manifest.
+/// Everything but directories, and the sum of the files' sizes; a file with two names counts twice, as in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contents {
     pub files: u64,
     pub bytes: Bytes,
+}
+
+impl Contents {
+    pub(super) fn of<'a>(entries: impl Iterator<Item = &'a Stamp>) -> Self {
+        let files = entries.filter(|stamp| !stamp.is_directory());
+        files.fold(Self::default(), |sum, stamp| Self { files: sum.files + 1, bytes: sum.bytes + stamp.bytes() })
+    }
 }
 
 impl From<&MountEntry> for Contents {
@@ -168,11 +175,7 @@ impl Index {
 
     /// What pass 1 will read.
     pub fn contents(&self) -> Contents {
-        let files = self.entries.iter().filter(|entry| entry.stamp.is_file());
-        files.fold(Contents::default(), |sum, entry| Contents {
-            files: sum.files + 1,
-            bytes: sum.bytes + Bytes(entry.stamp.size),
-        })
+        Contents::of(self.entries.iter().map(|entry| &entry.stamp))
     }
 
     /// Entries of any kind, the root not counted.

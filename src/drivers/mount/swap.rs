@@ -1,4 +1,5 @@
-//! Replacing a mount: load into a directory beside it, check, exchange the two by one rename.
+//! Replacing a mount: load into a directory beside it, check, exchange the two by one rename; where that can't be,
+//! `children.rs` exchanges their entries.
 //!
 //! **Invariant:** what stands at the mount's path is told by its inode alone, so that every step can be taken again after
 //! dying anywhere.
@@ -10,14 +11,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
 use super::carry::{self, Carried};
+use super::children::{self, Sides};
 use super::index::{Contents, Index};
 use super::journal::NoJournal;
+use super::paths::Point;
+use super::points::{self, Way, parent_of};
 use super::walk::Tree;
-use super::{BESIDE, Mount, parent_of};
+use super::{BESIDE, Mount};
 use crate::domain::ActivityId;
 use crate::drivers::Error;
 
@@ -27,20 +31,32 @@ const DEFAULT_ACL: &str = "system.posix_acl_default";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountBeside {
     /// The mount itself, links resolved.
-    root: PathBuf,
-    /// Its own place: `<parent>/.stillpoint/<activity>-<mount>`.
-    place: PathBuf,
+    pub(super) root: PathBuf,
+    /// Its own place: `<parent>/.stillpoint/<activity>-<mount>`, or `<mount>/.stillpoint/…`.
+    pub(super) place: PathBuf,
     /// Inode of the loaded tree, whichever path it stands at.
     inode: u64,
+    /// Whether it lies inside the mount, and entries are exchanged one by one.
+    #[serde(default)]
+    inside: bool,
+    /// When there are any, only they are replaced, whatever kind of mount it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) points: Vec<Point>,
 }
 
 /// The old tree. Stands in the durable journal (R23).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountAside {
     /// Inode of the old tree, whichever path it stands at.
-    inode: u64,
-    carried: Vec<Carried>,
+    pub(super) inode: u64,
+    pub(super) carried: Vec<Carried>,
+    /// When entries are exchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sides: Option<Sides>,
 }
+
+/// Told of each step inside of a commit or a roll back, so that a test can die there.
+pub type At<'a> = dyn Fn(&'static str) + 'a;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -49,13 +65,27 @@ enum Standing {
 }
 
 impl MountBeside {
-    /// Where the loaded tree is filled in; after the commit the old tree stands here, for the safety snapshot to read.
+    /// Where the loaded tree is filled in.
     pub fn tree(&self) -> PathBuf {
         self.place.join("tree")
     }
 
+    /// Where the old tree stands after the commit, for the safety snapshot to read.
+    pub fn old_tree(&self) -> PathBuf {
+        if self.by_entries() { children::old(self) } else { self.tree() }
+    }
+
+    /// Which paths alone are replaced; none: all of the mount.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.points.iter().map(|point| point.path.as_str())
+    }
+
+    fn by_entries(&self) -> bool {
+        self.inside || !self.points.is_empty()
+    }
+
     /// What [`Mount::prepare`] found, so that it says the same after a commit.
-    fn record(&self) -> PathBuf {
+    pub(super) fn record(&self) -> PathBuf {
         self.place.join("aside.json")
     }
 }
@@ -68,9 +98,26 @@ impl Mount {
     /// [`Error::CannotSwap`] once a swap was prepared: what stands there may be the old tree.
     pub fn beside_dir(&self, activity: &ActivityId) -> Result<MountBeside, Error> {
         let root = self.root()?;
-        let parent = parent_of(&root)?;
-        let hidden = hidden_directory(parent).map_err(Error::io("create a directory in", parent))?;
-        let mut beside = MountBeside { place: hidden.join(format!("{activity}-{}", self.spec().name)), root, inode: 0 };
+        let way = points::way(&root, self.excluded())?;
+        self.beside_by(way, root, activity, Vec::new())
+    }
+
+    pub(super) fn beside_by(
+        &self,
+        way: Way,
+        root: PathBuf,
+        activity: &ActivityId,
+        points: Vec<Point>,
+    ) -> Result<MountBeside, Error> {
+        let inside = way == Way::Entries;
+        let home = if inside { &*root } else { parent_of(&root)? };
+        let hidden = quietly(home, || hidden_directory(home)).map_err(Error::io("create a directory in", home))?;
+        if inside {
+            // What is loaded must not inherit the mount's.
+            xattr::remove(&hidden, DEFAULT_ACL).ok();
+        }
+        let place = hidden.join(format!("{activity}-{}", self.spec().name));
+        let mut beside = MountBeside { place, root, inode: 0, inside, points };
         if beside.record().exists() {
             let why = "its swap was prepared already: finish or roll it back first".to_owned();
             return Err(Error::CannotSwap { path: beside.root, why });
@@ -87,12 +134,12 @@ impl Mount {
         Ok(beside)
     }
 
-    /// Every entry of what stands beside the mount: what was loaded, or after a commit the old tree.
+    /// Every entry of the old tree, after a commit.
     ///
     /// # Errors
     /// As [`Mount::index`].
-    pub fn index_beside(&self, beside: &MountBeside) -> Result<Index, Error> {
-        Index::take(&beside.tree(), &[], Err(NoJournal::NotAsked))
+    pub fn index_aside(&self, beside: &MountBeside) -> Result<Index, Error> {
+        Index::take(&beside.old_tree(), &[], Err(NoJournal::NotAsked))
     }
 
     /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it
@@ -109,7 +156,7 @@ impl Mount {
         let opened = File::open(&tree).map_err(Error::io("open", &tree))?;
         let (synced, found) = thread::scope(|scope| {
             let syncing = scope.spawn(|| rustix::fs::syncfs(&opened).map_err(Error::io("sync", &tree)));
-            let found = self.index_beside(beside);
+            let found = Index::take(&tree, &[], Err(NoJournal::NotAsked));
             (syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
         });
         synced?;
@@ -127,6 +174,9 @@ impl Mount {
     /// # Errors
     /// [`Error::CannotSwap`] when an excluded path could not be carried.
     pub fn prepare(&self, beside: &MountBeside) -> Result<MountAside, Error> {
+        if beside.by_entries() {
+            return children::prepare(self, beside);
+        }
         if standing(beside)? == Standing::New {
             return read_record(beside)?.ok_or_else(|| Error::NotPrepared { path: beside.place.clone() });
         }
@@ -134,10 +184,8 @@ impl Mount {
         let new = Tree::open(&beside.tree(), &[])?;
         let carried = carry::plan(&old, &new, self.excluded())?;
         copy_default_acl(&beside.root, &beside.tree())?;
-        let aside = MountAside { inode: old.stamp.inode, carried };
-        let json =
-            serde_json::to_vec(&aside).map_err(|error| Error::io("note", &beside.place)(io::Error::from(error)))?;
-        write_durably(&beside.record(), &json)?;
+        let aside = MountAside { inode: old.stamp.inode, carried, sides: None };
+        write_record(beside, &aside)?;
         Ok(aside)
     }
 
@@ -145,7 +193,10 @@ impl Mount {
     ///
     /// # Errors
     /// [`Error::NotPrepared`]; [`Error::CannotSwap`] when neither tree stands at the mount's path.
-    pub fn commit(&self, beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
+    pub fn commit(&self, beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> Result<(), Error> {
+        if beside.by_entries() {
+            return children::commit(beside, aside, at);
+        }
         if standing(beside)? == Standing::Old {
             if !beside.record().exists() {
                 return Err(Error::NotPrepared { path: beside.place.clone() });
@@ -159,7 +210,10 @@ impl Mount {
     ///
     /// # Errors
     /// As [`Mount::commit`].
-    pub fn roll_back(&self, beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
+    pub fn roll_back(&self, beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> Result<(), Error> {
+        if beside.by_entries() {
+            return children::roll_back(beside, aside, at);
+        }
         let live = inode_of(&beside.root)?;
         if live == Some(aside.inode) && live != Some(beside.inode) {
             return Ok(());
@@ -179,6 +233,9 @@ impl Mount {
     /// # Errors
     /// Only when something that is there can't be removed.
     pub fn discard(&self, beside: &MountBeside, aside: Option<&MountAside>) -> Result<(), Error> {
+        if beside.by_entries() {
+            return children::discard(beside, aside);
+        }
         if !beside.place.exists() {
             return Ok(());
         }
@@ -193,6 +250,24 @@ impl Mount {
         beside.place.parent().map(fs::remove_dir);
         Ok(())
     }
+}
+
+/// Lets a directory's time of change be what it was, though something comes or goes in it: only we care about that.
+pub(super) fn quietly<T>(directory: &Path, work: impl FnOnce() -> T) -> T {
+    let before = fs::symlink_metadata(directory).ok();
+    let done = work();
+    if let Some(before) = before {
+        set_modified(directory, (before.mtime(), before.mtime_nsec())).ok();
+    }
+    done
+}
+
+pub(super) fn set_modified(path: &Path, (tv_sec, tv_nsec): (i64, i64)) -> io::Result<()> {
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec, tv_nsec },
+    };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// `.stillpoint` in `parent`, made when it is missing.
@@ -211,7 +286,7 @@ pub(super) fn hidden_directory(parent: &Path) -> io::Result<PathBuf> {
     Ok(hidden)
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
@@ -239,7 +314,7 @@ pub(super) fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 /// What new files inherit. Not while the tree is filled: they are to have the permissions of the snapshot.
-fn copy_default_acl(from: &Path, to: &Path) -> Result<(), Error> {
+pub(super) fn copy_default_acl(from: &Path, to: &Path) -> Result<(), Error> {
     match (xattr::get(from, DEFAULT_ACL), xattr::get(to, DEFAULT_ACL)) {
         (Ok(Some(acl)), Ok(None)) => {
             xattr::set(to, DEFAULT_ACL, &acl).map_err(Error::io("copy the default permissions to", to))
@@ -269,7 +344,7 @@ fn exchange(beside: &MountBeside) -> Result<(), Error> {
     sync_directory(&beside.place)
 }
 
-fn inode_of(path: &Path) -> Result<Option<u64>, Error> {
+pub(super) fn inode_of(path: &Path) -> Result<Option<u64>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -277,7 +352,7 @@ fn inode_of(path: &Path) -> Result<Option<u64>, Error> {
     }
 }
 
-fn read_record(beside: &MountBeside) -> Result<Option<MountAside>, Error> {
+pub(super) fn read_record(beside: &MountBeside) -> Result<Option<MountAside>, Error> {
     let path = beside.record();
     match fs::read(&path) {
         Ok(json) => match serde_json::from_slice(&json) {
@@ -287,6 +362,11 @@ fn read_record(beside: &MountBeside) -> Result<Option<MountAside>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", &path)(error)),
     }
+}
+
+pub(super) fn write_record(beside: &MountBeside, aside: &MountAside) -> Result<(), Error> {
+    let json = serde_json::to_vec(aside).map_err(|error| Error::io("note", &beside.place)(io::Error::from(error)))?;
+    write_durably(&beside.record(), &json)
 }
 
 /// Whole or not there at all.
@@ -299,7 +379,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
-fn sync_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))
 }
 

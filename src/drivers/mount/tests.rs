@@ -1,8 +1,10 @@
 //! What all tests of mounts share. They live by what they are about: the test of a mount, the hold, the swap.
 
 mod connection;
+mod entries;
 mod hold;
 mod journal;
+mod paths;
 mod restore;
 
 use std::fs::{self, File};
@@ -109,6 +111,44 @@ impl Drop for Small {
     fn drop(&mut self) {
         rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).expect("it was mounted");
     }
+}
+
+/// What mounts file systems runs again in a mount namespace of its own, as root or as root of a user namespace. `true`:
+/// this is there. Where that is not permitted the test fails, unless `STILLPOINT_TEST_WITHOUT_MOUNTS` says that it is
+/// known and wanted.
+fn in_own_namespace(test: &str) -> bool {
+    const INSIDE: &str = "STILLPOINT_TEST_IN_NAMESPACE";
+    const WITHOUT: &str = "STILLPOINT_TEST_WITHOUT_MOUNTS";
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    if std::env::var_os(WITHOUT).is_some() {
+        eprintln!("LEFT OUT, since {WITHOUT} is set: {test}");
+        return false;
+    }
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.arg("--mount").args((!is_root()).then_some("--map-root-user"));
+        command
+    };
+    let permitted = unshare().args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+    assert!(
+        permitted.is_ok_and(|tried| tried.status.success()),
+        "this test mounts file systems, which is not permitted here: run it as root, or set {WITHOUT}=1 to leave it out"
+    );
+    let mut command = unshare();
+    command.arg(std::env::current_exe().expect("a program")).args(["--exact", test]).env(INSIDE, "1");
+    let output = command.output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+/// In a namespace of its own, with which it goes.
+fn mount_small(at: &Path) {
+    fs::create_dir_all(at).expect("a directory");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", at, "tmpfs", flags, c"size=4m").expect("own namespace");
 }
 
 /// Root may do everything: what is about permissions runs again as somebody else. `true`: this is that somebody.

@@ -13,6 +13,7 @@ use std::thread;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::BESIDE;
 use crate::domain::tree::Stamp;
 use crate::drivers::Error;
 
@@ -116,7 +117,8 @@ impl Tree {
 
     /// Whether this name in that directory is left out.
     pub fn excludes(&self, directory: &[u8], name: &[u8]) -> bool {
-        self.exclude.get(directory).is_some_and(|names| names.iter().any(|out| out == name))
+        let ours = directory.is_empty() && name == BESIDE.as_bytes();
+        ours || self.exclude.get(directory).is_some_and(|names| names.iter().any(|out| out == name))
     }
 
     /// What stands at a path; `None`: nothing, or a socket.

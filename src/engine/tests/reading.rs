@@ -124,3 +124,26 @@ fn a_kept_file_that_would_be_read_makes_the_job_bad() {
     let open = Open { job: job.clone(), tally: Arc::default(), what };
     assert!(open.open().is_err() && job.is_bad());
 }
+
+#[test]
+fn a_path_is_restored_alone_with_the_way_to_it() {
+    let sandbox = Sandbox::new();
+    for (path, text) in [("2024/photos/a/one", "1"), ("2024/photos/two", "22"), ("2024/index", "333"), ("page", "4444")]
+    {
+        sandbox.write(path, text.as_bytes());
+    }
+    symlink("photos", sandbox.live().join("2024/latest")).expect("a link");
+    let archived = sandbox.snapshot(None, Vec::new());
+    let paths: Vec<PathBuf> =
+        ["2024/photos", "page", "2024/latest", "2024/phot", "page/x", "2025"].map(PathBuf::from).to_vec();
+    let contents = sandbox.repository.contents_of(&Job::reading(), &archived.id, &uploads(), &paths).expect("read");
+    let some = |files, bytes| Some(Contents { files, bytes });
+    assert_eq!(contents, [some(2, 3), some(1, 4), some(1, 0), None, None, None]);
+
+    let out = sandbox.path("out");
+    let restored = sandbox.repository.restore_paths(&Job::reading(), &archived.id, &uploads(), &paths[..2], &out);
+    assert_eq!(restored.expect("restored").files, 3);
+    assert_eq!(fs::read(out.join("2024/photos/a/one")).expect("restored"), b"1");
+    assert_eq!(fs::read(out.join("page")).expect("restored"), b"4444");
+    assert!(!out.join("2024/index").exists() && !out.join("2024/latest").is_symlink());
+}

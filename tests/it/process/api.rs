@@ -72,6 +72,26 @@ impl Installation {
         accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(json!({}))))
     }
 
+    /// These parts of it alone.
+    #[track_caller]
+    pub fn ask_restore_of(&self, snapshot: &str, parts: &[&str]) -> Asked {
+        let path = format!("{MAIN}/backups/{snapshot}/restore");
+        accepted(self.ask("POST", &path, Some(json!({ "parts": parts }))))
+    }
+
+    /// What a restore of one part is refused with, and what the preflight says of it.
+    #[track_caller]
+    pub fn refused_restore_of(&self, snapshot: &str, part: &str) -> (String, Value) {
+        let path = format!("{MAIN}/backups/{snapshot}/restore");
+        let (status, body) = self.ask("POST", &path, Some(json!({ "parts": [part] }))).expect("the server answers");
+        assert_eq!(status, 409, "{body}");
+        (body.to_string(), self.preflight_of(snapshot, part))
+    }
+
+    pub fn preflight_of(&self, snapshot: &str, part: &str) -> Value {
+        self.get(&format!("{MAIN}/backups/{snapshot}/restore?parts={part}"))
+    }
+
     /// A snapshot that was taken.
     #[track_caller]
     pub fn snapshot(&self) -> String {

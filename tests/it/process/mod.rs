@@ -104,6 +104,15 @@ impl Installation {
         new
     }
 
+    /// As [`Installation::new`], with a mount that is a mount point. `None`: mounting is left out.
+    pub fn on_a_mount_point() -> Option<(Self, Tmpfs)> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let home = directory.path().join("site");
+        let mounted = Tmpfs::needed(&home.join("uploads"), 64 * 1024)?;
+        let site = Site::new(&home);
+        Some((Self::around(directory, site), mounted))
+    }
+
     /// Without account and declaration.
     pub fn bare(directory: TempDir, site: Site) -> Self {
         let data = directory.path().join("data");
@@ -294,7 +303,8 @@ impl Installation {
     /// Nothing of a job lies about any more. Work directories go a moment after an activity ends.
     #[track_caller]
     pub fn assert_no_leftovers(&self) {
-        let places = [self.state().join("work"), self.state().join("swaps"), self.site.hidden()];
+        let [beside, inside] = self.site.hidden();
+        let places = [self.state().join("work"), self.state().join("swaps"), beside, inside];
         let left = || places.iter().flat_map(|place| entries(place)).collect::<Vec<_>>();
         within(MOMENT, || left().is_empty().then_some(()));
         assert!(left().is_empty(), "left behind: {:?}", left());

@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use super::application::{Turns, serve};
 
 pub const HOST: &str = "main.shop.test";
+const HIDDEN: &str = ".stillpoint";
 
 /// Its data lies in `<home>/shop.db` and `<home>/uploads`.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ impl Site {
         site.connect()
             .execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE items (n INTEGER PRIMARY KEY, version, body)")
             .expect("a new database");
+        std::os::unix::fs::symlink("version.txt", site.uploads().join("current")).expect("a link");
         site.write(1);
         let serving = site.clone();
         site.port = serve(Turns::All, move || serving.versions().map(|versions| format!("{versions:?}")));
@@ -47,9 +49,9 @@ impl Site {
         self.home.join("uploads")
     }
 
-    /// Where a restore keeps what it needs beside the mount.
-    pub fn hidden(&self) -> PathBuf {
-        self.home.join(".stillpoint")
+    /// Where a restore keeps what it needs: beside the mount, or inside.
+    pub fn hidden(&self) -> [PathBuf; 2] {
+        [self.home.join(HIDDEN), self.uploads().join(HIDDEN)]
     }
 
     /// `more` is added to the environment.
@@ -80,7 +82,7 @@ impl Site {
         }
         rows.commit().expect("committed");
         for entry in fs::read_dir(self.uploads()).expect("a directory").flatten() {
-            if entry.path().is_file() {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 fs::remove_file(entry.path()).expect("removed");
             }
         }
@@ -113,6 +115,10 @@ impl Site {
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))? {
                 let path = entry.map_err(|error| error.to_string())?.path();
+                // What a restore keeps in a mount point.
+                if path.file_name() == Some(HIDDEN.as_ref()) {
+                    continue;
+                }
                 if path.is_dir() {
                     directories.push(path);
                     continue;

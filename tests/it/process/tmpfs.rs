@@ -1,4 +1,4 @@
-//! A small file system that can be filled.
+//! A small file system: that can be filled, or that is a mount point.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,22 @@ impl Tmpfs {
             eprintln!("no tmpfs can be mounted here: nothing is tried on a full disk");
         }
         mounted.then(|| Self(at.to_owned()))
+    }
+
+    /// Where a test is about nothing else: fails where this program may not mount, unless `STILLPOINT_TEST_WITHOUT_MOUNTS`
+    /// says that this is known and wanted.
+    pub fn needed(at: &Path, kib: u32) -> Option<Self> {
+        const WITHOUT: &str = "STILLPOINT_TEST_WITHOUT_MOUNTS";
+        if std::env::var_os(WITHOUT).is_some() {
+            eprintln!("LEFT OUT, since {WITHOUT} is set: this test mounts file systems");
+            return None;
+        }
+        let mounted = Self::mount(at, kib);
+        assert!(
+            mounted.is_some(),
+            "this test mounts file systems, which is not permitted here: run it as root, or set {WITHOUT}=1 to leave it out"
+        );
+        mounted
     }
 
     pub fn resize(&self, kib: u32) {

@@ -35,7 +35,7 @@ fn a_restore_exchanges_the_trees_and_keeps_what_is_excluded() {
     mount.check(&beside, Contents { files: 2, bytes: Bytes(7) }).expect("all is as recorded");
     let aside = mount.prepare(&beside).expect("noted");
     assert_eq!(text(site.path().join("page")).as_deref(), Some("old"));
-    mount.commit(&beside, &aside).expect("swapped");
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
 
     let live = |name: &str| text(site.path().join(name));
     assert_eq!(live("page").as_deref(), Some("new"));
@@ -71,22 +71,22 @@ fn every_step_of_a_swap_may_be_repeated_in_any_order() {
         assert_eq!(text(beside.tree().join("page")).as_deref(), Some("old"));
     };
     let aside = mount.prepare(&beside).expect("noted");
-    mount.roll_back(&beside, &aside).expect("nothing to do");
+    mount.roll_back(&beside, &aside, &|_| ()).expect("nothing to do");
     is_old();
     assert_eq!(mount.prepare(&beside).expect("the same"), aside);
     for _ in 0..2 {
-        mount.commit(&beside, &aside).expect("swapped");
+        mount.commit(&beside, &aside, &|_| ()).expect("swapped");
         is_new();
-        mount.commit(&beside, &aside).expect("is");
+        mount.commit(&beside, &aside, &|_| ()).expect("is");
         is_new();
         assert_eq!(mount.prepare(&beside).expect("what was noted"), aside);
-        mount.roll_back(&beside, &aside).expect("back");
+        mount.roll_back(&beside, &aside, &|_| ()).expect("back");
         is_old();
-        mount.roll_back(&beside, &aside).expect("is");
+        mount.roll_back(&beside, &aside, &|_| ()).expect("is");
         is_old();
     }
     mount.discard(&beside, Some(&aside)).expect("removed");
-    mount.roll_back(&beside, &aside).expect("nothing to do");
+    mount.roll_back(&beside, &aside, &|_| ()).expect("nothing to do");
     assert_eq!(live("page").as_deref(), Some("old"));
 }
 
@@ -94,9 +94,9 @@ fn every_step_of_a_swap_may_be_repeated_in_any_order() {
 fn a_swap_whose_old_tree_was_discarded_can_no_longer_be_rolled_back() {
     let (site, mount, beside) = loaded(&[]);
     let aside = mount.prepare(&beside).expect("noted");
-    mount.commit(&beside, &aside).expect("swapped");
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
     mount.discard(&beside, Some(&aside)).expect("removed");
-    assert!(matches!(mount.roll_back(&beside, &aside), Err(Error::CannotSwap { .. })));
+    assert!(matches!(mount.roll_back(&beside, &aside, &|_| ()), Err(Error::CannotSwap { .. })));
     assert_eq!(text(site.path().join("page")).as_deref(), Some("new"));
 }
 
@@ -114,7 +114,7 @@ fn the_roots_attributes_and_default_permissions_stay() {
     let inherited = xattr::get(beside.tree().join("page"), "system.posix_acl_access").ok().flatten();
     assert_eq!(inherited, None, "a file that is loaded inherits nothing");
     let aside = mount.prepare(&beside).expect("noted");
-    mount.commit(&beside, &aside).expect("swapped");
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
     if possible {
         assert_eq!(xattr::get(site.path(), "user.colour").expect("readable").as_deref(), Some(&b"red"[..]));
         assert_eq!(xattr::get(site.path(), "system.posix_acl_default").expect("readable").as_deref(), Some(&acl[..]));
@@ -148,10 +148,10 @@ fn a_worker_that_died_inside_a_step_can_go_either_way() {
             let aside = mount.prepare(&beside).expect("noted");
             crash(&site, &beside);
             let page = if forward {
-                mount.commit(&beside, &aside).expect("forward");
+                mount.commit(&beside, &aside, &|_| ()).expect("forward");
                 "new"
             } else {
-                mount.roll_back(&beside, &aside).expect("back");
+                mount.roll_back(&beside, &aside, &|_| ()).expect("back");
                 "old"
             };
             let live = |name: &str| text(site.path().join(name));
@@ -180,11 +180,11 @@ fn what_the_snapshot_holds_of_an_excluded_path_gives_way_to_the_live_one() {
     fs::write(beside.tree().join("cache/entry"), "from before it was excluded").expect("a file");
     let aside = mount.prepare(&beside).expect("noted");
     for _ in 0..2 {
-        mount.commit(&beside, &aside).expect("swapped");
+        mount.commit(&beside, &aside, &|_| ()).expect("swapped");
         assert_eq!(text(site.path().join("cache/entry")).as_deref(), Some("warm"));
     }
     for _ in 0..2 {
-        mount.roll_back(&beside, &aside).expect("back");
+        mount.roll_back(&beside, &aside, &|_| ()).expect("back");
         assert_eq!(text(site.path().join("cache/entry")).as_deref(), Some("warm"));
         assert_eq!(text(beside.tree().join("cache/entry")).as_deref(), Some("from before it was excluded"));
     }
@@ -221,7 +221,7 @@ fn a_commit_without_prepare_is_refused() {
     let (site, mount, beside) = loaded(&["cache"]);
     let aside = mount.prepare(&beside).expect("noted");
     fs::remove_file(beside.tree().with_file_name("aside.json")).expect("it is there");
-    assert!(matches!(mount.commit(&beside, &aside), Err(Error::NotPrepared { .. })));
+    assert!(matches!(mount.commit(&beside, &aside, &|_| ()), Err(Error::NotPrepared { .. })));
     assert_eq!(text(site.path().join("page")).as_deref(), Some("old"));
 }
 
@@ -229,10 +229,10 @@ fn a_commit_without_prepare_is_refused() {
 fn a_stranger_at_the_mounts_path_stops_the_swap() {
     let (site, mount, beside) = loaded(&[]);
     let aside = mount.prepare(&beside).expect("noted");
-    mount.commit(&beside, &aside).expect("swapped");
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
     fs::rename(site.path(), site.home.path().join("elsewhere")).expect("moved");
     fs::create_dir(site.path()).expect("a stranger");
-    assert!(matches!(mount.roll_back(&beside, &aside), Err(Error::CannotSwap { .. })));
+    assert!(matches!(mount.roll_back(&beside, &aside, &|_| ()), Err(Error::CannotSwap { .. })));
     assert_eq!(text(beside.tree().join("page")).as_deref(), Some("old"), "the old tree is still there");
 }
 
