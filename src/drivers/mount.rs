@@ -6,6 +6,8 @@
 
 mod carry;
 mod compare;
+mod databases;
+mod found;
 mod index;
 mod journal;
 mod scan;
@@ -22,11 +24,13 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxFlags};
 
+use self::index::Databases;
 use self::journal::Journal;
 use super::Error;
 use crate::domain::Bytes;
 use crate::domain::environment::MountSpec;
 
+pub use databases::Settled;
 pub use index::{Contents, Index};
 pub use journal::NoJournal;
 pub use scan::{Scan, StagingLimits};
@@ -130,17 +134,18 @@ impl Mount {
     /// # Errors
     /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
     pub fn index(&self) -> Result<Index, Error> {
-        Index::take(&self.root()?, &self.exclude, Err(NoJournal::NotAsked))
+        Index::take(&self.root()?, &self.exclude, Err(NoJournal::NotAsked), Databases::Files)
     }
 
     /// The same, with a journal of what changes from now on: taken before pass 1, so that [`Index::changes`] can say in
-    /// the hold what pass 1 may have missed. Where no journal can be kept, it scans.
+    /// the hold what pass 1 may have missed. Where no journal can be kept, it scans. SQLite databases are recognised and
+    /// left out of it: the hold opens views of them.
     ///
     /// # Errors
     /// As [`Mount::index`].
     pub fn follow(&self) -> Result<Index, Error> {
         let root = self.root()?;
-        Index::take(&root, &self.exclude, Journal::start(&root, &self.exclude))
+        Index::take(&root, &self.exclude, Journal::start(&root, &self.exclude), Databases::Recognised)
     }
 
     fn check_rules(&self, root: &Path, rules: &Rules) -> Result<(), Error> {

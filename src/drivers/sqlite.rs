@@ -25,7 +25,9 @@ use super::service::{self, Position, Service, Tested, View};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
+pub(super) use file::{Access, BESIDE, MAGIC, beside as name_beside};
 pub use swap::{Aside, Beside};
+pub(super) use view::SqliteView;
 
 /// For others' locks while testing; a site that commits all the time lets go within milliseconds.
 const TEST_WAIT: Duration = Duration::from_secs(2);
@@ -40,6 +42,7 @@ const QUICK_CHECK_WITHOUT_WAL: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
+    access: Access,
     watch: Mutex<Watch>,
 }
 
@@ -62,7 +65,32 @@ impl Sqlite {
         if !path.is_absolute() {
             return Err(Error::NotAbsolute { path });
         }
-        Ok(Self { path, watch: Mutex::default() })
+        Ok(Self { path, access: Access::Declared, watch: Mutex::default() })
+    }
+
+    /// A database that nobody declared, at an absolute path without links.
+    pub(super) fn found(path: PathBuf) -> Self {
+        Self { path, access: Access::Found, watch: Mutex::default() }
+    }
+
+    /// As [`Service::open_view`], with what it can do beyond that.
+    pub(super) fn view(&self, within: Duration) -> Result<SqliteView, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            let before = self.position()?;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let view = SqliteView::open(self.access, &self.path, remaining, before.clone())?;
+            // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
+            // somebody writes all the time it may never, and the second look after the last view says so (R16).
+            if self.position()? == before || Instant::now() >= deadline {
+                return Ok(view);
+            }
+        }
+    }
+
+    /// Closes the connection that asks for positions.
+    pub(super) fn close(&self) {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).open = None;
     }
 
     /// What stands at the path, by `stat` alone.
@@ -115,7 +143,7 @@ impl Service for Sqlite {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         // While it is open the old inode can't be given to another file.
         if watch.open.as_ref().is_none_or(|(known, _)| *known != identity) {
-            watch.open = Some((identity, file::open(&self.path, POSITION_WAIT)?));
+            watch.open = Some((identity, file::open_as(self.access, &self.path, POSITION_WAIT)?));
             watch.opened += 1;
         }
         let opened = watch.opened;
@@ -133,17 +161,7 @@ impl Service for Sqlite {
     }
 
     fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error> {
-        let deadline = Instant::now() + within;
-        loop {
-            let before = self.position()?;
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            let view = view::SqliteView::open(&self.path, remaining, before.clone())?;
-            // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
-            // somebody writes all the time it may never, and the second look after the last view says so (R16).
-            if self.position()? == before || Instant::now() >= deadline {
-                return Ok(Box::new(view));
-            }
-        }
+        self.view(within).map(|view| Box::new(view) as Box<dyn View>)
     }
 
     fn beside(&self, scratch: &Path) -> Result<service::Beside, Error> {

@@ -253,6 +253,7 @@ impl Storing {
                     bytes: held.bytes,
                     exclude: Vec::new(),
                     limits: Vec::new(),
+                    databases: Vec::new(),
                 })
                 .collect();
             let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");

@@ -14,7 +14,7 @@ use rustix::fs::{CWD, RenameFlags};
 use serde::{Deserialize, Serialize};
 
 use super::carry::{self, Carried};
-use super::index::{Contents, Index};
+use super::index::{Contents, Databases, Index};
 use super::journal::NoJournal;
 use super::walk::Tree;
 use super::{BESIDE, Mount, parent_of};
@@ -92,7 +92,7 @@ impl Mount {
     /// # Errors
     /// As [`Mount::index`].
     pub fn index_beside(&self, beside: &MountBeside) -> Result<Index, Error> {
-        Index::take(&beside.tree(), &[], Err(NoJournal::NotAsked))
+        Index::take(&beside.tree(), &[], Err(NoJournal::NotAsked), Databases::Files)
     }
 
     /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it

@@ -18,8 +18,6 @@ use crate::drivers::{Error, service};
 /// In the swap hold, for programs that don't go through the gate.
 const WAIT: Duration = Duration::from_secs(5);
 
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
 /// A loaded database in its scratch directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beside {
@@ -120,13 +118,13 @@ fn receive(path: &Path, dump: &mut dyn Read) -> Result<(), Error> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::Input(error)),
         };
-        if head.len() < MAGIC.len() {
-            head.extend_from_slice(&buffer[..read.min(MAGIC.len())]);
+        if head.len() < file::MAGIC.len() {
+            head.extend_from_slice(&buffer[..read.min(file::MAGIC.len())]);
         }
         file.write_all(&buffer[..read]).map_err(Error::io("write", path))?;
     }
     // Nothing at all is the empty database.
-    if !head.is_empty() && !head.starts_with(MAGIC) {
+    if !head.is_empty() && !head.starts_with(file::MAGIC) {
         return Err(Error::NotADatabase { path: path.to_owned() });
     }
     file.sync_all().map_err(Error::io("write", path))
