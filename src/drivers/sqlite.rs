@@ -6,6 +6,8 @@
 //! not from the file's header. And a file is never renamed over a live database: the stale `-wal` would be applied to it.
 
 mod file;
+#[cfg(test)]
+pub(super) mod program;
 mod swap;
 #[cfg(test)]
 mod tests;

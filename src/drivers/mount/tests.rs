@@ -1,6 +1,7 @@
 //! What all tests of mounts share. They live by what they are about: the test of a mount, the hold, the swap.
 
 mod connection;
+mod databases;
 mod hold;
 mod journal;
 mod restore;
