@@ -10,6 +10,7 @@ mod databases;
 mod found;
 mod index;
 mod journal;
+mod renewal;
 mod scan;
 mod stage;
 mod swap;
@@ -34,6 +35,7 @@ pub use databases::Settled;
 pub use index::{Contents, Index};
 pub use journal::NoJournal;
 pub use scan::{Scan, StagingLimits};
+pub(super) use swap::copy_attributes;
 pub use swap::{MountAside, MountBeside};
 
 /// Where everything lies that a restore keeps beside a mount, in the mount's parent.

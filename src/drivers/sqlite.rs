@@ -5,9 +5,11 @@
 //! under a view that is being read, or under an application in the same process. So the position comes from a connection,
 //! not from the file's header. And a file is never renamed over a live database: the stale `-wal` would be applied to it.
 
+mod exchange;
 mod file;
 #[cfg(test)]
 pub(super) mod program;
+mod proof;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -22,12 +24,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::file::Access;
 use super::Error;
 use super::service::{self, Position, Service, Tested, View};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
-pub(super) use file::{Access, BESIDE, MAGIC, beside as name_beside};
+pub(super) use file::{BESIDE, MAGIC, beside as name_beside};
+pub(super) use proof::{OpenFiles, Unproven, identity as file_identity};
+pub(super) use swap::check_at_rest;
 pub use swap::{Aside, Beside};
 pub(super) use view::SqliteView;
 
@@ -67,7 +72,17 @@ impl Sqlite {
         if !path.is_absolute() {
             return Err(Error::NotAbsolute { path });
         }
-        Ok(Self { path, access: Access::Declared, watch: Mutex::default() })
+        Ok(Self::at(path))
+    }
+
+    /// A live database that is to be replaced, at an absolute path.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path, access: Access::Declared, watch: Mutex::default() }
+    }
+
+    /// As [`Service::load_beside`], of a file on the same file system: takes it, or leaves it where it is.
+    pub(super) fn take_beside(&self, scratch: &Path, loaded: &Path) -> Result<service::Beside, Error> {
+        swap::take(&self.path, scratch, loaded).map(service::Beside::Sqlite)
     }
 
     /// A database that nobody declared, at an absolute path without links.
@@ -180,14 +195,18 @@ impl Service for Sqlite {
 
     fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
         self.identity()?;
+        // Ours would be in the way of an exchange.
+        self.close();
         swap::prepare(&self.path, beside.sqlite()?).map(service::Aside::Sqlite)
     }
 
     fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        self.close();
         swap::commit(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 
     fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        self.close();
         swap::roll_back(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 

@@ -113,6 +113,9 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     };
     let proof = report.proof();
     lease.log(&format!("Restored. {}", proof.sentence())).await?;
+    for kept in body.mounts.iter().filter_map(|swap| swap.aside.as_ref()).flat_map(|aside| aside.kept()) {
+        lease.log(&kept).await?;
+    }
     keeping.keep(lease, &parts, &body, &request.safety, proof).await
 }
 
@@ -184,10 +187,11 @@ impl Loading<'_> {
             self.journal.write(Stage::Loading, body).await?;
             let (repository, job, id) =
                 (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
-            let expected = Contents::from(entry);
+            let (expected, databases) = (Contents::from(entry), entry.databases.clone());
             let limits = blocking(move || {
                 let restored = repository.restore_tree(&job, &id, mount.name(), &beside.tree())?;
                 mount.driver.check(&beside, expected).map_err(Error::part(mount.label()))?;
+                mount.driver.load_databases(&beside, &databases).map_err(Error::part(mount.label()))?;
                 Ok(restored.limits)
             })
             .await?;

@@ -68,14 +68,14 @@ pub(super) fn carry(from: &Path, to: &Path, carried: &[Carried]) -> Result<(), E
 }
 
 /// Directories above `path`, outermost first, each relative and as it stands below `root`.
-fn parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
+pub(super) fn parents(root: &Path, path: &Path) -> Vec<(PathBuf, PathBuf)> {
     let mut parents: Vec<_> = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
     parents.reverse();
     parents.into_iter().map(|parent| (parent.to_owned(), root.join(parent))).collect()
 }
 
 /// The directory above `path` in `tree`; those that are missing are made like the ones they come from.
-fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
     for (parent, like) in parents {
         let above = parent_below(tree, parent)?;
         let Some(name) = parent.file_name() else { continue };
@@ -103,7 +103,7 @@ fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path) -> Result<
 }
 
 /// Could `path` be carried into this tree? What stands above it there must be directories, or nothing.
-fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
+pub(super) fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
     for (parent, there) in parents(&tree.path, path) {
         match tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(_) => {}
@@ -122,12 +122,12 @@ fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
     let parent = path.parent().unwrap_or(Path::new(""));
     tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
+pub(super) fn inode_below(tree: &Tree, path: &Path) -> Result<Option<u64>, Error> {
     let failed = |errno: Errno| Error::reading("look at", &tree.path.join(path))(errno);
     let parent = match parent_below(tree, path) {
         Ok(parent) => parent,

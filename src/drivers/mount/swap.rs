@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::carry::{self, Carried};
 use super::index::{Contents, Databases, Index};
 use super::journal::NoJournal;
+use super::renewal::{self, Renewals};
 use super::walk::Tree;
 use super::{BESIDE, Mount, parent_of};
 use crate::domain::ActivityId;
@@ -40,6 +41,15 @@ pub struct MountAside {
     /// Inode of the old tree, whichever path it stands at.
     inode: u64,
     carried: Vec<Carried>,
+    #[serde(default)]
+    databases: Renewals,
+}
+
+impl MountAside {
+    /// What stays although the snapshot does not hold it, in sentences.
+    pub fn kept(&self) -> Vec<String> {
+        self.databases.kept().collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +62,14 @@ impl MountBeside {
     /// Where the loaded tree is filled in; after the commit the old tree stands here, for the safety snapshot to read.
     pub fn tree(&self) -> PathBuf {
         self.place.join("tree")
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// What [`Mount::prepare`] found, so that it says the same after a commit.
@@ -134,7 +152,8 @@ impl Mount {
         let new = Tree::open(&beside.tree(), &[])?;
         let carried = carry::plan(&old, &new, self.excluded())?;
         copy_default_acl(&beside.root, &beside.tree())?;
-        let aside = MountAside { inode: old.stamp.inode, carried };
+        let databases = renewal::prepare(beside, self.excluded())?;
+        let aside = MountAside { inode: old.stamp.inode, carried, databases };
         let json =
             serde_json::to_vec(&aside).map_err(|error| Error::io("note", &beside.place)(io::Error::from(error)))?;
         write_durably(&beside.record(), &json)?;
@@ -152,7 +171,8 @@ impl Mount {
             }
             exchange(beside)?;
         }
-        carry::carry(&beside.tree(), &beside.root, &aside.carried)
+        carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
+        renewal::commit(beside, &aside.databases)
     }
 
     /// Carries the excluded paths back and exchanges the trees back, if they were exchanged.
@@ -169,6 +189,7 @@ impl Mount {
             let why = format!("the old tree is no longer at {}", beside.tree().display());
             return Err(Error::CannotSwap { path: beside.root.clone(), why });
         }
+        renewal::roll_back(beside, &aside.databases)?;
         carry::carry(&beside.root, &beside.tree(), &aside.carried)?;
         exchange(beside)
     }
@@ -187,6 +208,8 @@ impl Mount {
             && beside.tree().exists()
         {
             carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
+            renewal::carry(&beside.tree(), &beside.root, &aside.databases)?;
+            renewal::discard(beside, &aside.databases);
         }
         remove_tree(&beside.place)?;
         // Stays while another restore uses it.
@@ -215,7 +238,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
+pub(in crate::drivers) fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io("copy the owner and permissions to", to)(error);
     let metadata = fs::metadata(from).map_err(failed)?;
     let mine = fs::metadata(to).map_err(failed)?;
@@ -290,7 +313,7 @@ fn read_record(beside: &MountBeside) -> Result<Option<MountAside>, Error> {
 }
 
 /// Whole or not there at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension("part");
     fs::write(&part, bytes)
         .and_then(|()| File::open(&part)?.sync_all())
@@ -299,7 +322,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_directory(path.parent().unwrap_or(Path::new("/")))
 }
 
-fn sync_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(Error::io("sync", path))
 }
 

@@ -4,6 +4,7 @@ mod connection;
 mod databases;
 mod hold;
 mod journal;
+mod renewal;
 mod restore;
 
 use std::fs::{self, File};
