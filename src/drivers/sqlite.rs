@@ -222,6 +222,10 @@ impl Service for Sqlite {
         swap::aside_facts(aside.sqlite()?)
     }
 
+    fn notice(&self) -> Option<String> {
+        exchange::notice(&self.path)
+    }
+
     /// In WAL mode, in which a snapshot's view hinders no writer.
     fn provision(&self) -> Result<(), Error> {
         let path = &self.path;

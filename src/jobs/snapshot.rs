@@ -247,11 +247,7 @@ fn settle(scans: &mut [(MountName, Scan)], scratch: &Path, job: &engine::Job) ->
     settled.collect()
 }
 
-fn mount_entries(
-    mounts: &[Indexed],
-    contents: &BTreeMap<MountName, Contents>,
-    settled: &[Settled],
-) -> Vec<MountEntry> {
+fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>, settled: &[Settled]) -> Vec<MountEntry> {
     let entries = mounts.iter().zip(settled).map(|(mount, settled)| {
         let name = mount.part.name().clone();
         let held = contents.get(&name);

@@ -129,6 +129,7 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             (Vec::new(), String::new())
         }
     };
+    expectations.extend(notices(&composition, scope, &manifest).await);
     let present = present(&composition, scope).await;
     let mut changes = Vec::new();
     for (name, part, replaces) in present {
@@ -291,6 +292,21 @@ async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
         all.zip(services.chain(mounts)).map(|((name, part), found)| (name, part, found)).collect()
     });
     looked.await.unwrap_or_default()
+}
+
+/// What the parts say of the swap itself, as things are now.
+async fn notices(composition: &Composition, scope: &Scope, manifest: &Manifest) -> Vec<String> {
+    let (chosen, mounts) = (composition.only(scope), manifest.mounts.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let Ok(connected) = Parts::connect(&chosen) else { return Vec::new() };
+        let services = connected.services.iter().filter_map(|service| service.driver.notice());
+        let found = connected.mounts.iter().flat_map(|mount| {
+            let entry = mounts.iter().find(|entry| entry.name == *mount.name());
+            entry.map(|entry| mount.driver.notices(&entry.databases)).unwrap_or_default()
+        });
+        services.chain(found).collect()
+    });
+    asked.await.unwrap_or_default()
 }
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);

@@ -9,6 +9,7 @@ mod doors;
 mod elsewhere;
 mod everything;
 mod label;
+mod mounted;
 mod mysql;
 mod policy_matrix;
 mod postgresql;

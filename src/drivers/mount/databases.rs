@@ -71,7 +71,10 @@ pub(super) struct Viewed {
 
 impl std::fmt::Debug for Viewed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Viewed").field("path", &self.database.path).field("before", &self.before).finish_non_exhaustive()
+        f.debug_struct("Viewed")
+            .field("path", &self.database.path)
+            .field("before", &self.before)
+            .finish_non_exhaustive()
     }
 }
 
@@ -271,7 +274,9 @@ impl Index {
             if refused || self.databases.has(path) {
                 return Ok(None);
             }
-            let (Some(stamp), Some(head)) = (tree.stamp_of(path)?, found::head(tree, &own, path)) else { return Ok(None) };
+            let (Some(stamp), Some(head)) = (tree.stamp_of(path)?, found::head(tree, &own, path)) else {
+                return Ok(None);
+            };
             // One that SQLite refuses was copied as the file that it is when it was new.
             Ok(Database::open(tree, &relative, &stamp, &head).ok().flatten())
         })?;

@@ -15,12 +15,12 @@ use rustix::fs::{AtFlags, CWD, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::Mount;
 use super::carry::{check_way, inode_below, make_way, parent_below, parents};
 use super::compare::path_of;
 use super::found;
 use super::swap::{MountBeside, copy_attributes, sync_directory, write_durably};
 use super::walk::Tree;
-use super::Mount;
 use crate::domain::manifest::DatabaseEntry;
 use crate::drivers::service::Service;
 use crate::drivers::sqlite::{self, BESIDE, OpenFiles, Sqlite, Unproven, file_identity, name_beside};
@@ -114,8 +114,20 @@ impl Mount {
                 }
             }
         }
-        let json = serde_json::to_vec(&found).map_err(|error| Error::io("note", beside.place())(io::Error::from(error)))?;
+        let json =
+            serde_json::to_vec(&found).map_err(|error| Error::io("note", beside.place())(io::Error::from(error)))?;
         write_durably(&record(beside), &json)
+    }
+}
+
+impl Mount {
+    /// As [`Service::notice`], of the databases that a snapshot holds among this mount's files.
+    pub fn notices(&self, databases: &[DatabaseEntry]) -> Vec<String> {
+        let root = Path::new(&self.spec().path);
+        let is_plain =
+            |path: &&DatabaseEntry| Path::new(&path.path).components().all(|part| matches!(part, Component::Normal(_)));
+        let found = databases.iter().filter(is_plain).map(|entry| Sqlite::at(root.join(&entry.path)));
+        found.filter_map(|database| database.notice()).collect()
     }
 }
 
@@ -123,7 +135,8 @@ impl Mount {
 fn loadable(new: &Tree, path: &Path) -> Option<PathBuf> {
     let stamp = new.stamp_of(path.as_os_str().as_bytes()).ok()??;
     let alone = !BESIDE.iter().any(|suffix| found::exists(new, name_beside(path, suffix).as_os_str().as_bytes()));
-    let is_database = stamp.size == 0 || found::head(new, &found::Own::default(), path.as_os_str().as_bytes()).is_some();
+    let is_database =
+        stamp.size == 0 || found::head(new, &found::Own::default(), path.as_os_str().as_bytes()).is_some();
     (stamp.is_file() && alone && is_database).then(|| new.absolute(path.as_os_str().as_bytes()))
 }
 
@@ -163,7 +176,8 @@ pub(super) fn prepare(beside: &MountBeside, excluded: &[PathBuf]) -> Result<Rene
     // What came since, as far as somebody has it open.
     for path in open.iter().flat_map(|open| open.below(root)).filter_map(|(path, _)| path.strip_prefix(root).ok()) {
         let main = found::main_of(path.as_os_str().as_bytes()).map_or(path.to_owned(), |main| path_of(main.to_vec()));
-        let known = |text: &str| others.iter().any(|other| other == text) || found.both.iter().any(|it| it.path == text);
+        let known =
+            |text: &str| others.iter().any(|other| other == text) || found.both.iter().any(|it| it.path == text);
         let is_excluded = excluded.iter().any(|out| main.starts_with(out));
         if let Some(text) = main.to_str().filter(|text| !known(text) && !is_excluded)
             && (main != path || found::is_named_so(text.as_bytes()))
@@ -216,7 +230,10 @@ pub(super) fn commit(beside: &MountBeside, renewals: &Renewals) -> Result<(), Er
     for left in &renewals.left {
         let Ok(file) = file_identity(&beside.tree().join(&left.path)) else { continue };
         if let Err(why) = open.as_ref().map_err(Unproven::clone).and_then(|open| open.nobody(file, 0)) {
-            let why = format!("the database `{}` was closed before the swap and no longer is in it, since {why}; try again", left.path);
+            let why = format!(
+                "the database `{}` was closed before the swap and no longer is in it, since {why}; try again",
+                left.path
+            );
             return Err(Error::CannotSwap { path: beside.root().to_owned(), why });
         }
     }

@@ -121,7 +121,9 @@ impl Index {
         let in_time = Some((deadline, limits.time));
         let positions = self.databases.positions();
         let (seen, linked) = match self.journal.as_ref().map(|journal| journal.all()) {
-            Ok(Ok(touched)) => (self.compare_touched(&tree, self.files_of(touched), in_time)?, Some(self.linked_now(&tree)?)),
+            Ok(Ok(touched)) => {
+                (self.compare_touched(&tree, self.files_of(touched), in_time)?, Some(self.linked_now(&tree)?))
+            }
             Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
         };
 

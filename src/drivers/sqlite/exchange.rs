@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, BESIDE};
 use super::proof::{Identity, OpenFiles, identity};
-use crate::drivers::mount::copy_attributes;
+use crate::domain::Bytes;
+use crate::domain::time::span;
 use crate::drivers::Error;
+use crate::drivers::mount::copy_attributes;
 
 /// Bytes from which on the two copies of an overwritten database took longer than 300 ms where it was measured.
 pub(in crate::drivers) const LARGE: u64 = 48 << 20;
@@ -116,6 +118,22 @@ impl Exchange {
         set_mode(other, self.wal)?;
         Ok(Ok(()))
     }
+}
+
+/// Bytes a second in which a database was copied aside and then over, where it was measured: both, on the disk.
+const COPIED: u64 = 128 << 20;
+
+/// That a large database would be copied in the swap, as things are now, and about how long that takes.
+pub(super) fn notice(live: &Path) -> Option<String> {
+    let is = fs::metadata(live).ok().filter(|is| is.len() >= LARGE)?;
+    let why = OpenFiles::look().and_then(|open| open.nobody((is.dev(), is.ino()), 0)).err()?;
+    let (size, wait) = (Bytes(is.len()), Duration::from_secs((is.len() / COPIED).max(1)));
+    Some(format!(
+        "The database {} ({size}) is copied during the swap, since {why}: visitors may wait about {}, by an estimate. \
+         When nobody has it open, its file is exchanged at once.",
+        live.display(),
+        span(wait)
+    ))
 }
 
 /// Lets the two files change places, or nothing.

@@ -50,7 +50,9 @@ pub(super) fn open_as(access: Access, path: &Path, wait: Duration) -> Result<Con
     let connection = Connection::open_with_flags(path, flags).map_err(explain(path, wait))?;
     connection.busy_timeout(wait).map_err(explain(path, wait))?;
     if access == Access::Found {
-        connection.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON").map_err(explain(path, wait))?;
+        connection
+            .execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
+            .map_err(explain(path, wait))?;
     }
     Ok(connection)
 }

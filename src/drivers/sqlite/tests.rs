@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::domain::environment::ServiceConnection;
-use crate::domain::manifest::Facts;
 use super::program::Program;
 use super::proof::OpenFiles;
+use crate::domain::environment::ServiceConnection;
+use crate::domain::manifest::Facts;
 use crate::drivers::mount::tests::Small;
 use crate::drivers::{Aside, Beside, Error, Service, connect};
 

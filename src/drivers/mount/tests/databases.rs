@@ -185,7 +185,8 @@ fn what_sqlite_refuses_is_a_file_and_the_snapshot_says_so() {
     assert_eq!(there, named(files));
     let limits = index.limits().join("\n");
     for (name, why) in [("damaged.db", "SQLite"), ("exclusive.db", "locked"), ("named.db", "several names")] {
-        let said = limits.lines().any(|line| line.contains(name) && line.contains("ordinary file") && line.contains(why));
+        let said =
+            limits.lines().any(|line| line.contains(name) && line.contains("ordinary file") && line.contains(why));
         assert!(said, "{name}: {limits}");
     }
     assert!(!limits.contains("later.db") && !limits.contains("encrypted.db"), "{limits}");
@@ -210,8 +211,10 @@ fn an_interrupted_transaction_is_left_to_the_sites_own_programs() {
     let mut shop = site.database("shop.db", "delete");
     shop.insert("kept");
     shop.ask("PRAGMA cache_size=1; BEGIN;");
-    shop.ask("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) \
-              INSERT INTO rows(text) SELECT hex(randomblob(200)) FROM n;");
+    shop.ask(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) \
+              INSERT INTO rows(text) SELECT hex(randomblob(200)) FROM n;",
+    );
     shop.kill();
     assert!(site.path().join("shop.db-journal").exists());
     site.settle();

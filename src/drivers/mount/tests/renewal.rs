@@ -220,7 +220,8 @@ fn what_was_loaded_is_compared_with_what_was_recorded() {
         position: String::new(),
         facts: Facts { rows: [("rows".to_owned(), rows)].into(), schema: String::new() },
     };
-    for (entry, what) in [(entry("shop.db", 3), "rows"), (entry("other.db", 2), "other.db"), (entry("../x", 2), "../x")] {
+    for (entry, what) in [(entry("shop.db", 3), "rows"), (entry("other.db", 2), "other.db"), (entry("../x", 2), "../x")]
+    {
         let refused = mount.load_databases(&beside, &[entry]);
         assert!(matches!(&refused, Err(Error::Mismatch { what: found, .. }) if found.contains(what)), "{refused:?}");
     }
