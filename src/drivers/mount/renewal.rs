@@ -95,19 +95,22 @@ impl Mount {
             sqlite::check_at_rest(&beside.tree().join(&entry.path), &entry.facts)?;
         }
         let mut found = Found::default();
-        for name in found::in_tree(&live)? {
+        for (number, name) in found::in_tree(&live)?.into_iter().enumerate() {
             let path = path_of(name);
             let (Some(text), Some(loaded)) = (path.to_str(), loadable(&new, &path)) else {
                 found.live.extend(path.to_str().map(str::to_owned));
                 continue;
             };
-            let scratch = beside.place().join(format!("database-{}", found.both.len()));
+            let scratch = beside.place().join(format!("database-{number}"));
             fs::create_dir(&scratch).map_err(Error::io("create", &scratch))?;
             let driver = Sqlite::at(beside.root().join(&path));
             // Under its name in the tree until the driver took it: what can't be a database's content stays a file.
             match driver.take_beside(&scratch, &loaded) {
                 Ok(taken) => found.both.push(Loaded { path: text.to_owned(), beside: taken }),
                 Err(error @ (Error::Full { .. } | Error::Io { .. })) => return Err(error),
+                // No program uses it as a database.
+                Err(Error::NotADatabase { path: of } | Error::Corrupt { path: of, .. })
+                    if of == live.path.join(&path) => {}
                 Err(error) => {
                     tracing::info!(path = %path.display(), %error, "a database is restored as a file");
                     found.live.push(text.to_owned());

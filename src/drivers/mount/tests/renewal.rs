@@ -228,3 +228,26 @@ fn what_was_loaded_is_compared_with_what_was_recorded() {
     let names = || fs::read_dir(beside.tree()).expect("a directory").count();
     assert_eq!(names(), 1, "looking at it leaves nothing beside it");
 }
+
+#[test]
+fn what_is_no_database_for_sqlite_is_restored_as_the_file_that_it_is() {
+    let site = Site::new();
+    let damaged = |fill: u8| [&b"SQLite format 3\0"[..], &[fill; 1000]].concat();
+    for name in ["a.db", "b.db"] {
+        site.file(name, damaged(7));
+    }
+    drop(Program::create(&site.path().join("c.db"), "wal"));
+    let (mount, beside) = site.beside();
+    for name in ["a.db", "b.db", "shop.db"] {
+        fs::write(beside.tree().join(name), damaged(8)).expect("a file");
+    }
+    recorded(&beside.tree().join("c.db"), &["new"]);
+    mount.load_databases(&beside, &[]).expect("taken");
+    let aside = mount.prepare(&beside).expect("prepared");
+    mount.commit(&beside, &aside).expect("swapped");
+    for name in ["a.db", "b.db", "shop.db"] {
+        assert_eq!(fs::read(site.path().join(name)).expect("a file"), damaged(8), "{name}");
+    }
+    assert_eq!(site.rows("c.db"), ["new"]);
+    assert!(aside.kept().is_empty());
+}
