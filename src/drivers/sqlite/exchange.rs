@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, RenameFlags, StatxFlags};
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, BESIDE};
-use super::proof::{Identity, OpenFiles, identity};
+use super::proof::{Identity, OpenFiles, Unproven, identity};
 use crate::domain::Bytes;
 use crate::domain::time::span;
 use crate::drivers::Error;
@@ -25,6 +25,9 @@ pub(in crate::drivers) const LARGE: u64 = 48 << 20;
 
 /// For locks; those who hold one longer have the file open and are found by the proof.
 const WAIT: Duration = Duration::from_millis(200);
+
+/// Between two looks at who has a file open.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is exchanged, by inode: the name says nothing once it has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +61,8 @@ impl Exchange {
         if mounted(&directory(live))? != mounted(&directory(loaded))? {
             return Ok(Err("it lies on another file system than Stillpoint's own data".to_owned()));
         }
-        let closed = OpenFiles::look().and_then(|open| open.nobody((is.dev(), is.ino()), 0));
-        if let Err(why) = closed {
-            return Ok(Err(why.to_string()));
+        if let Err(why) = alone((is.dev(), is.ino()), 0) {
+            return Ok(Err(why));
         }
         let wal = {
             let connection = file::open(live, WAIT)?;
@@ -144,11 +146,11 @@ fn exchange(live: &Path, other: &Path) -> Result<Result<(), NotExchanged>, Error
         Ok(seized) => seized,
         Err(why) => return Ok(Err(why)),
     };
-    if let Err(why) = alone(before) {
+    if let Err(why) = alone(before, 1) {
         return Ok(Err(why));
     }
     swap(live, other)?;
-    if let Err(why) = alone(before) {
+    if let Err(why) = alone(before, 1) {
         swap(live, other)?;
         return Ok(Err(why));
     }
@@ -156,9 +158,18 @@ fn exchange(live: &Path, other: &Path) -> Result<Result<(), NotExchanged>, Error
     Ok(Ok(()))
 }
 
-fn alone(file: Identity) -> Result<(), NotExchanged> {
-    let closed = OpenFiles::look().and_then(|open| open.nobody(file, 1));
-    closed.map_err(|why| why.to_string())
+/// Nobody has it open but we, `ours` times. A program that this process is just starting has for a moment what this one
+/// has, and one that ends can't be looked into: that passes.
+fn alone(file: Identity, ours: usize) -> Result<(), NotExchanged> {
+    let mut tries = 5;
+    loop {
+        match OpenFiles::look().and_then(|open| open.nobody(file, ours)) {
+            Ok(()) => return Ok(()),
+            Err(why) if tries == 0 || why == Unproven::Contained => return Err(why.to_string()),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+        tries -= 1;
+    }
 }
 
 fn swap(live: &Path, other: &Path) -> Result<(), Error> {
