@@ -69,6 +69,19 @@ pub struct MountEntry {
     /// exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<MountPath>,
+    /// SQLite databases that were found among the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DatabaseEntry>,
+}
+
+/// A SQLite database in a mount: in the mount's tree it stands at its own path as one complete file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseEntry {
+    /// Below the mount's root.
+    pub path: String,
+    /// The point that its view stands at (R18).
+    pub position: String,
+    pub facts: Facts,
 }
 
 /// What a load is checked against (R22), recorded from the view itself.

@@ -8,11 +8,14 @@
 mod carry;
 mod children;
 mod compare;
+mod databases;
+mod found;
 mod index;
 mod journal;
 mod paths;
 mod points;
 mod provision;
+mod renewal;
 mod scan;
 mod stage;
 mod swap;
@@ -27,16 +30,19 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Access;
 
+use self::index::Databases;
 use self::journal::Journal;
 use self::points::Way;
 use super::Error;
 use crate::domain::Bytes;
 use crate::domain::environment::MountSpec;
 
+pub use databases::Settled;
 pub use index::{Contents, Index};
 pub use journal::NoJournal;
 pub use provision::{make_directory, remove_directory};
 pub use scan::{Scan, StagingLimits};
+pub(super) use swap::copy_attributes;
 pub use swap::{MountAside, MountBeside};
 
 /// Where everything lies that a restore keeps beside a mount.
@@ -140,18 +146,19 @@ impl Mount {
     /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
     pub fn index(&self) -> Result<Index, Error> {
         let root = self.root()?;
-        Index::take(&root, &self.left_out(&root)?, Err(NoJournal::NotAsked))
+        Index::take(&root, &self.left_out(&root)?, Err(NoJournal::NotAsked), Databases::Files)
     }
 
     /// The same, with a journal of what changes from now on: taken before pass 1, so that [`Index::changes`] can say in
-    /// the hold what pass 1 may have missed. Where no journal can be kept, it scans.
+    /// the hold what pass 1 may have missed. Where no journal can be kept, it scans. SQLite databases are recognised and
+    /// left out of it: the hold opens views of them.
     ///
     /// # Errors
     /// As [`Mount::index`].
     pub fn follow(&self) -> Result<Index, Error> {
         let root = self.root()?;
         let exclude = self.left_out(&root)?;
-        Index::take(&root, &exclude, Journal::start(&root, &exclude))
+        Index::take(&root, &exclude, Journal::start(&root, &exclude), Databases::Recognised)
     }
 
     /// What is excluded, and what belongs to the file system that is mounted there.

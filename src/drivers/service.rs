@@ -118,6 +118,12 @@ pub trait Service: Send + Sync + Debug {
     /// [`Error::NotPrepared`] when nothing is there.
     fn aside_facts(&self, aside: &Aside) -> Result<Facts, Error>;
 
+    /// What people should know before a swap replaces what is there now, in a sentence (R25): that it takes longer than
+    /// a moment, and about how long.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
     /// Makes a new, empty one.
     ///
     /// # Errors

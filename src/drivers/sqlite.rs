@@ -5,7 +5,11 @@
 //! under a view that is being read, or under an application in the same process. So the position comes from a connection,
 //! not from the file's header. And a file is never renamed over a live database: the stale `-wal` would be applied to it.
 
+mod exchange;
 mod file;
+#[cfg(test)]
+pub(super) mod program;
+mod proof;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -20,12 +24,17 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::file::Access;
 use super::Error;
 use super::service::{self, Position, Service, Tested, View};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
+pub(super) use file::{BESIDE, MAGIC, beside as name_beside};
+pub(super) use proof::{OpenFiles, Unproven, identity as file_identity};
+pub(super) use swap::check_at_rest;
 pub use swap::{Aside, Beside};
+pub(super) use view::SqliteView;
 
 /// For others' locks while testing; a site that commits all the time lets go within milliseconds.
 const TEST_WAIT: Duration = Duration::from_secs(2);
@@ -40,6 +49,7 @@ const QUICK_CHECK_WITHOUT_WAL: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
+    access: Access,
     watch: Mutex<Watch>,
 }
 
@@ -62,7 +72,42 @@ impl Sqlite {
         if !path.is_absolute() {
             return Err(Error::NotAbsolute { path });
         }
-        Ok(Self { path, watch: Mutex::default() })
+        Ok(Self::at(path))
+    }
+
+    /// A live database that is to be replaced, at an absolute path.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path, access: Access::Declared, watch: Mutex::default() }
+    }
+
+    /// As [`Service::load_beside`], of a file on the same file system: takes it, or leaves it where it is.
+    pub(super) fn take_beside(&self, scratch: &Path, loaded: &Path) -> Result<service::Beside, Error> {
+        swap::take(&self.path, scratch, loaded).map(service::Beside::Sqlite)
+    }
+
+    /// A database that nobody declared, at an absolute path without links.
+    pub(super) fn found(path: PathBuf) -> Self {
+        Self { path, access: Access::Found, watch: Mutex::default() }
+    }
+
+    /// As [`Service::open_view`], with what it can do beyond that.
+    pub(super) fn view(&self, within: Duration) -> Result<SqliteView, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            let before = self.position()?;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let view = SqliteView::open(self.access, &self.path, remaining, before.clone())?;
+            // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
+            // somebody writes all the time it may never, and the second look after the last view says so (R16).
+            if self.position()? == before || Instant::now() >= deadline {
+                return Ok(view);
+            }
+        }
+    }
+
+    /// Closes the connection that asks for positions.
+    pub(super) fn close(&self) {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).open = None;
     }
 
     /// What stands at the path, by `stat` alone.
@@ -115,7 +160,7 @@ impl Service for Sqlite {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         // While it is open the old inode can't be given to another file.
         if watch.open.as_ref().is_none_or(|(known, _)| *known != identity) {
-            watch.open = Some((identity, file::open(&self.path, POSITION_WAIT)?));
+            watch.open = Some((identity, file::open_as(self.access, &self.path, POSITION_WAIT)?));
             watch.opened += 1;
         }
         let opened = watch.opened;
@@ -133,17 +178,7 @@ impl Service for Sqlite {
     }
 
     fn open_view(&self, within: Duration) -> Result<Box<dyn View>, Error> {
-        let deadline = Instant::now() + within;
-        loop {
-            let before = self.position()?;
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            let view = view::SqliteView::open(&self.path, remaining, before.clone())?;
-            // Nothing moved meanwhile: it really stands at that position. In a hold this holds at the first try; where
-            // somebody writes all the time it may never, and the second look after the last view says so (R16).
-            if self.position()? == before || Instant::now() >= deadline {
-                return Ok(Box::new(view));
-            }
-        }
+        self.view(within).map(|view| Box::new(view) as Box<dyn View>)
     }
 
     fn beside(&self, scratch: &Path) -> Result<service::Beside, Error> {
@@ -160,14 +195,18 @@ impl Service for Sqlite {
 
     fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
         self.identity()?;
+        // Ours would be in the way of an exchange.
+        self.close();
         swap::prepare(&self.path, beside.sqlite()?).map(service::Aside::Sqlite)
     }
 
     fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        self.close();
         swap::commit(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 
     fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        self.close();
         swap::roll_back(&self.path, beside.sqlite()?, aside.sqlite()?)
     }
 
@@ -181,6 +220,10 @@ impl Service for Sqlite {
 
     fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
         swap::aside_facts(aside.sqlite()?)
+    }
+
+    fn notice(&self) -> Option<String> {
+        exchange::notice(&self.path)
     }
 
     /// In WAL mode, in which a snapshot's view hinders no writer.

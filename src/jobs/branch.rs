@@ -236,7 +236,7 @@ impl Making<'_> {
             let limits = blocking(move || {
                 let failed = || Error::part(mount.label());
                 let beside = mount.driver.beside_dir(&activity).map_err(failed())?;
-                let limits = reading.mount(&mount, &beside, &entry)?;
+                let limits = reading.mount(&mount, &beside, &entry, &[])?;
                 let aside = mount.driver.prepare(&beside).map_err(failed())?;
                 mount.driver.commit(&beside, &aside, &crash_point).map_err(failed())?;
                 mount.driver.discard(&beside, Some(&aside)).map_err(failed())?;

@@ -1,13 +1,15 @@
 //! Loading one part of a snapshot beside the live data, and checking it (R22).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::parts::{MountPart, ServicePart};
+use super::paths::Held;
 use super::{Error, stream};
+use crate::domain::Bytes;
 use crate::domain::manifest::{MountEntry, ServiceEntry};
 use crate::drivers::Beside;
 use crate::drivers::mount::{Contents, MountBeside};
-use crate::engine::{self, Repository};
+use crate::engine::{self, Repository, Restored};
 
 /// A snapshot that is read. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -19,15 +21,27 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Fills the directory beside the mount. Gives what could not be restored as it was, in sentences. Blocks.
+    /// Fills the directory beside the mount, or of it the paths that are held. Gives what could not be restored as it was,
+    /// in sentences. Blocks.
     pub(super) fn mount(
         &self,
         mount: &MountPart,
         beside: &MountBeside,
         entry: &MountEntry,
+        held: &[Held],
     ) -> Result<Vec<String>, Error> {
-        let restored = self.repository.restore_tree(&self.job, &self.id, mount.name(), &beside.tree())?;
-        mount.driver.check(beside, Contents::from(entry)).map_err(Error::part(mount.label()))?;
+        let (failed, tree) = (|| Error::part(mount.label()), beside.tree());
+        let there = held.iter().filter(|held| held.mount == entry.name && held.contents.is_some());
+        let there: Vec<PathBuf> = there.map(|held| held.path.as_str().into()).collect();
+        let restored = if entry.paths.is_empty() {
+            self.repository.restore_tree(&self.job, &self.id, mount.name(), &tree)?
+        } else if there.is_empty() {
+            Restored::default()
+        } else {
+            self.repository.restore_paths(&self.job, &self.id, mount.name(), &there, &tree)?
+        };
+        mount.driver.check(beside, expected(entry, held)).map_err(failed())?;
+        mount.driver.load_databases(beside, &entry.databases).map_err(failed())?;
         Ok(restored.limits)
     }
 
@@ -49,6 +63,18 @@ impl Reading {
         service.driver.check(&beside, &entry.facts).map_err(failed())?;
         Ok(beside)
     }
+}
+
+/// What a load of this mount, or of its paths, has to come to.
+pub(super) fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
+    if entry.paths.is_empty() {
+        return Contents::from(entry);
+    }
+    let of = held.iter().filter(|held| held.mount == entry.name).filter_map(|held| held.contents);
+    of.fold(Contents::default(), |sum, held| Contents {
+        files: sum.files + held.files,
+        bytes: sum.bytes + Bytes(held.bytes),
+    })
 }
 
 fn fresh(directory: &Path) -> Result<(), Error> {

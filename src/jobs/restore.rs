@@ -11,7 +11,6 @@
 //! 7. Catalogue it and end the activity, in one transaction.
 //! 8. Remove what stood beside.                          The next start does it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -19,11 +18,12 @@ use tokio::runtime::Handle;
 use super::context::Context;
 use super::hooks::{self, Hooks};
 use super::journal::{Body, Journal, MountSwap, ServiceSwap};
+use super::load::{Reading, expected};
 use super::parts::Parts;
 use super::paths::{self, Held};
 use super::progress::watched;
 use super::snapshot::{may_still, subject};
-use super::{ATTEMPTS, Error, crash_point, recovery, safety, stream, swap};
+use super::{ATTEMPTS, Error, crash_point, recovery, safety, swap};
 use crate::domain::Bytes;
 use crate::domain::activity::RestoreSnapshot;
 use crate::domain::environment::{Environment, EnvironmentStatus};
@@ -31,8 +31,7 @@ use crate::domain::manifest::MountEntry;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
 use crate::domain::snapshot::{Proof, Snapshot};
-use crate::drivers::mount::Contents;
-use crate::engine::{self, Repository, Restored};
+use crate::engine::{self, Repository};
 use crate::queue::{Lease, Work};
 use crate::store::swaps::Stage;
 use crate::store::{environments, snapshots};
@@ -119,6 +118,9 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     };
     let proof = report.proof();
     lease.log(&format!("Restored. {}", proof.sentence())).await?;
+    for kept in body.mounts.iter().filter_map(|swap| swap.aside.as_ref()).flat_map(|aside| aside.kept()) {
+        lease.log(&kept).await?;
+    }
     keeping.keep(lease, &parts, &body, &request.safety, proof).await
 }
 
@@ -174,14 +176,16 @@ impl Loading<'_> {
         mounts + if self.plan.services.is_empty() { Bytes(0) } else { services }
     }
 
+    fn reading(&self) -> Reading {
+        Reading { repository: self.repository.clone(), job: self.job.clone(), id: self.snapshot.repository_id.clone() }
+    }
+
     /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded.
     async fn load(&self, parts: &Parts, body: &mut Body) -> Result<(), Error> {
         let name = &self.snapshot.name;
         let held = {
-            let (repository, job, id) =
-                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
-            let (plan, all) = (self.plan.clone(), self.all_mounts.clone());
-            blocking(move || paths::held((&repository, &job, &id), &plan, &all)).await?
+            let (reading, plan, all) = (self.reading(), self.plan.clone(), self.all_mounts.clone());
+            blocking(move || paths::held((&reading.repository, &reading.job, &reading.id), &plan, &all)).await?
         };
         let bytes = self.size(&held);
         self.lease.log(&format!("Loading {bytes} of {name} beside the live data")).await?;
@@ -202,24 +206,8 @@ impl Loading<'_> {
             };
             body.mounts.push(MountSwap { name: entry.name.clone(), beside: beside.clone(), aside: None });
             self.journal.write(Stage::Loading, body).await?;
-            let (repository, job, id) =
-                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
-            let expected = expected(entry, &held);
-            let is_whole = entry.paths.is_empty();
-            let there = held.iter().filter(|held| held.mount == entry.name && held.contents.is_some());
-            let there: Vec<PathBuf> = there.map(|held| held.path.as_str().into()).collect();
-            let limits = blocking(move || {
-                let restored = if is_whole {
-                    repository.restore_tree(&job, &id, mount.name(), &beside.tree())?
-                } else if there.is_empty() {
-                    Restored::default()
-                } else {
-                    repository.restore_paths(&job, &id, mount.name(), &there, &beside.tree())?
-                };
-                mount.driver.check(&beside, expected).map_err(Error::part(mount.label()))?;
-                Ok(restored.limits)
-            })
-            .await?;
+            let (reading, entry, held) = (self.reading(), entry.clone(), held.clone());
+            let limits = blocking(move || reading.mount(&mount, &beside, &entry, &held)).await?;
             for limit in limits {
                 self.lease.log(&limit).await?;
             }
@@ -228,22 +216,11 @@ impl Loading<'_> {
         for entry in &self.plan.services {
             let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
             let directory = self.context.swap_directory(&self.journal.activity).join(entry.name.as_str());
-            let (repository, job, id) =
-                (self.repository.clone(), self.job.clone(), self.snapshot.repository_id.clone());
-            let facts = entry.facts.clone();
             let beside = service.driver.beside(&directory).map_err(Error::part(service.label()))?;
             body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
             self.journal.write(Stage::Loading, body).await?;
-            let beside = blocking(move || {
-                fresh(&directory)?;
-                let name = service.name().clone();
-                let mut dump = stream::reading_from(move |out| repository.read_stream(&job, &id, &name, out).map(drop))
-                    .map_err(Error::io("a pipe could not be made"))?;
-                let beside = service.driver.load_beside(&directory, &mut dump).map_err(Error::part(service.label()))?;
-                service.driver.check(&beside, &facts).map_err(Error::part(service.label()))?;
-                Ok(beside)
-            })
-            .await?;
+            let (reading, entry) = (self.reading(), entry.clone());
+            let beside = blocking(move || reading.service(&service, &directory, &entry)).await?;
             if let Some(announced) = body.services.last_mut() {
                 announced.beside = beside;
             }
@@ -252,26 +229,6 @@ impl Loading<'_> {
         }
         Ok(self.lease.log("Everything is loaded and checked").await?)
     }
-}
-
-/// What a load of this mount, or of its paths, has to come to.
-fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
-    if entry.paths.is_empty() {
-        return Contents::from(entry);
-    }
-    let of = held.iter().filter(|held| held.mount == entry.name).filter_map(|held| held.contents);
-    of.fold(Contents::default(), |sum, held| Contents {
-        files: sum.files + held.files,
-        bytes: sum.bytes + Bytes(held.bytes),
-    })
-}
-
-fn fresh(directory: &Path) -> Result<(), Error> {
-    let doing = || format!("{} could not be made", directory.display());
-    if directory.exists() {
-        std::fs::remove_dir_all(directory).map_err(Error::io(doing()))?;
-    }
-    std::fs::create_dir_all(directory).map_err(Error::io(doing()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {

@@ -257,6 +257,7 @@ impl Storing {
                     exclude: Vec::new(),
                     limits: limits_of(&replaced[name]),
                     paths: replaced[name].clone(),
+                    databases: Vec::new(),
                 })
                 .collect();
             let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");

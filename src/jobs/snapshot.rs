@@ -35,7 +35,7 @@ use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
 use crate::domain::{Bytes, Scope, SnapshotName, Timestamp};
 use crate::drivers::View;
-use crate::drivers::mount::Scan;
+use crate::drivers::mount::{Scan, Settled};
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, SourceTree, Stream};
 use crate::queue::{Lease, Work};
 use crate::store::work::End;
@@ -146,15 +146,17 @@ impl Taking<'_> {
         };
         let manifest = self.manifest(&captured);
         let (repository, job) = (repository.clone(), self.job.clone());
-        let services = parts.services.clone();
+        let (services, files) = (parts.services.clone(), scratch.directory("databases")?);
         let store = move || {
             let mut manifest = manifest;
             let (entries, streams) = dump(&services, captured.views, &dumps, &job)?;
             manifest.services = entries;
-            let trees = final_trees(&mounts, captured.scans, &job)?;
+            let mut scans = captured.scans;
+            let settled = settle(&mut scans, &files, &job)?;
+            let trees = final_trees(&mounts, scans, &job)?;
             let mut whole = None;
             let archived = repository.archive(&job, &entry, Some(&baseline), trees, streams, |contents| {
-                manifest.mounts = mount_entries(&mounts, contents);
+                manifest.mounts = mount_entries(&mounts, contents, &settled);
                 let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has string keys");
                 whole = Some(manifest);
                 text
@@ -248,16 +250,29 @@ fn final_trees(mounts: &[Indexed], scans: Vec<(MountName, Scan)>, job: &engine::
     trees.collect()
 }
 
-fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>) -> Vec<MountEntry> {
-    let entries = mounts.iter().map(|mount| {
+/// Copies the databases that were found in mounts, as [`dump`] does with those that are services.
+fn settle(scans: &mut [(MountName, Scan)], scratch: &Path, job: &engine::Job) -> Result<Vec<Settled>, Error> {
+    let settled = scans.iter_mut().map(|(name, scan)| {
+        let own = scratch.join(name.as_str());
+        std::fs::create_dir(&own).map_err(Error::io(format!("{} could not be made", own.display())))?;
+        scan.settle(&own, &|| job.is_bad()).map_err(Error::part(format!("mount {name}")))
+    });
+    settled.collect()
+}
+
+fn mount_entries(mounts: &[Indexed], contents: &BTreeMap<MountName, Contents>, settled: &[Settled]) -> Vec<MountEntry> {
+    let entries = mounts.iter().zip(settled).map(|(mount, settled)| {
         let name = mount.part.name().clone();
         let held = contents.get(&name);
+        let mut limits = mount.index.limits();
+        limits.extend(settled.limits.iter().cloned());
         MountEntry {
             files: held.map_or(0, |held| held.files),
             bytes: held.map_or(0, |held| held.bytes),
             exclude: mount.part.driver.spec().exclude.clone(),
-            limits: mount.index.limits(),
+            limits,
             paths: Vec::new(),
+            databases: settled.entries.clone(),
             name,
         }
     });

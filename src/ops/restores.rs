@@ -181,7 +181,10 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     }
     let present = match way.branch() {
         Some(_) => parts_made(&composition, scope),
-        None => present(&composition, scope, paths).await,
+        None => {
+            expectations.extend(notices(&composition, scope, &manifest).await);
+            present(&composition, scope, paths).await
+        }
     };
     let mut changes = Vec::new();
     for (name, part, replaces) in present {
@@ -436,6 +439,21 @@ fn present_at(mount: &MountName, driver: &Mount, paths: &[MountPath]) -> Vec<Pre
     };
     let part = |path: &MountPath| Part { name: format!("{mount}/{path}"), kind: "mount".to_owned() };
     paths.iter().map(|path| (PartName::Path(mount.clone(), path.clone()), part(path), at(path))).collect()
+}
+
+/// What the parts say of the swap itself, as things are now.
+async fn notices(composition: &Composition, scope: &Scope, manifest: &Manifest) -> Vec<String> {
+    let (chosen, mounts) = (composition.only(scope), manifest.mounts.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let Ok(connected) = Parts::connect(&chosen) else { return Vec::new() };
+        let services = connected.services.iter().filter_map(|service| service.driver.notice());
+        let found = connected.mounts.iter().flat_map(|mount| {
+            let entry = mounts.iter().find(|entry| entry.name == *mount.name());
+            entry.map(|entry| mount.driver.notices(&entry.databases)).unwrap_or_default()
+        });
+        services.chain(found).collect()
+    });
+    asked.await.unwrap_or_default()
 }
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);

@@ -12,6 +12,7 @@ mod dumps;
 mod elsewhere;
 mod everything;
 mod label;
+mod mounted;
 mod mysql;
 mod paths;
 mod policy_matrix;

@@ -116,7 +116,7 @@ pub(super) fn make_way(parents: &[(PathBuf, PathBuf)], tree: &Tree, path: &Path)
 }
 
 /// Could `path` be carried into this tree? What stands above it there must be directories, or nothing.
-fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
+pub(super) fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
     for (parent, there) in parents(&tree.path, path) {
         match tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(_) => {}
@@ -135,7 +135,7 @@ fn check_way(tree: &Tree, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn parent_below(tree: &Tree, path: &Path) -> Result<OwnedFd, Errno> {
     let parent = path.parent().unwrap_or(Path::new(""));
     tree.open_below(parent.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)
 }

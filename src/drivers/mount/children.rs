@@ -26,7 +26,7 @@ use super::swap::{
     write_record,
 };
 use super::walk::Tree;
-use super::{BESIDE, Mount, paths};
+use super::{BESIDE, Mount, paths, renewal};
 use crate::drivers::Error;
 
 /// What the exchange needs to know of both sides. Stands in the durable journal (R23).
@@ -169,7 +169,8 @@ pub(super) fn prepare(mount: &Mount, beside: &MountBeside) -> Result<MountAside,
         }
     };
     let old = Side { top: Top::of(&beside.root)?, witness: witness(beside, &beside.root, &stays)? };
-    let aside = MountAside { inode: live.stamp.inode, carried, sides: Some(Sides { old, new }) };
+    let databases = renewal::prepare(beside, &out)?;
+    let aside = MountAside { inode: live.stamp.inode, carried, sides: Some(Sides { old, new }), databases };
     write_record(beside, &aside)?;
     Ok(aside)
 }
@@ -199,6 +200,7 @@ pub(super) fn commit(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -> R
     exchange.move_all(&beside.tree(), &beside.root, Some(&old(beside)))?;
     at("mount: all are in");
     carry::carry(&old(beside), &beside.root, &exchange.carried)?;
+    renewal::commit(beside, &aside.databases)?;
     exchange.put_on_top(&exchange.sides.new)
 }
 
@@ -209,6 +211,7 @@ pub(super) fn roll_back(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -
         State::Before => return refuse_if_lost(beside, aside),
         State::Leaving => {}
         State::Coming => {
+            renewal::roll_back(beside, &aside.databases)?;
             carry::carry(&beside.root, &old(beside), &exchange.carried)?;
             exchange.move_all(&beside.root, &beside.tree(), None)?;
             at("mount: all are out");
@@ -257,6 +260,8 @@ pub(super) fn discard(beside: &MountBeside, aside: Option<&MountAside>) -> Resul
             }
             if state(beside)? == State::Coming {
                 carry::carry(&old(beside), &beside.root, &exchange.carried)?;
+                renewal::carry(&old(beside), &beside.root, &aside.databases)?;
+                renewal::discard(beside, &aside.databases);
             }
         }
         // At once: half removed, it would look like another state.

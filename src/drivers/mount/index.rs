@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::journal::{Journal, NoJournal};
+use super::databases::{self, InDirectory, Recognising};
+use super::journal::{Journal, NoJournal, Touched};
 use super::scan::Ahead;
 use super::walk::{Listing, Tree, in_parallel, join, split};
 use crate::domain::Bytes;
@@ -26,7 +28,10 @@ const SECONDS: i64 = 2_000_000_000;
 #[derive(Debug)]
 pub struct Index {
     pub(super) path: PathBuf,
-    pub(super) exclude: Vec<PathBuf>,
+    exclude: Vec<PathBuf>,
+    /// That, and databases.
+    pub(super) left_out: Vec<PathBuf>,
+    pub(super) databases: databases::Databases,
     /// Nanoseconds since 1970, before the first entry was looked at.
     pub(super) started: i64,
     pub(super) root: Stamp,
@@ -76,13 +81,30 @@ impl From<&MountEntry> for Contents {
     }
 }
 
+/// What becomes of SQLite databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Databases {
+    /// They are files like any other.
+    Files,
+    /// They are left out, and the hold opens views of them.
+    Recognised,
+}
+
 impl Index {
-    pub(super) fn take(path: &Path, exclude: &[PathBuf], journal: Result<Journal, NoJournal>) -> Result<Self, Error> {
+    pub(super) fn take(
+        path: &Path,
+        exclude: &[PathBuf],
+        journal: Result<Journal, NoJournal>,
+        databases: Databases,
+    ) -> Result<Self, Error> {
         let started = now();
+        let begun = (databases == Databases::Recognised).then(Recognising::begin);
         let tree = Tree::open(path, exclude)?;
         let mut index = Self {
             path: path.to_owned(),
             exclude: exclude.to_vec(),
+            left_out: Vec::new(),
+            databases: databases::Databases::default(),
             started,
             root: tree.stamp,
             directories: Vec::new(),
@@ -97,25 +119,29 @@ impl Index {
         while !level.is_empty() {
             let journal = index.journal.as_ref().ok();
             let listings = in_parallel(&level, |directory| {
-                tree.list_after(directory, |opened| journal.into_iter().for_each(|it| it.watch(directory, opened)))
+                let watch = |opened: BorrowedFd<'_>| journal.into_iter().for_each(|it| it.watch(directory, opened));
+                let listing = tree.list_after(directory, watch)?.unwrap_or_default();
+                let found = begun.as_ref().map(|begun| databases::recognise(begun, &tree, directory, &listing));
+                Ok((listing, found.unwrap_or_default()))
             })?;
             let mut below = Vec::new();
-            for (directory, listing) in level.into_iter().zip(listings) {
-                index.add(directory, listing.unwrap_or_default(), &mut below);
+            for (directory, (listing, found)) in level.into_iter().zip(listings) {
+                index.add(directory, listing, found, &mut below);
             }
             level = below;
         }
         index.directories.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        index.left_out = index.exclude.iter().cloned().chain(index.databases.left_out()).collect();
         index.entries.shrink_to_fit();
         index.names.shrink_to_fit();
         Ok(index)
     }
 
-    fn add(&mut self, directory: Vec<u8>, listing: Listing, below: &mut Vec<Vec<u8>>) {
+    fn add(&mut self, directory: Vec<u8>, listing: Listing, found: InDirectory, below: &mut Vec<Vec<u8>>) {
         // 4 billion entries or bytes of names would not fit into memory either.
         let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         let start = position(self.entries.len());
-        for (name, stamp) in listing.iter() {
+        for (name, stamp) in listing.iter().filter(|(name, _)| !found.names.contains(*name)) {
             if stamp.is_directory() {
                 below.push(join(&directory, name));
             }
@@ -125,7 +151,9 @@ impl Index {
             self.entries.push(Entry { stamp: *stamp, name_start, name_len });
         }
         self.sockets.extend(listing.sockets);
-        self.linked.extend(listing.linked);
+        let is_file = |path: &Vec<u8>| !found.names.contains(split(path).1);
+        self.linked.extend(listing.linked.into_iter().filter(is_file));
+        self.databases.add(&directory, found);
         let len = position(self.entries.len()) - start;
         self.directories.push(Directory { path: directory.into_boxed_slice(), start, len });
     }
@@ -150,6 +178,12 @@ impl Index {
             Ok(journal) => journal.ended(),
             Err(why) => Some(*why),
         }
+    }
+
+    /// Without what SQLite tells of.
+    pub(super) fn files_of(&self, mut touched: Touched) -> Touched {
+        touched.entries.retain(|path| !self.databases.has(path));
+        touched
     }
 
     pub(super) fn directory(&self, path: &[u8]) -> Option<&Directory> {
@@ -207,6 +241,7 @@ impl Index {
         for path in &self.exclude {
             limits.push(format!("`{}` is excluded.", path.display()));
         }
+        limits.extend(self.databases.limits());
         limits
     }
 }

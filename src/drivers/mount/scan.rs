@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::compare::{Difference, path_of};
+use super::databases::Viewed;
 use super::index::{Index, TICK, is_recent, now};
 use super::stage::{self, Stage, Staged};
 use super::walk::{Tree, in_parallel};
@@ -33,6 +34,10 @@ pub struct Scan {
     seen: Difference,
     /// When the journal named what to look at: how the files that have several names stood, in the index's order.
     linked: Option<Vec<Option<Stamp>>>,
+    pub(super) viewed: Vec<Viewed>,
+    /// Databases that SQLite refused, as files.
+    refused: Vec<(PathBuf, Stamp)>,
+    pub(super) limits: Vec<String>,
 }
 
 impl Scan {
@@ -68,8 +73,8 @@ impl Index {
     pub fn record_ahead(&self, staging: &Path) -> Result<usize, Error> {
         let Some(touched) = self.journal.as_ref().ok().and_then(|journal| journal.all().ok()) else { return Ok(0) };
         let started = now();
-        let tree = Tree::open(&self.path, &self.exclude)?;
-        let seen = self.compare_touched(&tree, touched, None)?;
+        let tree = Tree::open(&self.path, &self.left_out)?;
+        let seen = self.compare_touched(&tree, self.files_of(touched), None)?;
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |path: &Path, stamp: &Stamp| {
             let known = ahead.recorded.get(path).is_some_and(|(known, _)| known == stamp);
@@ -89,7 +94,7 @@ impl Index {
         let recorded = in_parallel(&numbered, |(number, (path, stamp))| {
             let Staged::Recorded(recorded) = stage.record(*number, path, stamp)? else { return Ok(None) };
             let stands = if path.as_os_str().is_empty() {
-                Some(Tree::open(&self.path, &self.exclude)?.stamp)
+                Some(Tree::open(&self.path, &self.left_out)?.stamp)
             } else {
                 tree.stamp_of(path.as_os_str().as_bytes())?
             };
@@ -112,12 +117,29 @@ impl Index {
     pub fn changes(&self, staging: &Path, limits: StagingLimits) -> Result<Scan, Error> {
         let deadline = Instant::now() + limits.time;
         let started = now();
-        let tree = Tree::open(&self.path, &self.exclude)?;
+        let tree = Tree::open(&self.path, &self.left_out)?;
         let in_time = Some((deadline, limits.time));
+        let positions = self.databases.positions();
         let (seen, linked) = match self.journal.as_ref().map(|journal| journal.all()) {
-            Ok(Ok(touched)) => (self.compare_touched(&tree, touched, in_time)?, Some(self.linked_now(&tree)?)),
+            Ok(Ok(touched)) => {
+                (self.compare_touched(&tree, self.files_of(touched), in_time)?, Some(self.linked_now(&tree)?))
+            }
             Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
         };
+
+        let stage = Stage { tree: &tree, directory: staging, deadline };
+        let databases = self.open_views(&stage, positions, seen.changed.iter())?;
+        let mut scan = Scan {
+            changes: TreeChanges { removed: seen.removed.clone(), overrides: BTreeMap::new() },
+            started,
+            seen,
+            linked,
+            viewed: databases.viewed,
+            refused: databases.files,
+            limits: databases.limits,
+        };
+        scan.changes.removed.extend(databases.removed);
+        let (seen, linked) = (&scan.seen, &scan.linked);
 
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         let recorded = |path: &Path, stamp: &Stamp| {
@@ -127,6 +149,8 @@ impl Index {
         let (done, to_do): (Vec<_>, Vec<_>) = seen
             .changed
             .iter()
+            .filter(|(path, _)| !scan.is_of_database(path))
+            .chain(scan.refused.iter().map(|(path, stamp)| (path, stamp)))
             .map(|(path, stamp)| (path, stamp, recorded(path, stamp)))
             .partition(|it| it.2.is_some());
         let bytes: Bytes = to_do.iter().map(|(_, stamp, _)| stamp.bytes()).sum();
@@ -135,8 +159,7 @@ impl Index {
         if bytes > limits.bytes {
             return Err(too_much(StagingLimit::Bytes(limits.bytes)));
         }
-        let stage = Stage { tree: &tree, directory: staging, deadline };
-        let mut changes = TreeChanges { removed: seen.removed.clone(), overrides: BTreeMap::new() };
+        let mut changes = std::mem::take(&mut scan.changes);
         changes.overrides.extend(done.into_iter().filter_map(|(path, _, recorded)| Some((path.clone(), recorded?))));
         let record = |changes: &mut TreeChanges, changed: Vec<(usize, (&PathBuf, &Stamp))>| {
             let staged =
@@ -155,9 +178,11 @@ impl Index {
             Ok(())
         };
         record(&mut changes, to_do.into_iter().map(|(path, stamp, _)| (path, stamp)).enumerate().collect())?;
-        let others = self.other_names(&tree, &seen, &changes)?;
-        record(&mut changes, (seen.changed.len()..).zip(&others).collect())?;
-        Ok(Scan { changes, started, seen, linked })
+        let others = self.other_names(&tree, seen, &changes)?;
+        let next = seen.changed.len() + scan.refused.len();
+        record(&mut changes, (next..).zip(&others).collect())?;
+        scan.changes = changes;
+        Ok(scan)
     }
 
     /// Nobody tells of a name that it got a second one elsewhere: so that both are one file in the snapshot, all names of
@@ -196,7 +221,7 @@ impl Index {
     /// # Errors
     /// As [`Index::changes`].
     pub fn moved_since(&self, scan: &Scan) -> Result<Vec<PathBuf>, Error> {
-        let tree = Tree::open(&self.path, &self.exclude)?;
+        let tree = Tree::open(&self.path, &self.left_out)?;
         let touched = self.journal.as_ref().ok().and_then(|journal| journal.news().ok());
         let mut moved: BTreeSet<PathBuf> = match (&scan.linked, touched) {
             (Some(before), Some(touched)) => {
@@ -224,6 +249,13 @@ impl Index {
             Ok((!stage::same_bytes(&tree, path, staged)?).then(|| (*path).clone()))
         })?;
         moved.extend(differ.into_iter().flatten());
+        for (path, was) in &scan.refused {
+            if tree.stamp_of(path.as_os_str().as_bytes())? != Some(*was) {
+                moved.insert(path.clone());
+            }
+        }
+        moved.retain(|path| !scan.is_of_database(path));
+        moved.extend(scan.databases_moved());
         Ok(moved.into_iter().collect())
     }
 
@@ -237,7 +269,7 @@ impl Index {
         if !scan.by_journal() {
             return Ok(Vec::new());
         }
-        let tree = Tree::open(&self.path, &self.exclude)?;
+        let tree = Tree::open(&self.path, &self.left_out)?;
         let present = self.compare(&tree, None)?;
         // Times are taken from the kernel's tick: of what was written right after the hold, they may say before it.
         let later = self.journal.as_ref().ok().and_then(|journal| journal.news().ok());
@@ -247,6 +279,7 @@ impl Index {
             let written = is.is_file() && is.ctime < since && scan.seen.changed.get(path) != Some(is);
             let written = written && !later.contains(path.as_os_str().as_bytes());
             // A second name elsewhere changes the change time alone.
+            let written = written && !scan.is_of_database(path);
             written && self.stamp_of(path).is_none_or(|was| Stamp { ctime: is.ctime, ..was } != *is)
         });
         Ok(unseen.map(|(path, _)| path).collect())

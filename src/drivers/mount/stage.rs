@@ -51,6 +51,11 @@ impl Stage<'_> {
             };
         }
         // A link, fifo or device is never opened: what it leads to may block or do anything.
+        self.describe(path)
+    }
+
+    /// Metadata alone, of whatever stands there, without opening it.
+    pub fn describe(&self, path: &Path) -> Result<Staged, Error> {
         let (parent, last) = match (path.parent(), path.file_name()) {
             (Some(parent), Some(last)) => (parent.as_os_str().as_bytes(), last),
             _ => return Ok(Staged::Gone),

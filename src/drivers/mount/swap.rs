@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::carry::{self, Carried};
 use super::children::{self, Sides};
-use super::index::{Contents, Index};
+use super::index::{Contents, Databases, Index};
 use super::journal::NoJournal;
 use super::paths::Point;
 use super::points::{self, Way, parent_of};
+use super::renewal::{self, Renewals};
 use super::walk::Tree;
 use super::{BESIDE, Mount};
 use crate::domain::ActivityId;
@@ -53,6 +54,15 @@ pub struct MountAside {
     /// When entries are exchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sides: Option<Sides>,
+    #[serde(default)]
+    pub(super) databases: Renewals,
+}
+
+impl MountAside {
+    /// What stays although the snapshot does not hold it, in sentences.
+    pub fn kept(&self) -> Vec<String> {
+        self.databases.kept().collect()
+    }
 }
 
 /// Told of each step inside of a commit or a roll back, so that a test can die there.
@@ -80,8 +90,21 @@ impl MountBeside {
         self.points.iter().map(|point| point.path.as_str())
     }
 
+    /// Whether what stands there, relative to the top, is replaced.
+    pub(super) fn replaces(&self, path: &Path) -> bool {
+        self.points.is_empty() || self.paths().any(|point| path.starts_with(point))
+    }
+
     fn by_entries(&self) -> bool {
         self.inside || !self.points.is_empty()
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// What [`Mount::prepare`] found, so that it says the same after a commit.
@@ -139,7 +162,7 @@ impl Mount {
     /// # Errors
     /// As [`Mount::index`].
     pub fn index_aside(&self, beside: &MountBeside) -> Result<Index, Error> {
-        Index::take(&beside.old_tree(), &[], Err(NoJournal::NotAsked))
+        Index::take(&beside.old_tree(), &[], Err(NoJournal::NotAsked), Databases::Files)
     }
 
     /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it
@@ -156,7 +179,7 @@ impl Mount {
         let opened = File::open(&tree).map_err(Error::io("open", &tree))?;
         let (synced, found) = thread::scope(|scope| {
             let syncing = scope.spawn(|| rustix::fs::syncfs(&opened).map_err(Error::io("sync", &tree)));
-            let found = Index::take(&tree, &[], Err(NoJournal::NotAsked));
+            let found = Index::take(&tree, &[], Err(NoJournal::NotAsked), Databases::Files);
             (syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
         });
         synced?;
@@ -184,7 +207,8 @@ impl Mount {
         let new = Tree::open(&beside.tree(), &[])?;
         let carried = carry::plan(&old, &new, self.excluded())?;
         copy_default_acl(&beside.root, &beside.tree())?;
-        let aside = MountAside { inode: old.stamp.inode, carried, sides: None };
+        let databases = renewal::prepare(beside, self.excluded())?;
+        let aside = MountAside { inode: old.stamp.inode, carried, sides: None, databases };
         write_record(beside, &aside)?;
         Ok(aside)
     }
@@ -203,7 +227,8 @@ impl Mount {
             }
             exchange(beside)?;
         }
-        carry::carry(&beside.tree(), &beside.root, &aside.carried)
+        carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
+        renewal::commit(beside, &aside.databases)
     }
 
     /// Carries the excluded paths back and exchanges the trees back, if they were exchanged.
@@ -223,6 +248,7 @@ impl Mount {
             let why = format!("the old tree is no longer at {}", beside.tree().display());
             return Err(Error::CannotSwap { path: beside.root.clone(), why });
         }
+        renewal::roll_back(beside, &aside.databases)?;
         carry::carry(&beside.root, &beside.tree(), &aside.carried)?;
         exchange(beside)
     }
@@ -244,6 +270,8 @@ impl Mount {
             && beside.tree().exists()
         {
             carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
+            renewal::carry(&beside.tree(), &beside.root, &aside.databases)?;
+            renewal::discard(beside, &aside.databases);
         }
         remove_tree(&beside.place)?;
         // Stays while another restore uses it.
@@ -290,7 +318,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-pub(super) fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
+pub(in crate::drivers) fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io("copy the owner and permissions to", to)(error);
     let metadata = fs::metadata(from).map_err(failed)?;
     let mine = fs::metadata(to).map_err(failed)?;
@@ -370,7 +398,7 @@ pub(super) fn write_record(beside: &MountBeside, aside: &MountAside) -> Result<(
 }
 
 /// Whole or not there at all.
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension("part");
     fs::write(&part, bytes)
         .and_then(|()| File::open(&part)?.sync_all())

@@ -1,10 +1,12 @@
 //! What all tests of mounts share. They live by what they are about: the test of a mount, the hold, the swap.
 
 mod connection;
+mod databases;
 mod entries;
 mod hold;
 mod journal;
 mod paths;
+mod renewal;
 mod restore;
 
 use std::fs::{self, File};

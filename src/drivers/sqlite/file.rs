@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,64 @@ const STEP_PAGES: i32 = 1024;
 /// Between two tries for a lock.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// What the first bytes of every database say.
+pub(in crate::drivers) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What SQLite keeps beside a database while it is in use.
+pub(in crate::drivers) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// Whose database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::drivers) enum Access {
+    /// Declared: opened as any program would.
+    Declared,
+    /// Found among a site's files, whoever put it there: no link is followed, nothing is written to it, and a journal
+    /// beside it is not played back, since a journal names files that SQLite removes then.
+    Found,
+}
+
 /// Opens an existing database; never creates one. `wait`: how long each statement waits for others' locks.
 pub(super) fn open(path: &Path, wait: Duration) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    open_as(Access::Declared, path, wait)
+}
+
+pub(super) fn open_as(access: Access, path: &Path, wait: Duration) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | match access {
+            Access::Declared => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::Found => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+        };
     let connection = Connection::open_with_flags(path, flags).map_err(explain(path, wait))?;
     connection.busy_timeout(wait).map_err(explain(path, wait))?;
+    if access == Access::Found {
+        connection
+            .execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON")
+            .map_err(explain(path, wait))?;
+    }
     Ok(connection)
+}
+
+/// Opens a file that nobody writes to, without a lock and without anything beside it.
+pub(super) fn open_at_rest(path: &Path) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let connection = Connection::open_with_flags(uri, flags).map_err(explain(path, Duration::ZERO))?;
+    connection.execute_batch("PRAGMA trusted_schema=OFF").map_err(explain(path, Duration::ZERO))?;
+    Ok(connection)
+}
+
+/// `path` with what SQLite appends to it.
+pub(in crate::drivers) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Makes a database that nobody else knows yet, without journal and without waiting for the disk: what is to last is
@@ -147,12 +200,11 @@ pub(super) fn stream(path: &Path, out: &mut dyn Write, cancelled: &dyn Fn() -> b
 
 /// Removes a database that nobody has open, with everything that SQLite may have put beside it.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
+    for suffix in [""].iter().chain(&BESIDE) {
+        let name = beside(path, suffix);
         match fs::remove_file(&name) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", Path::new(&name))(error));
+                return Err(Error::io("remove", &name)(error));
             }
             _ => {}
         }

@@ -9,16 +9,16 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::exchange::{Exchange, LARGE};
 use super::file;
 use crate::domain::manifest::Facts;
 use crate::drivers::{Error, service};
 
 /// In the swap hold, for programs that don't go through the gate.
 const WAIT: Duration = Duration::from_secs(5);
-
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A loaded database in its scratch directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +30,26 @@ pub struct Beside {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aside {
     file: PathBuf,
+    /// When the files change places: then, once they have, the old one stands where the loaded one stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exchange: Option<Exchange>,
 }
 
 impl Aside {
+    /// Where the old database is a file of its own: after the commit when the files were exchanged, else before it.
+    pub(in crate::drivers) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub(in crate::drivers) fn is_exchanged(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// Whether this inode is one of the two files that change places.
+    pub(in crate::drivers) fn has(&self, inode: Option<u64>) -> bool {
+        self.exchange.is_some_and(|exchange| exchange.has(inode))
+    }
+
     fn there(&self) -> Result<&Path, Error> {
         if self.file.exists() { Ok(&self.file) } else { Err(Error::NotPrepared { path: self.file.clone() }) }
     }
@@ -58,8 +75,13 @@ impl Mark {
 }
 
 impl Beside {
-    fn file(&self) -> PathBuf {
+    pub(in crate::drivers) fn file(&self) -> PathBuf {
         self.scratch.join("beside.db")
+    }
+
+    /// What [`prepare`] decided, so that it says the same after a commit.
+    fn record(&self) -> PathBuf {
+        self.scratch.join("aside.json")
     }
 
     fn has(&self, mark: Mark) -> bool {
@@ -91,7 +113,31 @@ pub(super) fn load(live: &Path, scratch: &Path, dump: &mut dyn Read) -> Result<B
     }
     file::remove(&path)?;
     receive(&path, dump)?;
+    adapt(live, &beside)?;
+    Ok(beside)
+}
 
+/// As [`load`], of a file that lies on the same file system: takes it, or leaves it where it is.
+pub(super) fn take(live: &Path, scratch: &Path, loaded: &Path) -> Result<Beside, Error> {
+    let beside = beside(scratch);
+    let file = beside.file();
+    // Neither of them has to be a database that SQLite can use.
+    for path in [live, loaded] {
+        let connection = if path == live { file::open(path, WAIT)? } else { file::open_at_rest(path)? };
+        file::size(&connection).map_err(file::explain(path, WAIT))?;
+    }
+    fs::rename(loaded, &file).map_err(Error::io("move", loaded))?;
+    if let Err(error) = adapt(live, &beside) {
+        fs::rename(&file, loaded).map_err(Error::io("move", loaded))?;
+        return Err(error);
+    }
+    File::open(&file).and_then(|file| file.sync_all()).map_err(Error::io("sync", &file))?;
+    Ok(beside)
+}
+
+/// Makes what was loaded such that it can be copied into the live database.
+pub(super) fn adapt(live: &Path, beside: &Beside) -> Result<(), Error> {
+    let path = beside.file();
     let explain = || file::explain(&path, WAIT);
     let connection = file::open(&path, WAIT)?;
     // Alone in one file, and without a mode of its own: the live database keeps its.
@@ -104,8 +150,7 @@ pub(super) fn load(live: &Path, scratch: &Path, dump: &mut dyn Read) -> Result<B
         connection.execute_batch(&format!("PRAGMA page_size={size}; VACUUM")).map_err(explain())?;
     }
     drop(connection);
-    sync_directory(scratch)?;
-    Ok(beside)
+    sync_directory(&beside.scratch)
 }
 
 /// Writes the dump to a file, durably, and looks whether it can be a database.
@@ -120,13 +165,13 @@ fn receive(path: &Path, dump: &mut dyn Read) -> Result<(), Error> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Error::Input(error)),
         };
-        if head.len() < MAGIC.len() {
-            head.extend_from_slice(&buffer[..read.min(MAGIC.len())]);
+        if head.len() < file::MAGIC.len() {
+            head.extend_from_slice(&buffer[..read.min(file::MAGIC.len())]);
         }
         file.write_all(&buffer[..read]).map_err(Error::io("write", path))?;
     }
     // Nothing at all is the empty database.
-    if !head.is_empty() && !head.starts_with(MAGIC) {
+    if !head.is_empty() && !head.starts_with(file::MAGIC) {
         return Err(Error::NotADatabase { path: path.to_owned() });
     }
     file.sync_all().map_err(Error::io("write", path))
@@ -134,22 +179,49 @@ fn receive(path: &Path, dump: &mut dyn Read) -> Result<(), Error> {
 
 pub(super) fn check(beside: &Beside, expected: &Facts) -> Result<(), Error> {
     let path = beside.file();
-    let connection = file::open(&path, WAIT)?;
+    sound(&path, &file::open(&path, WAIT)?, expected)
+}
+
+/// The same for a file that nobody has open, which is left as it is.
+pub(in crate::drivers) fn check_at_rest(path: &Path, expected: &Facts) -> Result<(), Error> {
+    sound(path, &file::open_at_rest(path)?, expected)
+}
+
+fn sound(path: &Path, connection: &Connection, expected: &Facts) -> Result<(), Error> {
     let (first, found) = (|| {
         let first: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        Ok((first, file::facts(&connection)?))
+        Ok((first, file::facts(connection)?))
     })()
-    .map_err(file::explain(&path, WAIT))?;
+    .map_err(file::explain(path, WAIT))?;
     if first != "ok" {
-        return Err(Error::Corrupt { path, detail: first });
+        return Err(Error::Corrupt { path: path.to_owned(), detail: first });
     }
     service::compare(&found, expected)
 }
 
 pub(super) fn prepare(live: &Path, beside: &Beside) -> Result<Aside, Error> {
-    let aside = Aside { file: beside.scratch.join("aside.db") };
     if beside.has(Mark::Begun) {
-        return if aside.file.exists() { Ok(aside) } else { Err(Error::NotPrepared { path: aside.file }) };
+        let record = beside.record();
+        let json = fs::read(&record).map_err(|_| Error::NotPrepared { path: record.clone() })?;
+        return serde_json::from_slice(&json).map_err(|error| Error::io("read", &record)(std::io::Error::from(error)));
+    }
+    let aside = fix(live, beside)?;
+    let json = serde_json::to_vec(&aside).map_err(|error| Error::io("note", live)(std::io::Error::from(error)))?;
+    let mut record = File::create(beside.record()).map_err(Error::io("create", &beside.scratch))?;
+    record.write_all(&json).and_then(|()| record.sync_all()).map_err(Error::io("write", &beside.scratch))?;
+    sync_directory(&beside.scratch)?;
+    Ok(aside)
+}
+
+/// Copies the live database aside, or plans to exchange it.
+fn fix(live: &Path, beside: &Beside) -> Result<Aside, Error> {
+    let aside = Aside { file: beside.scratch.join("aside.db"), exchange: None };
+    let length = |path: &Path| fs::metadata(path).map(|file| file.len()).map_err(Error::reading("look at", path));
+    if length(live)?.max(length(&beside.file())?) >= LARGE {
+        match Exchange::plan(live, &beside.file())? {
+            Ok(exchange) => return Ok(Aside { file: beside.file(), exchange: Some(exchange) }),
+            Err(why) => tracing::info!(path = %live.display(), %why, "a large database is copied over"),
+        }
     }
     let explain = || file::explain(live, WAIT);
     let from = file::open(live, WAIT)?;
@@ -167,7 +239,6 @@ pub(super) fn prepare(live: &Path, beside: &Beside) -> Result<Aside, Error> {
     drop(to);
     File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io("write", &part))?;
     fs::rename(&part, &aside.file).map_err(Error::io("rename", &part))?;
-    sync_directory(&beside.scratch)?;
     Ok(aside)
 }
 
@@ -179,6 +250,16 @@ pub(super) fn commit(live: &Path, beside: &Beside, aside: &Aside) -> Result<(), 
         return Err(Error::NotPrepared { path: aside.file.clone() });
     }
     beside.set(Mark::Begun)?;
+    if let Some(exchange) = aside.exchange {
+        return match exchange.commit(live, &beside.file())? {
+            Ok(()) => beside.set(Mark::Committed),
+            Err(why) => {
+                beside.clear(Mark::Begun)?;
+                let why = format!("when the swap came, it was no longer closed, since {why}; try again");
+                Err(Error::CannotSwap { path: live.to_owned(), why })
+            }
+        };
+    }
     match replace(live, &beside.file()) {
         // It never came to its transaction's end: nothing is to be taken back, which would meet the same lock.
         Err(error @ Error::Locked { .. }) => {
@@ -198,6 +279,13 @@ pub(super) fn roll_back(live: &Path, beside: &Beside, aside: &Aside) -> Result<(
         return Err(Error::NotPrepared { path: aside.file.clone() });
     }
     beside.clear(Mark::Committed)?;
+    if let Some(exchange) = aside.exchange {
+        match exchange.roll_back(live, &aside.file)? {
+            Ok(()) => return beside.clear(Mark::Begun),
+            // Somebody opened the new file: it gets the old content, which all that have it open see.
+            Err(why) => tracing::warn!(path = %live.display(), %why, "an exchanged database is copied back"),
+        }
+    }
     replace(live, &aside.file)?;
     beside.clear(Mark::Begun)
 }
@@ -224,6 +312,7 @@ pub(super) fn discard(live: &Path, beside: &Beside, aside: Option<&Aside>) -> Re
     file::remove(&beside.scratch.join("aside.part"))?;
     if let Some(aside) = aside {
         file::remove(&aside.file)?;
+        file::remove(&beside.record())?;
         for mark in Mark::ALL {
             file::remove(&beside.scratch.join(mark.name()))?;
         }

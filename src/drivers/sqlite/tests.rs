@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::program::Program;
+use super::proof::OpenFiles;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
 use crate::drivers::mount::tests::Small;
@@ -558,4 +560,120 @@ fn provisioning_makes_an_empty_one_and_touches_no_existing_one() {
     let aside = service.prepare(&beside).expect("fixed");
     service.commit(&beside, &aside).expect("swapped");
     assert_eq!(count(&Connection::open(&path).expect("a database")), 100);
+}
+
+/// A database that is too large to be copied in a hold, and a small one to replace it with.
+fn large(settings: &str) -> (Site, Beside) {
+    let site = Site::new(settings);
+    let (small, _) = site.dump();
+    let filled = "CREATE TABLE filling(bytes); INSERT INTO filling VALUES (zeroblob(70 << 20))";
+    site.open().execute_batch(filled).expect("it is filled");
+    site.insert(5);
+    let beside = site.load(&small);
+    (site, beside)
+}
+
+fn inode(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).expect("it is there").ino()
+}
+
+fn journal_mode(path: &Path) -> String {
+    let db = Connection::open(path).expect("it opens");
+    db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("an answer")
+}
+
+/// Here and now it can be proven that a file is closed.
+fn proven() -> bool {
+    OpenFiles::look().is_ok()
+}
+
+#[test]
+fn a_large_database_that_nobody_has_open_changes_places_and_may_do_so_again_and_again() {
+    use std::os::unix::fs::PermissionsExt;
+    for mode in ["wal", "delete"] {
+        let (site, beside) = large(&format!("PRAGMA journal_mode={mode}"));
+        let path = site.path();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
+        let old = inode(&path);
+        let aside = site.service.prepare(&beside).expect("prepared");
+        assert_eq!((inode(&path), site.count()), (old, 105));
+        site.service.roll_back(&beside, &aside).expect("nothing to do");
+        for _ in 0..2 {
+            for _ in 0..2 {
+                site.service.commit(&beside, &aside).expect("exchanged");
+                assert_eq!(site.count(), 100);
+                assert_eq!(inode(&path) != old, proven(), "it is the other file");
+                assert_eq!(journal_mode(&path), mode);
+                assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o640);
+            }
+            assert_eq!(site.service.prepare(&beside).expect("what was noted"), aside);
+            let mut kept = Vec::new();
+            site.service.dump_aside(&aside, &mut kept).expect("the old one");
+            assert_eq!(count(&open_bytes(&kept).1), 105);
+            for _ in 0..2 {
+                site.service.roll_back(&beside, &aside).expect("back");
+                assert_eq!((inode(&path), site.count()), (old, 105));
+                assert_eq!(journal_mode(&path), mode);
+            }
+        }
+        site.service.commit(&beside, &aside).expect("exchanged");
+        site.service.discard(&beside, Some(&aside)).expect("removed");
+        assert_eq!(fs::read_dir(site.scratch()).expect("a directory").count(), 0);
+        assert_eq!(site.count(), 100);
+    }
+}
+
+#[test]
+fn a_large_database_that_somebody_has_open_is_overwritten() {
+    for mode in ["wal", "delete"] {
+        let (site, beside) = large(&format!("PRAGMA journal_mode={mode}"));
+        let mut program = Program::open(&site.path());
+        let old = inode(&site.path());
+        let aside = site.service.prepare(&beside).expect("prepared");
+        site.service.commit(&beside, &aside).expect("copied over");
+        assert_eq!(inode(&site.path()), old);
+        assert_eq!(program.ask("SELECT count(*) FROM orders;"), "100");
+        program.ask("INSERT INTO orders(text) VALUES ('a later one');");
+        assert_eq!(site.count(), 101, "its later writes are there");
+        site.service.roll_back(&beside, &aside).expect("copied back");
+        assert_eq!(program.ask("SELECT count(*) FROM orders;"), "105");
+    }
+}
+
+#[test]
+fn who_opens_a_large_database_right_before_it_is_exchanged_keeps_it() {
+    let (site, beside) = large("PRAGMA journal_mode=wal");
+    let aside = site.service.prepare(&beside).expect("prepared");
+    let mut program = Program::open(&site.path());
+    let refused = site.service.commit(&beside, &aside);
+    assert_eq!(matches!(refused, Err(Error::CannotSwap { .. })), proven(), "{refused:?}");
+    site.service.roll_back(&beside, &aside).expect("back");
+    program.ask("INSERT INTO orders(text) VALUES ('a later one');");
+    assert_eq!((site.count(), journal_mode(&site.path())), (106, "wal".to_owned()));
+    // Idle outside WAL mode it holds no lock at all: the open file gives it away.
+    drop(program);
+    let (site, beside) = large("PRAGMA journal_mode=delete");
+    let aside = site.service.prepare(&beside).expect("prepared");
+    let mut program = Program::open(&site.path());
+    let refused = site.service.commit(&beside, &aside);
+    assert_eq!(matches!(refused, Err(Error::CannotSwap { .. })), proven(), "{refused:?}");
+    site.service.roll_back(&beside, &aside).expect("back");
+    program.ask("INSERT INTO orders(text) VALUES ('a later one');");
+    assert_eq!(site.count(), 106);
+}
+
+#[test]
+fn who_opened_the_new_file_sees_the_old_data_after_a_roll_back() {
+    let (site, beside) = large("PRAGMA journal_mode=wal");
+    let aside = site.service.prepare(&beside).expect("prepared");
+    site.service.commit(&beside, &aside).expect("exchanged");
+    let mut program = Program::open(&site.path());
+    assert_eq!(program.ask("SELECT count(*) FROM orders;"), "100");
+    site.service.roll_back(&beside, &aside).expect("copied back");
+    assert_eq!(program.ask("SELECT count(*) FROM orders;"), "105");
+    program.ask("INSERT INTO orders(text) VALUES ('a later one');");
+    assert_eq!(site.count(), 106);
+    site.service.roll_back(&beside, &aside).expect("nothing to do");
+    assert_eq!(site.count(), 106);
 }

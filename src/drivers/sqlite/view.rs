@@ -10,7 +10,7 @@ use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 use crate::drivers::{Error, Position, View};
 
-pub(super) struct SqliteView {
+pub(in crate::drivers) struct SqliteView {
     path: PathBuf,
     source: Source,
     position: Position,
@@ -39,8 +39,8 @@ pub(super) fn limits(wal: bool) -> Vec<String> {
 }
 
 impl SqliteView {
-    pub(super) fn open(path: &Path, within: Duration, position: Position) -> Result<Self, Error> {
-        let connection = file::open(path, within)?;
+    pub(super) fn open(access: file::Access, path: &Path, within: Duration, position: Position) -> Result<Self, Error> {
+        let connection = file::open_as(access, path, within)?;
         let (size, wal) = (|| {
             file::pin(&connection)?;
             Ok((file::size(&connection)?, file::is_wal(&connection)?))
@@ -56,7 +56,12 @@ impl SqliteView {
         })
     }
 
-    fn copied(&mut self, scratch: &Path, cancelled: &dyn Fn() -> bool) -> Result<&Path, Error> {
+    pub(in crate::drivers) fn bytes(&self) -> Bytes {
+        self.size
+    }
+
+    /// The view as a file of its own in `scratch`, for as long as the view is kept.
+    pub(in crate::drivers) fn copied(&mut self, scratch: &Path, cancelled: &dyn Fn() -> bool) -> Result<&Path, Error> {
         if let Source::Live(live) = &self.source {
             let copy = scratch.join("view.db");
             let mut to = file::create_scratch(&copy)?;

@@ -4,6 +4,7 @@
 
 mod api;
 mod application;
+mod program;
 mod site;
 mod tmpfs;
 
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 
 pub use api::Asked;
 pub use application::{Counting, Turns, serve};
+pub use program::Program;
 pub use site::{Site, Visitor};
 pub use tmpfs::Tmpfs;
 

@@ -119,11 +119,15 @@ fn is_unmixed(live: &Path) {
     assert!(texts.len() < 2, "{:?}", files(live));
 }
 
-/// Runs `work` until it reaches its step with that number; whether it died there.
-fn dies_at(number: usize, live: &Path, work: impl FnOnce(&dyn Fn(&'static str)) -> Result<(), Error>) -> bool {
+/// Runs `work` until it reaches its step with that number, with a look at each; whether it died there.
+pub(super) fn dies_at(
+    number: usize,
+    look: &dyn Fn(),
+    work: impl FnOnce(&dyn Fn(&'static str)) -> Result<(), Error>,
+) -> bool {
     let step = std::cell::Cell::new(0);
     let at = |_: &'static str| {
-        is_unmixed(live);
+        look();
         if step.replace(step.get() + 1) == number {
             // Without the message of a panic.
             resume_unwind(Box::new("dead"));
@@ -177,7 +181,7 @@ fn an_exchange_of_entries_can_be_finished_or_taken_back_from_wherever_it_died() 
             let (site, mount, beside) = loaded();
             let live = site.path();
             let aside = mount.prepare(&beside).expect("noted");
-            let died = dies_at(number, &live, |at| mount.commit(&beside, &aside, at));
+            let died = dies_at(number, &|| is_unmixed(&live), |at| mount.commit(&beside, &aside, at));
             is_unmixed(&live);
             if !died {
                 // One for each entry that moves, and the turning.
@@ -209,7 +213,7 @@ fn what_is_half_exchanged_is_not_discarded() {
         let (site, mount, beside) = loaded();
         let live = site.path();
         let aside = mount.prepare(&beside).expect("noted");
-        assert!(dies_at(number, &live, |at| mount.commit(&beside, &aside, at)));
+        assert!(dies_at(number, &|| is_unmixed(&live), |at| mount.commit(&beside, &aside, at)));
         for known in [Some(&aside), None] {
             let refused = mount.discard(&beside, known);
             assert!(matches!(refused, Err(Error::CannotSwap { .. })), "{number}: {refused:?}");
@@ -229,8 +233,8 @@ fn taking_an_exchange_of_entries_back_may_die_anywhere_too() {
             let (site, mount, beside) = loaded();
             let live = site.path();
             let aside = mount.prepare(&beside).expect("noted");
-            dies_at(reached, &live, |at| mount.commit(&beside, &aside, at));
-            let died = dies_at(number, &live, |at| mount.roll_back(&beside, &aside, at));
+            dies_at(reached, &|| is_unmixed(&live), |at| mount.commit(&beside, &aside, at));
+            let died = dies_at(number, &|| is_unmixed(&live), |at| mount.roll_back(&beside, &aside, at));
             is_unmixed(&live);
             if !died {
                 assert!(number > 3, "{number} of {reached}");

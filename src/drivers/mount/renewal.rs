@@ -1,0 +1,321 @@
+//! Databases in a swap. One that stands in both trees keeps its file, which programs may have open: it is carried into
+//! the new tree like an excluded path, and gets the loaded content as a declared database does. One that only the live
+//! tree has goes with the old tree if nobody has it open, and else stays, which is said.
+//!
+//! **Invariant:** no program is left writing into a file that stands aside, and no log meets a database that it was not
+//! written for: what lies beside a database is carried first and only together with it.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, RenameFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::Mount;
+use super::carry::{check_way, inode_below, make_way, parent_below, parents};
+use super::compare::path_of;
+use super::found;
+use super::swap::{MountBeside, copy_attributes, sync_directory, write_durably};
+use super::walk::Tree;
+use crate::domain::manifest::DatabaseEntry;
+use crate::drivers::service::Service;
+use crate::drivers::sqlite::{self, BESIDE, OpenFiles, Sqlite, Unproven, file_identity, name_beside};
+use crate::drivers::{Aside, Beside, Error};
+
+/// What was found before the hold.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Found {
+    /// In both trees. What was loaded lies in a directory of its own.
+    both: Vec<Loaded>,
+    /// In the live tree alone, or as something else in the loaded one.
+    live: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Loaded {
+    path: String,
+    beside: Beside,
+}
+
+/// What the swap does with databases. Stands in the durable journal (R23).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Renewals {
+    renewed: Vec<Renewal>,
+    kept: Vec<Kept>,
+    /// Paths and inodes of those that go with the old tree, since nobody has them open.
+    left: Vec<Kept>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Renewal {
+    path: String,
+    inode: u64,
+    beside: Beside,
+    aside: Aside,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    path: String,
+    inode: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    why: String,
+}
+
+impl Renewals {
+    /// What stays although the snapshot does not hold it, in sentences.
+    pub fn kept(&self) -> impl Iterator<Item = String> {
+        self.kept.iter().map(|Kept { path, why, .. }| {
+            format!("The database `{path}` is not in the snapshot and was left where it is, since {why}.")
+        })
+    }
+}
+
+impl Mount {
+    /// To be called once the tree is loaded and [`Mount::check`]ed: compares the databases in it with what the snapshot
+    /// recorded (R22), and takes those that the live tree has too out of it, so that the swap writes them into the live
+    /// files. Before the hold: it may take long.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`], [`Error::Corrupt`], [`Error::Full`].
+    pub fn load_databases(&self, beside: &MountBeside, expected: &[DatabaseEntry]) -> Result<(), Error> {
+        let (new, live) = (Tree::open(&beside.tree(), &[])?, Tree::open(beside.root(), self.excluded())?);
+        for entry in expected.iter().filter(|entry| beside.replaces(Path::new(&entry.path))) {
+            // What is recorded comes from the repository: it must not lead out of the tree.
+            let is_plain = Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_)));
+            if !is_plain || !new.stamp_of(entry.path.as_bytes())?.is_some_and(|stamp| stamp.is_file()) {
+                let what = format!("the database `{}`", entry.path);
+                let (expected, found) = ("one file".to_owned(), "nothing like it".to_owned());
+                return Err(Error::Mismatch { what, expected, found });
+            }
+            sqlite::check_at_rest(&beside.tree().join(&entry.path), &entry.facts)?;
+        }
+        let mut found = Found::default();
+        let replaced = found::in_tree(&live)?.into_iter().map(path_of).filter(|path| beside.replaces(path));
+        for (number, path) in replaced.enumerate() {
+            let (Some(text), Some(loaded)) = (path.to_str(), loadable(&new, &path)) else {
+                found.live.extend(path.to_str().map(str::to_owned));
+                continue;
+            };
+            let scratch = beside.place().join(format!("database-{number}"));
+            fs::create_dir(&scratch).map_err(Error::io("create", &scratch))?;
+            let driver = Sqlite::at(beside.root().join(&path));
+            // Under its name in the tree until the driver took it: what can't be a database's content stays a file.
+            match driver.take_beside(&scratch, &loaded) {
+                Ok(taken) => found.both.push(Loaded { path: text.to_owned(), beside: taken }),
+                Err(error @ (Error::Full { .. } | Error::Io { .. })) => return Err(error),
+                // No program uses it as a database.
+                Err(Error::NotADatabase { path: of } | Error::Corrupt { path: of, .. })
+                    if of == live.path.join(&path) => {}
+                Err(error) => {
+                    tracing::info!(path = %path.display(), %error, "a database is restored as a file");
+                    found.live.push(text.to_owned());
+                }
+            }
+        }
+        let json =
+            serde_json::to_vec(&found).map_err(|error| Error::io("note", beside.place())(io::Error::from(error)))?;
+        write_durably(&record(beside), &json)
+    }
+}
+
+impl Mount {
+    /// As [`Service::notice`], of the databases that a snapshot holds among this mount's files.
+    pub fn notices(&self, databases: &[DatabaseEntry]) -> Vec<String> {
+        let root = Path::new(&self.spec().path);
+        let is_plain =
+            |path: &&DatabaseEntry| Path::new(&path.path).components().all(|part| matches!(part, Component::Normal(_)));
+        let found = databases.iter().filter(is_plain).map(|entry| Sqlite::at(root.join(&entry.path)));
+        found.filter_map(|database| database.notice()).collect()
+    }
+}
+
+/// A loaded file that is a whole database by itself: nothing lies beside it.
+fn loadable(new: &Tree, path: &Path) -> Option<PathBuf> {
+    let stamp = new.stamp_of(path.as_os_str().as_bytes()).ok()??;
+    let alone = !BESIDE.iter().any(|suffix| found::exists(new, name_beside(path, suffix).as_os_str().as_bytes()));
+    let is_database =
+        stamp.size == 0 || found::head(new, &found::Own::default(), path.as_os_str().as_bytes()).is_some();
+    (stamp.is_file() && alone && is_database).then(|| new.absolute(path.as_os_str().as_bytes()))
+}
+
+fn record(beside: &MountBeside) -> PathBuf {
+    beside.place().join("databases.json")
+}
+
+/// In the hold: fixes the present content of those that are in both trees, and decides about the others. Changes
+/// nothing in the live tree.
+pub(super) fn prepare(beside: &MountBeside, excluded: &[PathBuf]) -> Result<Renewals, Error> {
+    let path = record(beside);
+    let found: Found = match fs::read(&path) {
+        Ok(json) => serde_json::from_slice(&json).map_err(|error| Error::io("read", &path)(io::Error::from(error)))?,
+        // Nobody looked for any.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Renewals::default()),
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    let root = beside.root();
+    let (old, new) = (Tree::open(root, excluded)?, Tree::open(&beside.tree(), &[])?);
+    let mut renewals = Renewals::default();
+    for Loaded { path, beside: loaded } in found.both.iter().cloned() {
+        let Some(inode) = inode_below(&old, Path::new(&path))? else {
+            put_back(&loaded, &beside.tree().join(&path))?;
+            continue;
+        };
+        check_way(&new, Path::new(&path))?;
+        let live = root.join(&path);
+        let aside = Sqlite::at(live.clone()).prepare(&loaded)?;
+        if !aside.sqlite()?.is_exchanged() {
+            copy_attributes(&live, aside.sqlite()?.file())?;
+        }
+        renewals.renewed.push(Renewal { path, inode, beside: loaded, aside });
+    }
+
+    let open = OpenFiles::look();
+    let mut others: Vec<String> = found.live;
+    // What came since, as far as somebody has it open.
+    for path in open.iter().flat_map(|open| open.below(root)).filter_map(|(path, _)| path.strip_prefix(root).ok()) {
+        let main = found::main_of(path.as_os_str().as_bytes()).map_or(path.to_owned(), |main| path_of(main.to_vec()));
+        let known =
+            |text: &str| others.iter().any(|other| other == text) || found.both.iter().any(|it| it.path == text);
+        let is_excluded = excluded.iter().any(|out| main.starts_with(out)) || !beside.replaces(&main);
+        if let Some(text) = main.to_str().filter(|text| !known(text) && !is_excluded)
+            && (main != path || found::is_named_so(text.as_bytes()))
+        {
+            others.push(text.to_owned());
+        }
+    }
+    for text in others {
+        let path = Path::new(&text);
+        let Some(inode) = inode_below(&old, path)? else { continue };
+        let closed = match &open {
+            Ok(open) => file_identity(&root.join(path)).map_or(Ok(()), |file| open.nobody(file, 0)),
+            Err(why) => Err(why.clone()),
+        };
+        match closed {
+            Ok(()) => renewals.left.push(Kept { path: text, inode, why: String::new() }),
+            Err(why) if found::exists(&new, text.as_bytes()) => return Err(in_use(root, path, &why)),
+            Err(why) => {
+                check_way(&new, path)?;
+                renewals.kept.push(Kept { path: text, inode, why: why.to_string() });
+            }
+        }
+    }
+    Ok(renewals)
+}
+
+fn in_use(root: &Path, path: &Path, why: &Unproven) -> Error {
+    let why = format!(
+        "the snapshot holds another file at `{}`, and the database that is there now may be in use, since {why}: end what \
+         uses it, or move it away, then restore again",
+        path.display()
+    );
+    Error::CannotSwap { path: root.to_owned(), why }
+}
+
+/// A loaded database whose live one is gone stands in the tree again.
+fn put_back(loaded: &Beside, to: &Path) -> Result<(), Error> {
+    let file = loaded.sqlite()?.file();
+    match rustix::fs::renameat_with(CWD, &file, CWD, to, RenameFlags::NOREPLACE) {
+        // It was put back before.
+        Err(Errno::NOENT | Errno::EXIST) => Ok(()),
+        moved => moved.map_err(Error::io("move", to)),
+    }
+}
+
+/// After the trees changed places.
+pub(super) fn commit(beside: &MountBeside, renewals: &Renewals) -> Result<(), Error> {
+    carry(&beside.old_tree(), beside.root(), renewals)?;
+    let open = if renewals.left.is_empty() { Ok(OpenFiles::default()) } else { OpenFiles::look() };
+    for left in &renewals.left {
+        let Ok(file) = file_identity(&beside.old_tree().join(&left.path)) else { continue };
+        if let Err(why) = open.as_ref().map_err(Unproven::clone).and_then(|open| open.nobody(file, 0)) {
+            let why = format!(
+                "the database `{}` was closed before the swap and no longer is in it, since {why}; try again",
+                left.path
+            );
+            return Err(Error::CannotSwap { path: beside.root().to_owned(), why });
+        }
+    }
+    for renewal in &renewals.renewed {
+        Sqlite::at(beside.root().join(&renewal.path)).commit(&renewal.beside, &renewal.aside)?;
+        stand_aside(renewal, &beside.old_tree())?;
+    }
+    Ok(())
+}
+
+/// Before the trees change places back.
+pub(super) fn roll_back(beside: &MountBeside, renewals: &Renewals) -> Result<(), Error> {
+    for renewal in &renewals.renewed {
+        let there = beside.old_tree().join(&renewal.path);
+        let is_aside = inode(&there)? == inode(renewal.aside.sqlite()?.file())?;
+        if is_aside && inode(&there)?.is_some() {
+            fs::remove_file(&there).map_err(Error::io("remove", &there))?;
+        }
+        Sqlite::at(beside.root().join(&renewal.path)).roll_back(&renewal.beside, &renewal.aside)?;
+    }
+    carry(beside.root(), &beside.old_tree(), renewals)
+}
+
+/// Once nothing of the swap is needed any more: the live databases' logs are written back.
+pub(super) fn discard(beside: &MountBeside, renewals: &Renewals) {
+    for renewal in &renewals.renewed {
+        let driver = Sqlite::at(beside.root().join(&renewal.path));
+        if let Err(error) = driver.discard(&renewal.beside, None) {
+            tracing::debug!(path = %renewal.path, %error, "what was loaded goes with its directory");
+        }
+    }
+}
+
+/// The old content at the database's place in the old tree, for the safety snapshot: a second name of what was set
+/// aside, so that the swap can still be taken back.
+fn stand_aside(renewal: &Renewal, tree: &Path) -> Result<(), Error> {
+    let (aside, there) = (renewal.aside.sqlite()?.file(), tree.join(&renewal.path));
+    match rustix::fs::linkat(CWD, aside, CWD, &there, AtFlags::empty()) {
+        Err(Errno::EXIST) => Ok(()),
+        linked => linked.map_err(Error::io("link", &there)),
+    }?;
+    sync_directory(there.parent().unwrap_or(tree))
+}
+
+/// Moves every database that is renewed or kept, with what lies beside it, if it does not stand in `to` yet.
+pub(super) fn carry(from: &Path, to: &Path, renewals: &Renewals) -> Result<(), Error> {
+    let renewed = renewals.renewed.iter().map(|it| (&it.path, it.inode, &it.aside));
+    let all = renewed.map(|(path, inode, aside)| (path, inode, Some(aside)));
+    for (path, inode, aside) in all.chain(renewals.kept.iter().map(|it| (&it.path, it.inode, None))) {
+        let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
+        let path = Path::new(path);
+        // Either of the two when a database's files change places.
+        let is_it = |stands: Option<u64>| {
+            stands == Some(inode) || aside.is_some_and(|aside| aside.sqlite().is_ok_and(|it| it.has(stands)))
+        };
+        if !is_it(inode_below(&source, path)?) || is_it(inode_below(&target, path)?) {
+            continue;
+        }
+        let failed = |errno: Errno| Error::io("carry over", &from.join(path))(errno);
+        let source = parent_below(&source, path).map_err(failed)?;
+        let target = make_way(&parents(from, path), &target, path).map_err(failed)?;
+        for name in BESIDE.iter().map(|suffix| name_beside(path, suffix)).chain([path.to_owned()]) {
+            let Some(name) = name.file_name() else { continue };
+            match rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::NOREPLACE) {
+                Err(Errno::NOENT) => continue,
+                Err(Errno::EXIST) => rustix::fs::renameat_with(&source, name, &target, name, RenameFlags::EXCHANGE),
+                moved => moved,
+            }
+            .map_err(failed)?;
+        }
+        rustix::fs::fsync(&target).and_then(|()| rustix::fs::fsync(&source)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn inode(path: &Path) -> Result<Option<u64>, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(file) => Ok(Some(file.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("look at", path)(error)),
+    }
+}
