@@ -11,6 +11,7 @@ mod elsewhere;
 mod everything;
 mod label;
 mod mysql;
+mod openldap;
 mod policy_matrix;
 mod postgresql;
 mod process;
