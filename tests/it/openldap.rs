@@ -233,6 +233,7 @@ fn an_environment_behind_a_command_is_snapshot_restored_undone_and_got_back_by_h
 fn by_hand(back: &Path, shop: &Shop) -> Output {
     let commands = "cat back/services/people/* | $PROGRAM load new-back
         $PROGRAM facts new-back
+        $PROGRAM facts live
         $PROGRAM prepare new-back old-back
         $PROGRAM commit new-back old-back";
     let program = format!("{} {} {}", shop.program().display(), shop.database().display(), shop.control().display());

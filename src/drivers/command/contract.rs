@@ -130,7 +130,15 @@ impl Program {
     }
 
     pub fn facts(&self, of: &Name) -> Result<Facts, Error> {
-        let answer: FactsAnswer = self.json(&["facts", of.as_str()], LONG, &never)?;
+        self.counted(of.as_str(), LONG)
+    }
+
+    pub fn facts_of_live(&self, within: Duration) -> Result<Facts, Error> {
+        self.counted("live", within)
+    }
+
+    fn counted(&self, of: &str, within: Duration) -> Result<Facts, Error> {
+        let answer: FactsAnswer = self.json(&["facts", of], within, &never)?;
         Ok(Facts { rows: answer.rows, schema: hex::encode(Sha256::digest(answer.schema)) })
     }
 

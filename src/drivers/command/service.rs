@@ -98,6 +98,10 @@ impl Service for Named {
         Ok(Box::new(Opened { opening, position, tested }))
     }
 
+    fn contents(&self, within: Duration) -> Result<Facts, Error> {
+        self.program.facts_of_live(within)
+    }
+
     fn beside(&self, scratch: &Path) -> Result<service::Beside, Error> {
         let (new, old) = Name::swap(scratch);
         Ok(service::Beside::Command(Beside { new, old }))
@@ -147,7 +151,7 @@ impl Service for Named {
     }
 }
 
-/// A view that was made ready. Discarded when it is dropped.
+/// A view that was made ready. Discarded when it is dropped, on a thread: whoever drops it may be in a hold (R17).
 #[derive(Debug)]
 struct Opening {
     program: Program,
@@ -156,8 +160,15 @@ struct Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if let Err(error) = self.program.discard(&self.view) {
-            tracing::warn!(view = self.view.as_str(), %error, "a view of a command's service was left behind");
+        let (program, view) = (self.program.clone(), self.view.clone());
+        let left = view.clone();
+        let discard = move || {
+            if let Err(error) = program.discard(&view) {
+                tracing::warn!(view = view.as_str(), %error, "a view of a command's service was left behind");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("discard".to_owned()).spawn(discard) {
+            tracing::warn!(view = left.as_str(), %error, "a view of a command's service was left behind");
         }
     }
 }
