@@ -13,7 +13,7 @@ test("a part of main goes into develop and back", async ({ page }) => {
 
   const overwrite = page.getByRole("button", { name: /Overwrite/ });
   await expect(overwrite).toHaveText("Overwrite main and restore");
-  await page.getByText("Only some parts, or into another environment").click();
+  await page.getByText("Only some parts, or into another or a new environment").click();
   await page.getByLabel("Into").selectOption("develop");
   await page.getByLabel("Service database").uncheck();
   // What is ticked is not what is shown: it can't be confirmed.
@@ -39,7 +39,7 @@ test("a choice of nothing says so", async ({ page }) => {
   await logIn(page, "admin");
   await page.goto(environment("main"));
   await page.getByRole("article").getByRole("link", { name: /Restore/ }).first().click();
-  await page.getByText("Only some parts, or into another environment").click();
+  await page.getByText("Only some parts, or into another or a new environment").click();
   await page.getByLabel("Service database").uncheck();
   await page.getByLabel("Mount uploads").uncheck();
   await page.getByRole("button", { name: "Show what that would do" }).click();

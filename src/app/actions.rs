@@ -54,12 +54,14 @@ pub async fn restore_snapshot(
     environment: EnvironmentName,
     snapshot: SnapshotName,
     into: EnvironmentName,
+    branch_from: Option<String>,
     parts: String,
     plan_hash: String,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor }| async move {
-        let wish = Wish { target: Some(into.as_str()), branch_from: None };
+        let branch_from = filled(branch_from);
+        let wish = Wish { target: Some(into.as_str()), branch_from: branch_from.as_deref() };
         let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
         let scope = parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
         let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan_hash) };

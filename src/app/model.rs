@@ -117,6 +117,8 @@ pub struct Entry {
     pub failure: Option<String>,
     /// Name of the snapshot that it made or restored, and its page.
     pub snapshot: Option<(String, String)>,
+    /// Name of the environment that it made, and its page.
+    pub made: Option<(String, String)>,
     pub restore: Option<Door>,
     pub undo: Option<Door>,
     pub cancel: Option<Door>,

@@ -1,7 +1,7 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
 use super::model::{Condition, Door, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
-use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState};
+use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::snapshot::Snapshot;
@@ -87,6 +87,11 @@ pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
         percent: activity.percent().min(100),
         failure: activity.failure.clone(),
         snapshot: entry.snapshot.as_ref().map(|name| (name.to_string(), at::snapshot(project, &entry.source, name))),
+        made: entry
+            .branch
+            .as_ref()
+            .filter(|_| stage == Stage::Done)
+            .map(|name| (name.to_string(), at::environment(project, name))),
         restore: entry.snapshot.as_ref().filter(|_| is_backup && stage == Stage::Done).map(restore),
         undo: entry.undo.as_ref().filter(|_| stage == Stage::Done).map(restore),
         cancel: (!stage.is_over()).then(|| door(String::new(), &entry.cancel)),
@@ -148,6 +153,15 @@ pub fn progress(page: &ActivityPage) -> Progress {
     }
 }
 
+/// What a branch activity is about: an environment that it makes, or its own.
+fn made(page: &ActivityPage) -> String {
+    match (&page.entry.activity.payload, &page.entry.branch) {
+        (Payload::BranchEnvironment(_), _) => page.entry.environment.to_string(),
+        (_, Some(new)) => new.to_string(),
+        (_, None) => "the new environment".to_owned(),
+    }
+}
+
 /// How the activity stands, in one sentence that fits what it does.
 fn sentence(page: &ActivityPage) -> String {
     let activity = &page.entry.activity;
@@ -156,8 +170,10 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "deletion",
+        ActivityKind::Branch => "creation",
     };
     match stage(activity.state, activity.result) {
+        Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
         Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
         Stage::Running if activity.kind == ActivityKind::Restore => {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
@@ -167,7 +183,11 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
             ActivityKind::Restore => format!("{environment} serves the restored data."),
             ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
+            ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
         },
+        Stage::Cancelled if activity.kind == ActivityKind::Branch => {
+            format!("It was cancelled; nothing of {} is left.", made(page))
+        }
         Stage::Failed => activity.failure.clone().unwrap_or_else(|| {
             format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
         }),
@@ -190,6 +210,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Backup => "snapshot",
         ActivityKind::Restore => "restore",
         ActivityKind::BackupDelete => "trash",
+        ActivityKind::Branch => "branch",
     }
 }
 
@@ -200,6 +221,11 @@ pub fn kind_of(part: &Part) -> String {
         "command" => "data of an own program".to_owned(),
         kind => format!("{} database", software(kind)),
     }
+}
+
+/// With a capital letter, unless it begins with a name that has none.
+fn sentence_start(text: &str) -> String {
+    text.strip_prefix("the ").map_or_else(|| text.to_owned(), |rest| format!("The {rest}"))
 }
 
 /// A kind of service by its own name.

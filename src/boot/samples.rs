@@ -98,9 +98,13 @@ fn words() -> String {
 }
 
 fn declaration(demo: &Demo, login: &Login) -> String {
+    let (folder, address) = &demo.made;
+    // Their shops run already: each is found by its host name.
+    let answer = format!("echo '{{\"upstream\": \"http://{address}\", \"health\": \"/healthz\"}}'");
     let mut text = format!(
         "# Written anew at every start with --demo.\n[[project]]\nid = \"demo\"\ntitle = \"Demo shop\"\n\
-         plan = \"self-hosted\"\n\n[[project.member]]\nemail = {:?}\nrole = \"admin\"\n\n[[project.member]]\n\
+         plan = \"self-hosted\"\n\n[project.provision]\ndirectory = {folder:?}\nhost = \"{{name}}.demo.localhost\"\n\
+         program = [\"/bin/sh\", \"-c\", {answer:?}]\n\n[[project.member]]\nemail = {:?}\nrole = \"admin\"\n\n[[project.member]]\n\
          email = {:?}\nrole = \"viewer\"\n\
          types = {{ production = \"viewer\", staging = \"viewer\", development = \"viewer\" }}\n",
         login.admin, login.viewer

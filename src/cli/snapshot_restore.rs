@@ -27,21 +27,36 @@ pub fn run(
     let plan = session.ask(project, |client| client.preflight(project, environment, &name, &request))?;
     show(&plan, talk);
     possible(&plan)?;
-    let question = match plan.source == plan.environment {
-        true => format!("Restore {name} into {environment} now?"),
-        false => format!("Restore {name} of {environment} into {}, and overwrite what is there?", plan.environment),
+    let (question, stake) = match &plan.branch_from {
+        Some(_) => (format!("Make the environment {} from {name} now?", plan.environment), Stake::Harmless),
+        None if plan.source == plan.environment => {
+            (format!("Restore {name} into {environment} now?"), Stake::Destructive)
+        }
+        None => {
+            let into = &plan.environment;
+            (format!("Restore {name} of {environment} into {into}, and overwrite what is there?"), Stake::Destructive)
+        }
     };
     request.plan_hash = Some(plan.plan_hash);
-    confirm(&question, Stake::Destructive, answer, talk)?;
+    // A name that was made up must be the one that was shown.
+    request.environment_name = Some(plan.environment.to_string());
+    confirm(&question, stake, answer, talk)?;
     let wait = wait::is_wanted(command.wait, session, talk);
     let activity =
         session.ask(&place.project, |client| client.restore(&place.project, &place.environment, &name, &request))?;
-    talk.say(&format!("Restoring the snapshot {name}"));
+    match &plan.branch_from {
+        Some(_) => talk.say(&format!("Making the environment {} from the snapshot {name}", plan.environment)),
+        None => talk.say(&format!("Restoring the snapshot {name}")),
+    }
     if !wait {
         wait::goes_on(&activity, &place, talk);
         return Ok(());
     }
     let activity = wait::until_over(activity, &place, session, talk)?;
+    if plan.branch_from.is_some() {
+        talk.say(&format!("The environment {} is there and holds the snapshot's data.", plan.environment));
+        return Ok(());
+    }
     talk.say("The snapshot is restored.");
     let overwritten = Place { environment: plan.environment, ..place };
     undo(&activity, &overwritten, talk);
@@ -51,10 +66,16 @@ pub fn run(
 fn show(plan: &Preflight, talk: &mut Talk<'_>) {
     let taken = plan.taken_at.table();
     let of = if plan.source == plan.environment { String::new() } else { format!(" of {}", plan.source) };
-    talk.say(&format!("Restoring {}{of} into {}: the state of {taken} UTC", plan.backup, plan.environment));
+    let into = match &plan.branch_from {
+        Some(parent) => format!("the new environment {} (as {parent} is)", plan.environment),
+        None => plan.environment.to_string(),
+    };
+    talk.say(&format!("Restoring {}{of} into {into}: the state of {taken} UTC", plan.backup));
     for change in &plan.changes {
         talk.say(&format!("  {} ({}): {}", change.part.name, change.part.kind, change.becomes));
-        talk.say(&format!("    replaces {}", change.replaces));
+        if plan.branch_from.is_none() {
+            talk.say(&format!("    replaces {}", change.replaces));
+        }
     }
     if !plan.untouched.is_empty() {
         talk.say(&format!("  stays as it is: {}", plan.untouched.join(", ")));

@@ -44,6 +44,9 @@ pub enum ActivityKind {
     Restore,
     #[serde(rename = "environment.backup.delete")]
     BackupDelete,
+    /// An environment is made by a restore; also the first line of its own feed.
+    #[serde(rename = "environment.branch")]
+    Branch,
 }
 
 impl ActivityKind {
@@ -52,6 +55,7 @@ impl ActivityKind {
             Self::Backup => "environment.backup",
             Self::Restore => "environment.restore",
             Self::BackupDelete => "environment.backup.delete",
+            Self::Branch => "environment.branch",
         }
     }
 }
@@ -96,7 +100,7 @@ impl ActivityResult {
     }
 }
 
-words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete]);
+words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch]);
 words!(
     ActivityState,
     "an activity state (pending, in_progress, complete, cancelled)",
@@ -121,6 +125,8 @@ pub struct Initiator {
 pub enum Payload {
     TakeSnapshot(TakeSnapshot),
     RestoreSnapshot(RestoreSnapshot),
+    /// Nothing to work on: the first line in the feed of an environment that a restore has made.
+    BranchEnvironment(BranchEnvironment),
 }
 
 impl Payload {
@@ -157,6 +163,51 @@ pub struct RestoreSnapshot {
     /// Which parts (R26).
     #[serde(default, skip_serializing_if = "super::Scope::is_everything")]
     pub scope: super::Scope,
+    /// The target is made for it, and stands in the feed where the snapshot was taken until it is there (R21).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<NewEnvironment>,
+}
+
+/// An environment that a restore makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEnvironment {
+    pub id: EnvironmentId,
+    pub name: super::ids::EnvironmentName,
+    pub kind: super::environment::EnvironmentKind,
+    /// Whose services and mounts it gets.
+    pub parent: super::ids::EnvironmentName,
+    /// What may have been made of it, written down before that begins: a failure takes it away again.
+    #[serde(default)]
+    pub made: Vec<Made>,
+}
+
+impl NewEnvironment {
+    /// Stands in a plan for one that has none yet.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn planned_id() -> EnvironmentId {
+        EnvironmentId::parse("0".repeat(20)).expect("20 hexadecimal digits")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// Its directory and everything in it.
+    Directory,
+    /// A database of a server.
+    Service(super::ids::ServiceName),
+    /// Whatever the contract's program makes.
+    ByProgram,
+}
+
+/// How an environment came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchEnvironment {
+    pub snapshot: super::SnapshotName,
+    pub source: Source,
+    pub parent: super::ids::EnvironmentName,
 }
 
 /// An environment as it was when a restore of its snapshot into another one was asked for.

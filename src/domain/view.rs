@@ -121,6 +121,8 @@ pub struct ActivityEntry {
     pub description: String,
     /// The finished snapshot that the entry made, for its Restore link; for a restore: the one that was restored.
     pub snapshot: Option<SnapshotName>,
+    /// The environment that it makes, if the one who looks may see it.
+    pub branch: Option<EnvironmentName>,
     /// Where that snapshot was taken; the entry's environment, but for a restore from another one.
     pub source: EnvironmentName,
     /// For a finished restore: the safety snapshot, for its Undo link (R24).
@@ -171,11 +173,15 @@ pub struct Preflight {
     pub environment: Environment,
     /// Where the snapshot was taken.
     pub source: EnvironmentName,
+    /// The target is made, with the services and mounts of this one.
+    pub branch_from: Option<EnvironmentName>,
     pub snapshot: Snapshot,
     /// Everything that the snapshot holds, and whether it was chosen (R26).
     pub choices: Vec<(PartName, bool)>,
     /// Environments that the one who looks may restore into.
     pub targets: Vec<EnvironmentName>,
+    /// Whether a new one could be made for it.
+    pub branch: Offer,
     pub changes: Vec<Change>,
     /// What stands in the environment and is not replaced.
     pub untouched: Vec<PartName>,

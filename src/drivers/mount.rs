@@ -8,6 +8,7 @@ mod carry;
 mod compare;
 mod index;
 mod journal;
+mod provision;
 mod scan;
 mod stage;
 mod swap;
@@ -29,6 +30,7 @@ use crate::domain::environment::MountSpec;
 
 pub use index::{Contents, Index};
 pub use journal::NoJournal;
+pub use provision::{make_directory, remove_directory};
 pub use scan::{Scan, StagingLimits};
 pub use swap::{MountAside, MountBeside};
 

@@ -171,4 +171,8 @@ impl Service for Mysql {
     fn provision(&self) -> Result<(), Error> {
         swap::provision(self)
     }
+
+    fn remove(&self) -> Result<(), Error> {
+        swap::remove_database(self)
+    }
 }

@@ -123,6 +123,15 @@ pub trait Service: Send + Sync + Debug {
     /// # Errors
     /// [`Error::Exists`] when something stands there already.
     fn provision(&self) -> Result<(), Error>;
+
+    /// Takes away what [`Service::provision`] made, with everything that is in it; not there: nothing to do. For those
+    /// that lie in a directory, or that somebody else made, that directory and that somebody see to it.
+    ///
+    /// # Errors
+    /// When it is there and can't be removed.
+    fn remove(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// A service as it stood at one point.

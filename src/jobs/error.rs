@@ -59,6 +59,14 @@ pub enum Error {
          beside the live data, and storing it is tried again every few minutes"
     )]
     NoSafety(#[source] Box<Error>),
+    #[error("{why} What was made could not be taken away again; remove it by hand")]
+    LeftBehind {
+        why: String,
+        #[source]
+        left: Box<Error>,
+    },
+    #[error("there is nothing to do for it: it is a line of the feed")]
+    NotWork,
 }
 
 impl Error {

@@ -76,6 +76,7 @@ impl<'a> Hooks<'a> {
                 let elsewhere = restore.from.as_ref().filter(|source| source.id != environment.id);
                 ("restore", &restore.snapshot, elsewhere.map(|source| &source.name))
             }
+            Payload::BranchEnvironment(branch) => ("restore", &branch.snapshot, Some(&branch.source.name)),
         };
         // What comes back to where it was taken is its own already.
         if source.is_none() {

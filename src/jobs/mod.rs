@@ -3,13 +3,16 @@
 //! **Invariant:** a job is safe to run twice and safe to die at any line; it holds a lease, never a database transaction;
 //! whatever it ends with, no site is left on hold.
 
+mod branch;
 mod context;
 mod error;
 mod hooks;
 mod instant;
 mod journal;
+mod load;
 mod parts;
 mod progress;
+mod provisioner;
 mod recovery;
 mod restore;
 mod safety;
@@ -41,7 +44,11 @@ impl Handler for Jobs {
             let lease = work.lease.clone();
             let done = match work.activity.payload.clone() {
                 Payload::TakeSnapshot(take) => snapshot::run(&self.0, &work, take).await,
-                Payload::RestoreSnapshot(request) => restore::run(&self.0, &work, request).await,
+                Payload::RestoreSnapshot(mut request) => match request.branch.take() {
+                    Some(new) => branch::run(&self.0, &work, request, new).await,
+                    None => restore::run(&self.0, &work, request).await,
+                },
+                Payload::BranchEnvironment(_) => Err(Error::NotWork),
             };
             let failure = match done {
                 Ok(()) => return Ok(()),

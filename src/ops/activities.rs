@@ -173,13 +173,24 @@ impl<'a> Viewer<'a> {
     }
 
     fn from(&self, activity: &Activity) -> From {
-        let Payload::RestoreSnapshot(restore) = &activity.payload else { return From::Same };
-        let Some(source) = &restore.from else { return From::Same };
+        let source = match &activity.payload {
+            Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
+            Payload::BranchEnvironment(branch) => Some(&branch.source),
+            Payload::TakeSnapshot(_) => None,
+        };
+        let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
         match self.standing.decide(Act::ViewHistory, &subject) {
             Access::Granted => From::Other(source.name.clone()),
             Access::Forbidden(_) | Access::Invisible => From::Hidden,
         }
+    }
+
+    fn branch(&self, activity: &Activity) -> Option<EnvironmentName> {
+        let Payload::RestoreSnapshot(restore) = &activity.payload else { return None };
+        let new = restore.branch.as_ref()?;
+        let subject = Subject { project: &activity.project, environment: Some((&new.id, new.kind)) };
+        (self.standing.decide(Act::ViewHistory, &subject) == Access::Granted).then(|| new.name.clone())
     }
 
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
@@ -200,6 +211,7 @@ impl<'a> Viewer<'a> {
             let (snapshot, undo) = match &activity.payload {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
                 Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
+                Payload::BranchEnvironment(branch) => (present(&branch.snapshot), None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -207,9 +219,11 @@ impl<'a> Viewer<'a> {
                 self.standing.may(Act::CancelActivity, environment).into()
             };
             let from = self.from(&activity);
+            let branch = self.branch(&activity);
             Some(ActivityEntry {
                 environment: environment.name.clone(),
-                description: describe(&activity, environment, &from),
+                description: describe(&activity, environment, &from, branch.as_ref()),
+                branch,
                 source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
                 restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
                 snapshot: snapshot.filter(|_| from != From::Hidden),
@@ -226,6 +240,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
     match payload {
         Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
         Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
+        Payload::BranchEnvironment(branch) => vec![branch.snapshot.clone()],
     }
 }
 
@@ -237,8 +252,18 @@ enum From {
     Hidden,
 }
 
+impl From {
+    fn of(&self, snapshot: &SnapshotName) -> String {
+        match self {
+            Self::Same => snapshot.to_string(),
+            Self::Other(source) => format!("{snapshot} of {source}"),
+            Self::Hidden => "a snapshot of another environment".to_owned(),
+        }
+    }
+}
+
 /// What follows the initiator's name: "created a snapshot of main".
-fn describe(activity: &Activity, environment: &Environment, from: &From) -> String {
+fn describe(activity: &Activity, environment: &Environment, from: &From, branch: Option<&EnvironmentName>) -> String {
     let environment = &environment.name;
     let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
     match (&activity.payload, over) {
@@ -248,12 +273,15 @@ fn describe(activity: &Activity, environment: &Environment, from: &From) -> Stri
             let verb = if over { "restored" } else { "asked to restore" };
             let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
             let parts = if parts.is_empty() { String::new() } else { format!("{} of ", parts.join(", ")) };
-            let of = match from {
-                From::Same => restore.snapshot.to_string(),
-                From::Other(source) => format!("{} of {source}", restore.snapshot),
-                From::Hidden => "a snapshot of another environment".to_owned(),
-            };
-            format!("{verb} {parts}{of} into {environment}")
+            let of = from.of(&restore.snapshot);
+            match (&restore.branch, branch) {
+                (None, _) => format!("{verb} {parts}{of} into {environment}"),
+                (Some(_), Some(new)) => format!("{verb} {parts}{of} into the new environment {new}"),
+                (Some(_), None) => format!("{verb} {parts}{of} into a new environment"),
+            }
+        }
+        (Payload::BranchEnvironment(branch), _) => {
+            format!("made {environment} from {}", from.of(&branch.snapshot))
         }
     }
 }

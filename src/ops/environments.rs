@@ -103,13 +103,15 @@ pub(super) async fn health(
     if let Some(activity) = running {
         return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
     }
-    let over = Filter { states: vec![ActivityState::Complete], ..Filter::default() };
+    // What was to be made of it and failed says nothing about the environment itself.
+    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete];
+    let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;
     let now = store::clock::now(db, app.store().dialect()).await?;
     if let Some(failed) = last.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
         let what = match failed.kind {
             ActivityKind::Restore => "The last restore failed",
-            ActivityKind::Backup | ActivityKind::BackupDelete => "The last snapshot failed",
+            _ => "The last snapshot failed",
         };
         let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
         return Ok(Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") });
@@ -132,5 +134,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Backup => "A snapshot is being taken.",
         ActivityKind::Restore => "A restore is running.",
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
+        ActivityKind::Branch => "A new environment is being made from it.",
     }
 }

@@ -1,9 +1,12 @@
 //! Restores.
 
+mod branch;
+
+use self::branch::Branch;
 use super::activities::Viewer;
 use super::environments::parts;
 use super::{App, Error, projects};
-use crate::authz::{Actor, Authorized, RestoreSnapshot};
+use crate::authz::{Actor, Authorized, RestoreSnapshot, ViewHistory};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
@@ -33,8 +36,15 @@ pub struct RestoreRequest {
 #[derive(Debug)]
 pub struct Way {
     from: Authorized<RestoreSnapshot>,
-    /// `None`: into the snapshot's own environment.
-    into: Option<Authorized<RestoreSnapshot>>,
+    into: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// The snapshot's own environment.
+    Own,
+    Other(Authorized<RestoreSnapshot>),
+    New(Box<Branch>),
 }
 
 /// Where a restore is wanted, as it was typed.
@@ -58,40 +68,51 @@ impl Way {
         wish: Wish<'_>,
     ) -> Result<Self, Error> {
         let source = app.authorize_environment::<RestoreSnapshot>(actor, project, from).await?;
-        let target = match (wish.target, wish.branch_from) {
-            (None, None) => None,
-            (None, Some(_)) => return Err(not_created(from)),
-            (Some(target), _) if target == from.as_str() => None,
-            (Some(target), parent) => {
+        let into = match (wish.target, wish.branch_from) {
+            (None, None) => Target::Own,
+            (Some(target), None) if target == from.as_str() => Target::Own,
+            (Some(target), None) => {
                 let name = EnvironmentName::parse(target)?;
-                let target = app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await;
-                match (target, parent) {
-                    (Ok(target), None) => Some(target),
-                    (Ok(_), Some(_)) => {
-                        let refusal = Refusal::new(format!("The environment {name} exists already."));
-                        let instead = "Leave out the branch to start from (--branch-from) to overwrite it.";
-                        return Err(Error::Conflict(refusal.instead(instead)));
-                    }
-                    (Err(Error::NotFound(_)), Some(_)) => return Err(not_created(from)),
-                    (Err(error), _) => return Err(error),
-                }
+                Target::Other(app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await?)
+            }
+            (target, Some(parent)) => {
+                let parent = EnvironmentName::parse(parent)?;
+                let name = target.map(EnvironmentName::parse).transpose()?;
+                let parent = app.authorize_environment::<ViewHistory>(actor, project, &parent).await?;
+                Target::New(Box::new(Branch::plan(app, &parent, name).await?))
             }
         };
-        Ok(Self { from: source, into: target })
+        Ok(Self { from: source, into })
     }
 
     fn source(&self) -> &Environment {
         &self.from.on().environment
     }
 
-    fn target(&self) -> &Authorized<RestoreSnapshot> {
-        self.into.as_ref().unwrap_or(&self.from)
+    /// What is overwritten or made.
+    fn target(&self) -> &Environment {
+        match &self.into {
+            Target::Own => self.source(),
+            Target::Other(target) => &target.on().environment,
+            Target::New(new) => &new.environment,
+        }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        !matches!(self.into, Target::Own)
+    }
+
+    fn branch(&self) -> Option<&Branch> {
+        match &self.into {
+            Target::New(new) => Some(new),
+            _ => None,
+        }
     }
 }
 
 impl From<Authorized<RestoreSnapshot>> for Way {
     fn from(from: Authorized<RestoreSnapshot>) -> Self {
-        Self { from, into: None }
+        Self { from, into: Target::Own }
     }
 }
 
@@ -100,19 +121,24 @@ impl From<Authorized<RestoreSnapshot>> for Way {
 /// # Errors
 /// [`Error::NotFound`] when the source has no such snapshot.
 pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Scope) -> Result<Preflight, Error> {
-    let on = way.target().on();
+    let (project, target) = (&way.from.on().project, way.target());
     let mut db = app.store().read().await?;
     let (snapshot, manifest, composition) = load(app, &mut db, way, snapshot).await?;
     let now = store::clock::now(&mut db, app.store().dialect()).await?;
     let targets = targets(&mut db, way).await?;
-    let mut expectations = expectations(&mut db, &on.environment.id, &snapshot, now).await?;
+    let branch = branch::offer(&mut db, &way.from).await?;
+    let ago = span(now.since(snapshot.taken_at));
+    let mut expectations = match way.branch() {
+        Some(new) => new.expectations(&way.source().name, &ago),
+        None => expectations(&mut db, &target.id, &snapshot, now).await?,
+    };
     drop(db);
-    if way.into.is_some() {
-        let (source, target) = (&way.source().name, &on.environment.name);
-        expectations[0] = format!(
-            "Everything in these parts of {target} is replaced by what {source} held {} ago.",
-            span(now.since(snapshot.taken_at))
-        );
+    if way.is_elsewhere() {
+        let (source, target) = (&way.source().name, &target.name);
+        if way.branch().is_none() {
+            expectations[0] =
+                format!("Everything in these parts of {target} is replaced by what {source} held {ago} ago.");
+        }
         expectations.push(format!(
             "Addresses, passwords and settings that {source} keeps in its data come along: check what {target} sends \
              and to whom before you use it."
@@ -120,8 +146,11 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     }
 
     let mut obstacles = Vec::new();
-    obstacles.extend(is_active(&on.environment).err().map(|refusal| refusal.to_string()));
-    let planned = RestorePlan::new(&on.environment.id, &manifest, &composition, scope);
+    obstacles.extend(is_active(target).err().map(|refusal| refusal.to_string()));
+    if let Some(new) = way.branch() {
+        obstacles.extend(new.obstacles(app).await?);
+    }
+    let planned = RestorePlan::new(&target.id, &manifest, &composition, scope);
     let (untouched, hash) = match &planned {
         Ok(plan) => (plan.untouched.clone(), plan.hash()),
         Err(refusal) => {
@@ -129,7 +158,10 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             (Vec::new(), String::new())
         }
     };
-    let present = present(&composition, scope).await;
+    let present = match way.branch() {
+        Some(_) => parts_made(&composition, scope),
+        None => present(&composition, scope).await,
+    };
     let mut changes = Vec::new();
     for (name, part, replaces) in present {
         let Some(becomes) = recorded(&manifest, &name) else { continue };
@@ -144,12 +176,14 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     };
     let choices = parts_of(&manifest).into_iter().map(|part| (part.clone(), scope.has(&part))).collect();
     Ok(Preflight {
-        project: on.project.clone(),
-        environment: on.environment.clone(),
+        project: project.clone(),
+        environment: target.clone(),
         source: way.source().name.clone(),
+        branch_from: way.branch().map(|new| new.parent.clone()),
         snapshot,
         choices,
         targets,
+        branch,
         changes,
         untouched,
         expectations,
@@ -177,12 +211,11 @@ async fn targets(db: &mut Db, way: &Way) -> Result<Vec<EnvironmentName>, Error> 
 /// would happen now.
 pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<ActivityEntry, Error> {
     let target = way.target();
-    let on = target.on();
+    let project = &way.from.on().project;
     let mut tx = app.store().write().await?;
     let (_, manifest, composition) = load(app, &mut tx, &way, &request.snapshot).await?;
-    is_active(&on.environment).map_err(Error::Conflict)?;
-    let plan =
-        RestorePlan::new(&on.environment.id, &manifest, &composition, &request.scope).map_err(Error::Conflict)?;
+    is_active(target).map_err(Error::Conflict)?;
+    let plan = RestorePlan::new(&target.id, &manifest, &composition, &request.scope).map_err(Error::Conflict)?;
     if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
         return Err(Error::Conflict(
             Refusal::new("The environment has changed since you looked.")
@@ -195,34 +228,40 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
         snapshot: request.snapshot,
         safety: SnapshotName::parse(store::random_id())?,
         plan_hash: Some(plan.hash()),
-        from: way.into.as_ref().map(|_| activity::Source {
+        from: matches!(way.into, Target::Other(_)).then(|| activity::Source {
             id: source.id.clone(),
             name: source.name.clone(),
             kind: source.kind,
         }),
         scope: if all { Scope::default() } else { request.scope },
+        branch: way.branch().map(Branch::wanted),
+    };
+    // What is made stands in the feed of the snapshot's environment, which goes on meanwhile.
+    let (environment, kind) = match &way.into {
+        Target::New(_) => (source, ActivityKind::Branch),
+        _ => (target, ActivityKind::Restore),
     };
     let new = NewActivity {
-        project: on.project.id.clone(),
-        environment: on.environment.id.clone(),
-        region: on.project.region.clone(),
-        kind: ActivityKind::Restore,
-        initiator: target.actor().initiator(),
+        project: project.id.clone(),
+        environment: environment.id.clone(),
+        region: project.region.clone(),
+        kind,
+        initiator: way.from.actor().initiator(),
         payload: Payload::RestoreSnapshot(restore),
     };
-    let activity = queue::enqueue(&mut tx, app.store(), new).await?;
+    let activity = match way.branch() {
+        Some(branch) => {
+            branch.is_free(&mut tx, &project.id).await?;
+            queue::enqueue_beside(&mut tx, app.store(), new).await?
+        }
+        None => queue::enqueue(&mut tx, app.store(), new).await?,
+    };
     app.store().commit(tx).await?;
-    Viewer::of(target).one(app, &activity.id).await
-}
-
-/// R21 knows targets that are made for it; this version makes none.
-fn not_created(source: &EnvironmentName) -> Error {
-    let refusal = Refusal::new("Restoring into a new environment is not available in this version yet.");
-    Error::Conflict(refusal.instead(format!(
-        "Name an environment that exists (--target), or leave out the target and the branch to start from \
-         (--branch-from) to restore into {source}, where the snapshot was taken; what is there now is kept as a safety \
-         snapshot."
-    )))
+    let proof = match &way.into {
+        Target::Other(target) => target,
+        _ => &way.from,
+    };
+    Viewer::of(proof).one(app, &activity.id).await
 }
 
 fn is_active(environment: &Environment) -> Verdict {
@@ -245,7 +284,10 @@ async fn load(
     let snapshot = snapshot.filter(|snapshot| snapshot.environment == way.source().id);
     let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
     let manifest = snapshots::manifest(db, name).await?.ok_or(Error::NotFound("snapshot"))?;
-    let composition = environments::composition(db, app.store().sealer(), &way.target().on().environment.id).await?;
+    let composition = match way.branch() {
+        Some(new) => new.composition(),
+        None => environments::composition(db, app.store().sealer(), &way.target().id).await?,
+    };
     Ok((snapshot, manifest, composition))
 }
 
@@ -265,13 +307,23 @@ fn recorded(manifest: &Manifest, part: &PartName) -> Option<String> {
 
 type Present = (PartName, Part, Result<String, String>);
 
+/// The chosen parts of an environment that does not exist yet.
+fn parts_made(composition: &Composition, scope: &Scope) -> Vec<Present> {
+    let chosen = composition.only(scope);
+    let all = names(&chosen).zip(parts(&chosen));
+    all.map(|(name, part)| (name, part, Ok("nothing: it is made".to_owned()))).collect()
+}
+
+fn names(composition: &Composition) -> impl Iterator<Item = PartName> {
+    let services = composition.services.iter().map(|service| PartName::Service(service.name.clone()));
+    services.chain(composition.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())))
+}
+
 /// What is there now of the chosen parts, or why it can't be replaced.
 async fn present(composition: &Composition, scope: &Scope) -> Vec<Present> {
     let chosen = composition.only(scope);
     let looked = tokio::task::spawn_blocking(move || {
-        let services = chosen.services.iter().map(|service| PartName::Service(service.name.clone()));
-        let names = services.chain(chosen.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())));
-        let all = names.zip(parts(&chosen));
+        let all = names(&chosen).zip(parts(&chosen));
         let connected = match Parts::connect(&chosen) {
             Ok(connected) => connected,
             Err(error) => return all.map(|(name, part)| (name, part, Err(error.for_people()))).collect(),

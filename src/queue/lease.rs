@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Timing};
+use crate::domain::activity::Payload;
 use crate::domain::{ActivityId, Timestamp};
 use crate::store::work::{self, End, Holder};
 use crate::store::{Db, Store, clock, logs};
@@ -88,6 +89,20 @@ impl Lease {
         let mut tx = store.write().await?;
         let now = clock::now(&mut tx, store.dialect()).await?;
         if !work::progress(&mut tx, &self.0.holder, per_mille.min(1000), now).await? {
+            return Err(self.lost());
+        }
+        store.commit(tx).await?;
+        Ok(())
+    }
+
+    /// Writes the activity's payload anew; durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`], or when the database fails.
+    pub async fn note(&self, payload: &Payload) -> Result<(), Error> {
+        let store = &self.0.store;
+        let mut tx = store.write().await?;
+        if !work::note(&mut tx, &self.0.holder, payload).await? {
             return Err(self.lost());
         }
         store.commit(tx).await?;

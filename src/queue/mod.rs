@@ -27,6 +27,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct NewActivity {
     pub project: ProjectId,
+    /// Whose feed it stands in, and which it locks (R20): nothing else runs there meanwhile.
     pub environment: EnvironmentId,
     pub region: RegionId,
     pub kind: ActivityKind,
@@ -42,6 +43,32 @@ pub async fn enqueue(db: &mut Db, store: &Store, new: NewActivity) -> Result<Act
     let now = clock::now(db, store.dialect()).await?;
     let mut activity = blank(&new, now);
     activities::insert(db, &mut activity, &new.region, std::slice::from_ref(&new.environment)).await?;
+    Ok(activity)
+}
+
+/// The same for one that needs no environment for itself: what is there now may go on changing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enqueue_beside(db: &mut Db, store: &Store, new: NewActivity) -> Result<Activity, Error> {
+    let now = clock::now(db, store.dialect()).await?;
+    let mut activity = blank(&new, now);
+    activities::insert(db, &mut activity, &new.region, &[]).await?;
+    Ok(activity)
+}
+
+/// Records what has become true with the caller's transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn record_done(db: &mut Db, store: &Store, new: NewActivity) -> Result<Activity, Error> {
+    let now = clock::now(db, store.dialect()).await?;
+    let mut activity = blank(&new, now);
+    activity.state = ActivityState::Complete;
+    activity.result = Some(ActivityResult::Success);
+    activity.progress = 1000;
+    activity.completed_at = Some(now);
+    activities::insert(db, &mut activity, &new.region, &[]).await?;
     Ok(activity)
 }
 

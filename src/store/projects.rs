@@ -7,7 +7,7 @@ use super::row::{Columns as _, to_json};
 use super::{Db, Error, Sealer, environments};
 use crate::domain::environment::{Project, store_is_live};
 use crate::domain::ids::RegionId;
-use crate::domain::policy::{Plan, Terms};
+use crate::domain::policy::{Plan, Provision, Terms};
 use crate::domain::{ProjectId, Secret, Timestamp};
 
 /// Where a project's snapshots are, and the key that they are encrypted with.
@@ -116,6 +116,27 @@ pub async fn plan(db: &mut Db, id: &ProjectId) -> Result<Plan, Error> {
         .fetch_one(db)
         .await?
         .json("body")
+}
+
+/// How new environments are made; `None`: they are not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn provision(db: &mut Db, id: &ProjectId) -> Result<Option<Provision>, Error> {
+    let row = sqlx::query("SELECT provision FROM projects WHERE id = $1").bind(id.as_str()).fetch_one(db).await?;
+    let text = row.optional_text("provision")?;
+    text.map(|text| serde_json::from_str(&text).map_err(Error::corrupt("provision"))).transpose()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_provision(db: &mut Db, id: &ProjectId, provision: Option<&Provision>) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET provision = $1 WHERE id = $2")
+        .bind(provision.map(to_json))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Plan and state of the store.

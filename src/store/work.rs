@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::any::AnyRow;
 
-use super::row::Columns as _;
+use super::row::{Columns as _, to_json};
 use super::{Db, Dialect, Error, activities, events};
-use crate::domain::activity::{Activity, ActivityResult, ActivityState};
+use crate::domain::activity::{Activity, ActivityResult, ActivityState, Payload};
 use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, Timestamp};
 
@@ -88,6 +88,15 @@ pub async fn progress(db: &mut Db, holder: &Holder, per_mille: u16, now: Timesta
     let values = [Value::Number(i64::from(per_mille)), Value::Number(now.as_micros())];
     let row = under_lease(db, holder, "progress = $1, updated_at = $2", &values).await?;
     announced(db, row).await
+}
+
+/// Writes the activity's payload anew, for a job that notes what it is about to do; `false`: the lease was lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn note(db: &mut Db, holder: &Holder, payload: &Payload) -> Result<bool, Error> {
+    let text = to_json(payload);
+    Ok(under_lease(db, holder, "payload = $1", &[Value::Text(Some(&text))]).await?.is_some())
 }
 
 /// How an activity ends.

@@ -173,6 +173,10 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             parameters.note.clone_from(&take.note);
             payload.backup_name = Some(take.snapshot.clone());
         }
+        activity::Payload::BranchEnvironment(branch) => payload.backup_name = Some(branch.snapshot.clone()),
+        activity::Payload::RestoreSnapshot(restore) if restore.branch.is_some() => {
+            payload.backup_name = Some(restore.snapshot.clone());
+        }
         activity::Payload::RestoreSnapshot(restore) => {
             payload.backup_name = Some(restore.snapshot.clone());
             payload.safety_backup_name = Some(restore.safety.clone());

@@ -17,6 +17,9 @@ pub struct Preflight {
     pub environment: EnvironmentName,
     /// Where the snapshot was taken.
     pub source: EnvironmentName,
+    /// The environment does not exist yet: it is made with the services and mounts of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch_from: Option<EnvironmentName>,
     pub backup: SnapshotName,
     /// The instant that the snapshot shows.
     pub taken_at: Timestamp,
@@ -48,6 +51,7 @@ impl From<view::Preflight> for Preflight {
             project: plan.project.id,
             environment: plan.environment.name,
             source: plan.source,
+            branch_from: plan.branch_from,
             backup: plan.snapshot.name,
             taken_at: plan.snapshot.taken_at,
             size_used: plan.snapshot.size,

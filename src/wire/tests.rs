@@ -96,6 +96,7 @@ fn taken(state: ActivityState) -> ActivityEntry {
     let over = state.is_over().then(|| at(5));
     ActivityEntry {
         source: id!(EnvironmentName, "main"),
+        branch: None,
         activity: activity::Activity {
             id: id!(ActivityId, "b".repeat(20)),
             project: id!(ProjectId, "demo"),
@@ -140,6 +141,7 @@ fn restored() -> ActivityEntry {
         plan_hash: None,
         from: None,
         scope: Scope::default(),
+        branch: None,
     });
     entry.undo = Some(id!(SnapshotName, "e".repeat(20)));
     entry
@@ -183,6 +185,8 @@ fn a_preflight_shows_the_plan_and_its_hash() {
         source: id!(EnvironmentName, "main"),
         choices: vec![("service:database".parse().expect("a part"), true)],
         targets: vec![id!(EnvironmentName, "main")],
+        branch: open(),
+        branch_from: None,
         project: project(),
         environment: main(),
         snapshot: snapshot(Consistency::Live, Origin::Safety),

@@ -165,8 +165,8 @@ async fn a_target_that_would_have_to_be_made_is_refused_with_what_works() {
     let shop = TestApp::with_shop().await;
     shop.add_staging().await;
     let table = [
-        (None, Some("main"), "--target"),
-        (Some("new"), Some("main"), "--target"),
+        (None, Some("main"), "not provided for"),
+        (Some("new"), Some("main"), "[project.provision]"),
         (Some("staging"), Some("main"), "exists already"),
         (Some("new"), None, "no such environment"),
         (Some("-rf"), None, "not a valid environment name"),

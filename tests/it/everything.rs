@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::shop::{Kind, Shop};
-use crate::process::{Installation, Site};
+use crate::process::{Installation, Site, until};
 
 /// Ends what goes on in other threads, also when a test fails.
 struct Until<'a>(&'a AtomicBool);
@@ -23,7 +23,8 @@ fn installed() -> (Arc<Shop>, Installation) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let site = Site::new(&directory.path().join("site"));
     let shop = Arc::new(Shop::new(&site.home));
-    let declaration = shop.declaration(shop.serve());
+    let port = shop.serve();
+    let declaration = shop.declaration(port, &shop.provision(directory.path(), port));
     let mut at = Installation::bare(directory, site);
     at.add_operator();
     let (applied, told) = at.apply(&declaration);
@@ -71,6 +72,44 @@ fn all_services_and_files_of_a_snapshot_agree_and_no_request_is_lost() {
     }
     assert_eq!(lost.into_inner(), 0, "of {} requests", served.into_inner());
     at.assert_repository_sound();
+    server.terminate();
+}
+
+#[test]
+fn an_environment_that_is_made_holds_the_instant_whenever_its_worker_died() {
+    let (shop, at) = installed();
+    for _ in 0..10 {
+        shop.write(&Kind::ALL);
+    }
+    let server = at.start();
+    let name = at.snapshot();
+    let held = shop.numbers(&shop.main);
+    server.terminate();
+    let directory = at.directory().join("environments/made");
+    let steps = ["branch: made", "branch: a service loaded", "branch: loaded", "branch: started"];
+    let mut dying = at.start_with(&[("STILLPOINT_CRASH_AT", steps[0])]);
+    let asked = at.ask_new(&name, "made");
+    dying.died();
+    // Two deaths more are one too many: everything is gone.
+    for step in &steps[1..3] {
+        dying = at.start_with(&[("STILLPOINT_CRASH_AT", step)]);
+        dying.died();
+    }
+    let server = at.start();
+    let reason = at.failed(&asked);
+    assert!(reason.contains("died 3 times"), "{reason}");
+    assert!(!directory.exists(), "its directory is gone");
+    assert_eq!(shop.databases(), ["copy", "main"]);
+    server.terminate();
+
+    let dying = at.start_with(&[("STILLPOINT_CRASH_AT", steps[3])]);
+    let asked = at.ask_new(&name, "made");
+    dying.died();
+    let server = at.start();
+    at.succeeded(&asked);
+    assert_eq!(shop.numbers(&shop.made(&directory)), held);
+    assert_eq!(shop.databases(), ["copy", "main", "main_made"]);
+    until("the gateway follows", || at.visit_as("made.shop.test").filter(|answer| answer.status == 200));
     server.terminate();
 }
 

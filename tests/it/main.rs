@@ -3,6 +3,7 @@
 mod accounts;
 mod api_door;
 mod bad_luck;
+mod branching;
 mod commands;
 mod crash;
 mod declaration;

@@ -45,6 +45,10 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Backup => format!("Snapshot of {}", entry.environment),
         ActivityKind::Restore => format!("Restore of {}", entry.environment),
         ActivityKind::BackupDelete => format!("Deletion of a snapshot of {}", entry.environment),
+        ActivityKind::Branch => match &entry.branch {
+            Some(new) => format!("New environment {new}"),
+            None => format!("New environment of {}", entry.environment),
+        },
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);

@@ -13,6 +13,9 @@ use crate::domain::{PartName, Scope, SnapshotName};
 use crate::ops::restores::{Way, Wish};
 use crate::ops::{self, Error};
 
+/// Stands for a new environment where its name is not known yet; no name has a `+`.
+const NEW: &str = "+new";
+
 #[component]
 pub fn Restore() -> impl IntoView {
     load(
@@ -21,7 +24,11 @@ pub fn Restore() -> impl IntoView {
                 (visit::param("project")?, visit::param("environment")?);
             let name: SnapshotName = visit::param("snapshot")?;
             let into = visit::query("into");
-            let wish = Wish { target: into.as_deref(), branch_from: None };
+            let name_of_new = visit::query("new").filter(|name| !name.is_empty());
+            let wish = match into.as_deref() {
+                Some(NEW) => Wish { target: name_of_new.as_deref(), branch_from: Some(environment.as_str()) },
+                target => Wish { target, branch_from: None },
+            };
             let way = Way::authorize(&visit.app, &visit.actor, &project, &environment, wish).await?;
             let parts: Result<Vec<PartName>, _> = visit::queries("part").iter().map(|part| part.parse()).collect();
             let parts = parts.map_err(|error| Error::invalid(sentence(&error.to_string())))?;
@@ -44,8 +51,8 @@ fn show(preflight: Preflight) -> AnyView {
     let refusal = present::refusal(&preflight.offer);
     let choice = choice(&preflight);
     let parts = chosen(&preflight);
-    let Preflight { project, environment, source, snapshot, changes, untouched, expectations, obstacles, hash, .. } =
-        preflight;
+    let Preflight { project, environment, source, branch_from, snapshot, changes, .. } = preflight;
+    let Preflight { untouched, expectations, obstacles, hash, .. } = preflight;
     let title = if source == environment.name { environment.title.clone() } else { source.to_string() };
     let snapshot_page = at::snapshot(&project.id, &source, &snapshot.name);
     let way = vec![
@@ -58,14 +65,27 @@ fn show(preflight: Preflight) -> AnyView {
     let obstacles: Vec<String> = unsaid.into_iter().chain(obstacles).collect();
     let closed = !obstacles.is_empty();
     let untouched = untouched.iter().map(|part| sentence_start(&part.in_words())).collect();
+    let is_new = branch_from.is_some();
     let becomes = match source == environment.name {
         true => format!("{} goes back to ", environment.name),
         false => format!("{} gets what {source} held on ", environment.name),
     };
+    let (heading_text, button, class) = match is_new {
+        true => (
+            format!("Make {}", environment.name),
+            format!("Make {} from this snapshot", environment.name),
+            "button button-main",
+        ),
+        false => (
+            format!("Restore {}", environment.name),
+            format!("Overwrite {} and restore", environment.name),
+            "button button-danger",
+        ),
+    };
     view! {
         <div class="narrow">
             <div class="head">
-                {heading(format!("Restore {}", environment.name), way)}
+                {heading(heading_text, way)}
                 <p class="lead">
                     {becomes}
                     {date(present::moment(snapshot.taken_at))}
@@ -75,7 +95,7 @@ fn show(preflight: Preflight) -> AnyView {
             {problem("restore")}
             {choice}
             {hindered(obstacles)}
-            {overwritten(changes)}
+            {overwritten(changes, is_new)}
             {list("untouched", "What stays as it is", "check", untouched)}
             {list("expect", "What to expect", "clock", expectations)}
             <form method="post" action="/actions/restore" class="panel form confirm">
@@ -84,12 +104,13 @@ fn show(preflight: Preflight) -> AnyView {
                 <input type="hidden" name="environment" value=source.to_string()/>
                 <input type="hidden" name="snapshot" value=snapshot.name.to_string()/>
                 <input type="hidden" name="into" value=environment.name.to_string()/>
+                <input type="hidden" name="branch_from" value=branch_from.map(|parent| parent.to_string())/>
                 <input type="hidden" name="parts" value=parts/>
                 <input type="hidden" name="plan_hash" value=hash/>
                 <p class="stale">"You changed the choice above. Press “Show what that would do” to see it first."</p>
                 <div class="buttons">
-                    <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("obstacles")>
-                        {icon("restore")}<span>{format!("Overwrite {} and restore", environment.name)}</span>
+                    <button class=class disabled=closed aria-describedby=closed.then_some("obstacles")>
+                        {icon(if is_new { "branch" } else { "restore" })}<span>{button}</span>
                     </button>
                     <a class="button" href=snapshot_page>"Back"</a>
                 </div>
@@ -110,10 +131,7 @@ fn chosen(preflight: &Preflight) -> String {
 
 /// Where to, and which parts (R21, R26): folded away as long as it is everything, into where it came from.
 fn choice(preflight: &Preflight) -> Option<AnyView> {
-    let Preflight { project, environment, source, snapshot, choices, targets, .. } = preflight;
-    if targets.len() < 2 && choices.len() < 2 {
-        return None;
-    }
+    let Preflight { project, environment, source, branch_from, snapshot, choices, targets, branch, .. } = preflight;
     let open = environment.name != *source || choices.iter().any(|(_, chosen)| !chosen);
     let targets = targets.iter().map(|target| {
         let own = if target == source { " (where it was taken)" } else { "" };
@@ -121,6 +139,19 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
         view! { <option value=value.clone() selected=chosen>{format!("{value}{own}")}</option> }
     });
     let targets = targets.collect_view();
+    let why_not = present::refusal(branch);
+    let (closed, is_new) = (why_not.is_some(), branch_from.is_some());
+    let name = is_new.then(|| environment.name.to_string());
+    let new_name = (!closed).then(|| {
+        view! {
+            <div class="field new-name">
+                <label for="new">"Name of the new environment"</label>
+                <input id="new" name="new" value=name maxlength="63" autocapitalize="off" autocomplete="off"
+                    pattern="[a-z0-9]([a-z0-9\\-]*[a-z0-9])?" aria-describedby="new-hint" spellcheck="false"/>
+                <p class="hint" id="new-hint">"Lower-case letters, digits and hyphens; left empty, one is made up."</p>
+            </div>
+        }
+    });
     let parts = choices.iter().map(|(part, chosen)| {
         let words = sentence_start(&part.in_words());
         view! {
@@ -133,13 +164,18 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
     let parts = parts.collect_view();
     let view = view! {
         <details class="panel fold" open=open>
-            <summary>"Only some parts, or into another environment"</summary>
+            <summary>"Only some parts, or into another or a new environment"</summary>
             <form method="get" action=at::restore(&project.id, source, &snapshot.name) class="form">
                 <input type="hidden" name="choice" value="1"/>
                 <div class="field">
                     <label for="into">"Into"</label>
-                    <select id="into" name="into">{targets}</select>
+                    <select id="into" name="into" aria-describedby=closed.then_some("no-new")>
+                        {targets}
+                        <option value=NEW selected=is_new disabled=closed>"A new environment"</option>
+                    </select>
+                    {why_not.map(|text| reason("no-new".to_owned(), text))}
                 </div>
+                {new_name}
                 <fieldset class="options">
                     <legend>"Parts"</legend>
                     {parts}
@@ -151,12 +187,13 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
     Some(view.into_any())
 }
 
-fn overwritten(changes: Vec<Change>) -> impl IntoView {
+fn overwritten(changes: Vec<Change>, is_new: bool) -> impl IntoView {
+    let title = if is_new { "What it will hold" } else { "What will be overwritten" };
     (!changes.is_empty()).then(|| {
         view! {
             <section class="panel" aria-labelledby="changes">
-                <header class="panel-head"><h2 id="changes">"What will be overwritten"</h2></header>
-                <ul class="changes">{changes.into_iter().map(change).collect_view()}</ul>
+                <header class="panel-head"><h2 id="changes">{title}</h2></header>
+                <ul class="changes">{changes.into_iter().map(|it| change(it, is_new)).collect_view()}</ul>
             </section>
         }
     })
@@ -181,7 +218,10 @@ fn hindered(obstacles: Vec<String>) -> impl IntoView {
     })
 }
 
-fn change(change: Change) -> AnyView {
+fn change(change: Change, is_new: bool) -> AnyView {
+    let replaces = (!is_new).then(|| {
+        view! { <div class="swap-out"><dt>"Now, will be replaced"</dt><dd>{change.replaces}</dd></div> }
+    });
     view! {
         <li class="change">
             <p class="change-part">
@@ -189,9 +229,9 @@ fn change(change: Change) -> AnyView {
                 <span class="mono">{change.part.name.clone()}</span>
                 <span class="second">{present::kind_of(&change.part)}</span>
             </p>
-            <dl class="swap">
-                <div class="swap-out"><dt>"Now, will be replaced"</dt><dd>{change.replaces}</dd></div>
-                <div class="swap-in"><dt>"Afterwards"</dt><dd>{change.becomes}</dd></div>
+            <dl class="swap" class:swap-one=is_new>
+                {replaces}
+                <div class="swap-in"><dt>{if is_new { "Will be there" } else { "Afterwards" }}</dt><dd>{change.becomes}</dd></div>
             </dl>
         </li>
     }

@@ -64,6 +64,9 @@ fn acts(entry: Entry, cancel: Cancel) -> AnyView {
     let refusal = |door: &Option<Door>| door.as_ref().and_then(|door| door.refusal.clone());
     let why = refusal(&entry.cancel).or(refusal(&entry.restore)).or(refusal(&entry.undo));
     let name = entry.snapshot.map(|(name, _)| name);
+    let open = entry.made.map(|(name, href)| {
+        view! { <a class=Weight::Main.class() href=href>{icon("branch")} <span>{format!("Open {name}")}</span></a> }
+    });
     let by = || "act-reason".to_owned();
     let restore = entry.restore.map(|to| door(to, Weight::Main, "restore", "Restore", name, by()));
     let undo = entry.undo.map(|to| door(to, Weight::Main, "undo", "Undo", None, by()));
@@ -81,5 +84,5 @@ fn acts(entry: Entry, cancel: Cancel) -> AnyView {
         }
     });
     let why = why.map(|text| reason(by(), text));
-    view! { <div class="condition-act">{restore}{undo}{cancel}{why}</div> }.into_any()
+    view! { <div class="condition-act">{open}{restore}{undo}{cancel}{why}</div> }.into_any()
 }

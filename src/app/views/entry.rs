@@ -7,7 +7,8 @@ use crate::app::model::{Door, Entry, Stage};
 
 /// `refusal_shown`: the reason that stands above the list, under the id `restore-reason`; a row repeats only others.
 pub fn entry(entry: Entry, refusal_shown: Option<String>) -> impl IntoView {
-    let Entry { id, href, glyph, stage, who, what, at, took, percent, failure, snapshot, restore, undo, .. } = entry;
+    let Entry { id, href, glyph, stage, who, what, at, took, percent, failure, .. } = entry;
+    let Entry { snapshot, made, restore, undo, .. } = entry;
     let name = snapshot.as_ref().map(|(name, _)| name.clone());
     let heading = format!("about-{id}");
     let own_reason = format!("reason-{id}");
@@ -38,7 +39,7 @@ pub fn entry(entry: Entry, refusal_shown: Option<String>) -> impl IntoView {
                     {date(at)}
                 </p>
                 <p class="entry-meta">
-                    {snapshot.map(|(name, href)| view! { <a class="name" href=href>{name}</a> })}
+                    {snapshot.into_iter().chain(made).map(|(name, href)| view! { <a class="name" href=href>{name}</a> }).collect_view()}
                     {took.map(|took| view! { <span>{format!("took {took}")}</span> })}
                 </p>
                 {(!stage.is_over()).then(|| progress_bar(stage, percent))}

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod catalog;
+mod made;
 mod pages;
 mod picture;
 mod routes;
@@ -31,6 +32,8 @@ use shop::Shop;
 #[derive(Debug)]
 pub struct Demo {
     pub sites: Vec<DemoSite>,
+    /// Environments that are made of snapshots lie here, and all their shops answer there.
+    pub made: (PathBuf, SocketAddr),
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -67,13 +70,18 @@ pub enum Error {
 /// Makes what is missing below `<data>/demo` and serves the three sites.
 pub async fn start(data: &Path) -> Result<Demo, Error> {
     let root = data.join("demo");
-    let mut demo = Demo { sites: Vec::new(), stopping: CancellationToken::new(), tasks: TaskTracker::new() };
+    let folder = root.join("environments");
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+    let listener = listen(&root.join("environments.address")).await?;
+    let made = (folder.clone(), listener.local_addr().map_err(Error::Listen)?);
+    let mut demo = Demo { sites: Vec::new(), made, stopping: CancellationToken::new(), tasks: TaskTracker::new() };
+    demo.serve("environments", listener, made::router(folder));
     for stock in Stock::ALL {
         let folder = root.join(stock.name);
         let made = folder.clone();
         tokio::task::spawn_blocking(move || seed::create(&made, &stock)).await??;
 
-        let shop = Arc::new(Shop::open(stock.name, &folder)?);
+        let shop = Arc::new(Shop::open(stock.name, &folder, "shop.db")?);
         let listener = listen(&folder.join("address")).await?;
         let address = listener.local_addr().map_err(Error::Listen)?;
         demo.sites.push(DemoSite {
@@ -82,19 +90,22 @@ pub async fn start(data: &Path) -> Result<Demo, Error> {
             database: shop.database.clone(),
             uploads: shop.uploads.clone(),
         });
-        let stopping = demo.stopping.clone().cancelled_owned();
-        demo.tasks.spawn(async move {
-            let serving = axum::serve(listener, routes::router(shop)).with_graceful_shutdown(stopping);
-            if let Err(error) = serving.await {
-                tracing::error!(demo.site = stock.name, %error, "A demo site stopped serving");
-            }
-        });
+        demo.serve(stock.name, listener, routes::router(shop));
     }
     demo.tasks.close();
     Ok(demo)
 }
 
 impl Demo {
+    fn serve(&self, name: &'static str, listener: TcpListener, router: axum::Router) {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(self.stopping.clone().cancelled_owned());
+        self.tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(demo.site = name, %error, "A demo site stopped serving");
+            }
+        });
+    }
+
     /// Stops taking requests and waits for those that are under way.
     pub async fn stop(self) {
         self.stopping.cancel();

@@ -75,7 +75,7 @@ async fn blocking<T: Send + 'static>(
 async fn front(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
     let page = |shop: &Shop| {
         let (products, counts) = shop.front()?;
-        Ok(pages::front(shop.name, &products, counts))
+        Ok(pages::front(&shop.name, &products, counts))
     };
     Ok(Html(blocking(shop, page).await?))
 }
@@ -83,7 +83,7 @@ async fn front(State(shop): State<Arc<Shop>>) -> Result<Html<String>, Failure> {
 async fn product(State(shop): State<Arc<Shop>>, Path(id): Path<i64>) -> Result<Html<String>, Failure> {
     let page = move |shop: &Shop| {
         let Some(shelf) = shop.shelf(id)? else { return Ok(None) };
-        Ok(Some(pages::product(shop.name, &shelf)))
+        Ok(Some(pages::product(&shop.name, &shelf)))
     };
     blocking(shop, page).await?.map(Html).ok_or(Failure::NotFound)
 }
@@ -121,7 +121,7 @@ async fn review(
 async fn order(State(shop): State<Arc<Shop>>, Path(id): Path<i64>) -> Result<Html<String>, Failure> {
     let order = move |shop: &Shop| {
         let Some(order) = shop.order(id)? else { return Ok(None) };
-        Ok(Some(pages::ordered(shop.name, id, order, shop.counts()?)))
+        Ok(Some(pages::ordered(&shop.name, id, order, shop.counts()?)))
     };
     blocking(shop, order).await?.map(Html).ok_or(Failure::NotFound)
 }

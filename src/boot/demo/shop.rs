@@ -38,7 +38,7 @@ const LOAD_FILE: &str = "load.txt";
 
 #[derive(Debug)]
 pub struct Shop {
-    pub name: &'static str,
+    pub name: String,
     pub database: PathBuf,
     pub uploads: PathBuf,
     /// One writer at a time: they would else poll SQLite's lock, and wait longer than each other's work takes.
@@ -92,10 +92,17 @@ pub struct Load {
 }
 
 impl Shop {
-    pub fn open(name: &'static str, folder: &Path) -> Result<Self, Error> {
-        let database = folder.join("shop.db");
+    /// The database and the folder `uploads` are in `folder`.
+    pub fn open(name: &str, folder: &Path, database: &str) -> Result<Self, Error> {
+        let database = folder.join(database);
         let idle = connect(&database)?;
-        Ok(Self { name, uploads: folder.join("uploads"), writer: Mutex::new(()), _idle: Mutex::new(idle), database })
+        Ok(Self {
+            name: name.to_owned(),
+            uploads: folder.join("uploads"),
+            writer: Mutex::new(()),
+            _idle: Mutex::new(idle),
+            database,
+        })
     }
 
     /// A connection of this request's own: nothing of it is left when the request ends.

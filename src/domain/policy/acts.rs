@@ -20,12 +20,20 @@ pub enum Act {
     ViewHistory,
     CreateSnapshot,
     RestoreSnapshot,
+    /// Make a new environment, as a restore's target (R2, R21).
+    CreateEnvironment,
     CancelActivity,
 }
 
 impl Act {
-    pub const ALL: [Self; 5] =
-        [Self::ViewProject, Self::ViewHistory, Self::CreateSnapshot, Self::RestoreSnapshot, Self::CancelActivity];
+    pub const ALL: [Self; 6] = [
+        Self::ViewProject,
+        Self::ViewHistory,
+        Self::CreateSnapshot,
+        Self::RestoreSnapshot,
+        Self::CreateEnvironment,
+        Self::CancelActivity,
+    ];
 
     /// Whether the act changes nothing: what a read-only token may do (R4).
     pub fn reads_only(self) -> bool {
@@ -39,6 +47,7 @@ impl Act {
             Self::ViewHistory => "seeing this environment's history",
             Self::CreateSnapshot => "creating a snapshot",
             Self::RestoreSnapshot => "restoring a snapshot",
+            Self::CreateEnvironment => "creating an environment",
             Self::CancelActivity => "cancelling an activity",
         }
     }
@@ -257,7 +266,7 @@ mod tests {
     fn a_viewer_sees_and_starts_nothing() {
         let viewer = production_viewer();
         assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
-        for act in [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CancelActivity] {
+        for act in [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity] {
             assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
         }
     }

@@ -4,6 +4,8 @@
 pub mod acts;
 pub mod plans;
 #[cfg(feature = "ssr")]
+pub mod provision;
+#[cfg(feature = "ssr")]
 pub mod restore;
 pub mod terms;
 
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
 pub use plans::Plan;
+#[cfg(feature = "ssr")]
+pub use provision::{Blueprint, Provision};
 #[cfg(feature = "ssr")]
 pub use restore::RestorePlan;
 pub use terms::Terms;

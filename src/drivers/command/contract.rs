@@ -170,6 +170,10 @@ impl Program {
         self.ask(&["provision"], READY, &never).map(drop)
     }
 
+    pub fn remove(&self) -> Result<(), Error> {
+        self.ask(&["remove"], DISCARD, &never).map(drop)
+    }
+
     fn ask(&self, words: &[&str], within: Duration, cancelled: &dyn Fn() -> bool) -> Result<Vec<u8>, Error> {
         let mut process = Process::start(&self.0, words)?;
         process.feed(Vec::new());

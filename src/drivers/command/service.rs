@@ -149,6 +149,10 @@ impl Service for Named {
     fn provision(&self) -> Result<(), Error> {
         self.program.provision()
     }
+
+    fn remove(&self) -> Result<(), Error> {
+        self.program.remove()
+    }
 }
 
 /// A view that was made ready. Discarded when it is dropped, on a thread: whoever drops it may be in a hold (R17).

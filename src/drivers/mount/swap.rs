@@ -215,7 +215,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
+pub(super) fn copy_attributes(from: &Path, to: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::io("copy the owner and permissions to", to)(error);
     let metadata = fs::metadata(from).map_err(failed)?;
     let mine = fs::metadata(to).map_err(failed)?;
@@ -304,7 +304,7 @@ fn sync_directory(path: &Path) -> Result<(), Error> {
 }
 
 /// Removes a tree whatever the permissions of its directories are. Follows no link.
-fn remove_tree(path: &Path) -> Result<(), Error> {
+pub(super) fn remove_tree(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}

@@ -387,6 +387,11 @@ pub(super) fn discard(driver: &Mysql, beside: &Beside, aside: Option<&Aside>) ->
     Ok(())
 }
 
+pub(super) fn remove_database(driver: &Mysql) -> Result<(), Error> {
+    let statement = format!("DROP DATABASE IF EXISTS {}", ident(&driver.address.database));
+    driver.address.open_server(CONNECT)?.command("drop", &statement)
+}
+
 pub(super) fn provision(driver: &Mysql) -> Result<(), Error> {
     let name = &driver.address.database;
     let mut session = driver.address.open_server(CONNECT)?;

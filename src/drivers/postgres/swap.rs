@@ -488,6 +488,10 @@ fn drop_database(session: &mut Session, name: &str) -> Result<(), Error> {
     }
 }
 
+pub(super) fn remove_database(driver: &Postgres) -> Result<(), Error> {
+    drop_database(&mut driver.address.maintenance(CONNECT)?, &driver.address.database)
+}
+
 pub(super) fn provision(driver: &Postgres) -> Result<(), Error> {
     let name = &driver.address.database;
     let mut session = driver.address.maintenance(CONNECT)?;

@@ -17,7 +17,7 @@ use crate::domain::environment::{
     ServiceConnection, ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
-use crate::domain::policy::{ProjectRole, TypeRole};
+use crate::domain::policy::{ProjectRole, Provision, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
 use crate::ops::{App, Error};
 use crate::store::{self, environments, members, projects, users};
@@ -35,6 +35,7 @@ struct ProjectEntry {
     id: ProjectId,
     title: Option<String>,
     plan: Option<Spanned<String>>,
+    provision: Option<Spanned<Provision>>,
     #[serde(default)]
     member: Vec<Spanned<MemberEntry>>,
     #[serde(default)]
@@ -248,6 +249,8 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
         }
         _ => projects::update(&mut tx, &entry.id, &title, &plan, now).await?,
     }
+    let provision = entry.provision.map(Spanned::into_inner);
+    projects::set_provision(&mut tx, &entry.id, provision.as_ref()).await?;
     for environment in entry.environment {
         put_environment(app, &mut tx, &entry.id, environment.into_inner(), now).await?;
     }

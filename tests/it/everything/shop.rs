@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,10 +26,11 @@ const TABLE: &str = "CREATE TABLE numbers (n bigint PRIMARY KEY, text text)";
 
 /// One environment's data.
 pub struct Place {
-    /// Its name, and that of its databases.
+    /// That of its databases, and of a declared environment.
     name: &'static str,
-    redis: redis::Server,
-    directory: PathBuf,
+    redis: Arc<redis::Server>,
+    sqlite: PathBuf,
+    files: PathBuf,
 }
 
 pub struct Shop {
@@ -70,14 +72,15 @@ impl Place {
         fs::create_dir_all(directory.join("files")).expect("a directory");
         let redis = redis::Server::start();
         redis.ask::<()>(0, RIGHTS);
-        let sqlite = Sqlite::open(directory.join("numbers.db")).expect("a new database");
-        sqlite.execute_batch(&format!("PRAGMA journal_mode = WAL; {TABLE}")).expect("a new schema");
-        Self { name, redis, directory }
+        let (sqlite, files) = (directory.join("numbers.db"), directory.join("files"));
+        let made = Sqlite::open(&sqlite).expect("a new database");
+        made.execute_batch(&format!("PRAGMA journal_mode = WAL; {TABLE}")).expect("a new schema");
+        Self { name, redis: Arc::new(redis), sqlite, files }
     }
 
     fn environment(&self, kind: &str, postgres: u16, mariadb: u16) -> String {
         let (name, redis) = (self.name, self.redis.port);
-        let (database, files) = (self.directory.join("numbers.db"), self.directory.join("files"));
+        let (database, files) = (&self.sqlite, &self.files);
         let login = format!("user = \"shop\"\npassword = {PASSWORD:?}\n");
         format!(
             "[[project.environment]]\nname = {name:?}\ntype = {kind:?}\n\n\
@@ -92,7 +95,7 @@ impl Place {
     }
 
     fn sqlite(&self) -> Sqlite {
-        let sqlite = Sqlite::open(self.directory.join("numbers.db")).expect("the database");
+        let sqlite = Sqlite::open(&self.sqlite).expect("the database");
         sqlite.busy_timeout(Duration::from_secs(10)).expect("a time");
         sqlite
     }
@@ -134,13 +137,40 @@ impl Shop {
         }
     }
 
-    pub fn declaration(&self, port: u16) -> String {
+    pub fn declaration(&self, port: u16, more: &str) -> String {
         let (postgres, mariadb) = (self.postgres.port, self.mariadb.port);
         let main = self.main.environment("production", postgres, mariadb);
         let copy = self.copy.environment("staging", postgres, mariadb);
         format!(
-            "[[project]]\nid = \"shop\"\n\n{main}[[project.environment.route]]\nhost = \"main.shop.test\"\n\
+            "[[project]]\nid = \"shop\"\n\n{more}{main}[[project.environment.route]]\nhost = \"main.shop.test\"\n\
              upstream = \"http://127.0.0.1:{port}\"\n\n{copy}"
+        )
+    }
+
+    /// Of an environment that was made after `main` in this directory, with a Redis server that was empty.
+    pub fn made(&self, directory: &Path) -> Place {
+        let (sqlite, files) = (directory.join("local.db"), directory.join("uploads"));
+        Place { name: "main_made", redis: Arc::clone(&self.copy.redis), sqlite, files }
+    }
+
+    /// How environments are made after `main`: their Redis server is that of `copy`.
+    pub fn provision(&self, home: &Path, port: u16) -> String {
+        let (directory, program) = (home.join("environments"), home.join("provision"));
+        fs::create_dir(&directory).expect("a fresh directory");
+        self.mariadb.admin("GRANT ALL ON `main\\_%`.* TO shop@'127.0.0.1'");
+        let redis = self.copy.redis.port;
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\n\
+             services) echo '{{\"services\": {{\"cache\": {{\"type\": \"redis\", \"host\": \"127.0.0.1\", \
+             \"port\": {redis}, \"user\": \"shop\", \"password\": \"{PASSWORD}\"}}}}}}';;\n\
+             start) echo '{{\"upstream\": \"http://127.0.0.1:{port}\"}}';;\n\
+             remove) exec redis-cli -p {redis} flushall;;\n*) exit 64;;\nesac\n"
+        );
+        fs::write(&program, script).expect("a writable directory");
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("our own file");
+        format!(
+            "[project.provision]\ndirectory = {directory:?}\nhost = \"{{name}}.shop.test\"\n\
+             program = [{program:?}]\n\n"
         )
     }
 
@@ -183,7 +213,7 @@ impl Shop {
                     clients.sqlite.execute(&insert, []).expect("SQLite");
                 }
                 Kind::Files => {
-                    let directory = self.main.directory.join(format!("files/{}", number % 50));
+                    let directory = self.main.files.join((number % 50).to_string());
                     fs::create_dir_all(&directory).expect("a directory");
                     fs::write(directory.join(number.to_string()), "x".repeat(200)).expect("a file");
                 }
@@ -217,12 +247,27 @@ impl Shop {
             pipe.exec(&mut clients.redis).expect("Redis");
         }
         for n in 0..files {
-            let directory = self.main.directory.join(format!("files/filler/{}", n / 100));
+            let directory = self.main.files.join(format!("filler/{}", n / 100));
             if n % 100 == 0 {
                 fs::create_dir_all(&directory).expect("a directory");
             }
             fs::write(directory.join(n.to_string()), "y".repeat(1_300)).expect("a file");
         }
+    }
+
+    /// Names of all databases of both servers: they are the same on each.
+    pub fn databases(&self) -> Vec<String> {
+        let mut clients = self.clients(&self.main);
+        let postgres =
+            "SELECT datname::text FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' ORDER BY 1";
+        let mariadb = "SELECT CAST(SCHEMA_NAME AS CHAR) FROM information_schema.SCHEMATA
+                       WHERE SCHEMA_NAME RLIKE '^(main|copy)' ORDER BY 1";
+        let postgres =
+            self.runtime.block_on(sqlx::query_scalar::<_, String>(postgres).fetch_all(&mut clients.postgres));
+        let mariadb = self.runtime.block_on(sqlx::query_scalar::<_, String>(mariadb).fetch_all(&mut clients.mariadb));
+        let (postgres, mariadb) = (postgres.expect("names"), mariadb.expect("names"));
+        assert_eq!(postgres, mariadb);
+        postgres
     }
 
     /// The numbers that each place of an environment holds.
@@ -234,7 +279,7 @@ impl Shop {
         let redis: Vec<u64> = ::redis::cmd("SMEMBERS").arg("numbers").query(&mut clients.redis).expect("Redis");
         let mut rows = clients.sqlite.prepare(all).expect("the table");
         let sqlite = rows.query_map([], |row| row.get::<_, i64>(0)).expect("rows").map(|n| n.expect("a number"));
-        let files = walkdir::WalkDir::new(place.directory.join("files")).into_iter().flatten();
+        let files = walkdir::WalkDir::new(&place.files).into_iter().flatten();
         let files = files.filter(|entry| entry.file_type().is_file());
         let files = files.map(|entry| entry.file_name().to_str().expect("UTF-8").parse().expect("a number"));
         let whole = |n: i64| u64::try_from(n).expect("a number");

@@ -93,6 +93,13 @@ impl Installation {
         self.succeeded(&asked)
     }
 
+    /// A restore into an environment that is made after `main`.
+    #[track_caller]
+    pub fn ask_new(&self, snapshot: &str, name: &str) -> Asked {
+        let body = json!({ "environment_name": name, "branch_from": "main" });
+        accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)))
+    }
+
     pub fn activity(&self, asked: &Asked) -> Value {
         self.get(&format!("/projects/shop/activities/{}", asked.activity))
     }

@@ -238,7 +238,11 @@ impl Installation {
 
     /// What one visitor gets right now.
     pub fn visit(&self) -> Option<site::Answer> {
-        site::visit(self.gateway)
+        self.visit_as(site::HOST)
+    }
+
+    pub fn visit_as(&self, host: &str) -> Option<site::Answer> {
+        site::visit(self.gateway, host)
     }
 
     pub fn state(&self) -> PathBuf {

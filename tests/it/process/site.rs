@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::application::{Turns, serve};
 
-const HOST: &str = "main.shop.test";
+pub const HOST: &str = "main.shop.test";
 
 /// Its data lies in `<home>/shop.db` and `<home>/uploads`.
 #[derive(Debug, Clone)]
@@ -143,10 +143,10 @@ pub struct Answer {
 }
 
 /// One request through the gateway; `None` when that is not there.
-pub fn visit(gateway: u16) -> Option<Answer> {
+pub fn visit(gateway: u16, host: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, gateway)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-    write!(stream, "GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
@@ -180,7 +180,7 @@ impl Visitor {
             let (stop, visits) = (Arc::clone(&stop), Arc::clone(&visits));
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Acquire) {
-                    let answer = visit(gateway);
+                    let answer = visit(gateway, HOST);
                     visits.lock().expect("no visitor panics").note(answer);
                     std::thread::sleep(Duration::from_millis(10));
                 }

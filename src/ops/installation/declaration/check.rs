@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{EnvironmentEntry, File, ProjectEntry, Trouble};
 use crate::domain::ProjectId;
-use crate::domain::environment::Composition;
+use crate::domain::environment::{Composition, EnvironmentKind};
 use crate::domain::ids::EnvironmentName;
-use crate::domain::policy::Plan;
+use crate::domain::policy::{Plan, Provision};
 use crate::domain::problem::sentence;
 use crate::drivers::command;
 use crate::drivers::mount::Rules;
@@ -63,6 +63,11 @@ impl Reading<'_> {
                     let message = format!("there is no account for {email}: add it with `stillpointd admin user add`");
                     troubles.push(self.trouble(&member.span(), message));
                 }
+            }
+            if let Some(provision) = &entry.provision
+                && let Err(why) = provided(provision.get_ref(), &self.app.settings().roots)
+            {
+                troubles.push(self.trouble(&provision.span(), why));
             }
             self.check_names(entry, &mut troubles).await?;
             for environment in &entry.environment {
@@ -203,6 +208,30 @@ impl Reading<'_> {
         }
         Ok(())
     }
+}
+
+/// What of a provisioning contract can be tried without making anything.
+fn provided(provision: &Provision, roots: &[PathBuf]) -> Result<(), String> {
+    if provision.kind == EnvironmentKind::Production {
+        return Err("new environments can't be of the type production: choose staging or development".to_owned());
+    }
+    if let Some(host) = provision.host.as_ref().filter(|host| !host.contains("{name}")) {
+        return Err(format!("`{host}` would be the host of every new environment: put {{name}} into it"));
+    }
+    if let Some(directory) = &provision.directory {
+        let path = Path::new(directory);
+        let real = path.canonicalize().ok().filter(|real| path.is_absolute() && real.is_dir());
+        let real = real.ok_or_else(|| format!("`{directory}` is not the absolute path of a directory: create it"))?;
+        if !roots.iter().any(|root| root.canonicalize().is_ok_and(|root| real.starts_with(root))) {
+            return Err(format!("`{directory}` is outside the directories that the server was started with (--roots)"));
+        }
+        rustix::fs::access(&real, rustix::fs::Access::WRITE_OK)
+            .map_err(|_| format!("`{directory}` can't be written: give the user that runs the worker write access"))?;
+    }
+    if let Some(program) = &provision.program {
+        command::test(program).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn upstream(text: &str) -> Result<(), String> {
