@@ -139,10 +139,16 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             expectations[0] =
                 format!("Everything in these parts of {target} is replaced by what {source} held {ago} ago.");
         }
-        expectations.push(format!(
-            "Addresses, passwords and settings that {source} keeps in its data come along: check what {target} sends \
-             and to whom before you use it."
-        ));
+        expectations.push(match composition.commands.after_restore {
+            Some(_) => format!(
+                "Addresses, passwords and settings that {source} keeps in its data come along; a command of {target} makes \
+                 them its own before visitors are let in, who are asked to come back until then."
+            ),
+            None => format!(
+                "Addresses, passwords and settings that {source} keeps in its data come along: check what {target} sends \
+                 and to whom before you use it."
+            ),
+        });
     }
 
     let mut obstacles = Vec::new();
