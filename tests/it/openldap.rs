@@ -99,8 +99,10 @@ impl Shop {
     }
 
     fn serve(self: &Arc<Self>) -> u16 {
-        let shop = Arc::clone(self);
+        // The server ends with the test, whatever still listens.
+        let shop = Arc::downgrade(self);
         serve(Turns::One, move || {
+            let shop = shop.upgrade().ok_or("the shop is closed")?;
             let number = shop.orders()?.len() + 1;
             let entry = format!("dn: cn={number},{BASE}\nobjectClass: organizationalRole\ncn: {number}\n");
             shop.ask("ldapadd", &[], &entry)?;
@@ -143,14 +145,15 @@ impl Drop for Shop {
     }
 }
 
-fn installed() -> (Arc<Shop>, Installation, String) {
+/// In this order: the shop closes before its directory goes.
+fn installed() -> (Installation, Arc<Shop>, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let site = Site::new(&directory.path().join("site"));
     let shop = Arc::new(Shop::new(&directory.path().join("site/ldap")));
     let declaration = shop.declaration(shop.serve());
     let mut at = Installation::bare(directory, site);
     at.add_operator();
-    (shop, at, declaration)
+    (at, shop, declaration)
 }
 
 #[test]
@@ -162,7 +165,7 @@ fn a_restore_through_a_command_whose_worker_dies_is_taken_back_or_finished() {
         ("restore: swapped", 2),
         ("restore: safety stored", 2),
     ] {
-        let (shop, at, declaration) = installed();
+        let (at, shop, declaration) = installed();
         let (applied, told) = at.apply(&declaration);
         assert!(applied, "{told}");
         at.restore_dies(step, beside, &*shop);
@@ -171,7 +174,7 @@ fn a_restore_through_a_command_whose_worker_dies_is_taken_back_or_finished() {
 
 #[test]
 fn a_worker_that_is_killed_while_its_program_exchanges_takes_it_along_and_the_next_one_takes_back() {
-    let (shop, at, declaration) = installed();
+    let (at, shop, declaration) = installed();
     assert!(at.apply(&declaration).0);
     let mut dying = at.start();
     assert_eq!(at.visit().expect("the gateway").body, "1");
@@ -204,7 +207,7 @@ fn a_worker_that_is_killed_while_its_program_exchanges_takes_it_along_and_the_ne
 
 #[test]
 fn an_environment_behind_a_command_is_snapshot_restored_undone_and_got_back_by_hand() {
-    let (shop, at, declaration) = installed();
+    let (at, shop, declaration) = installed();
     let (applied, told) = at.apply(&declaration.replace("/db\"", "/elsewhere\""));
     assert!(!applied && told.contains(":8: Service people: `") && told.contains("there is no database in"), "{told}");
     let (applied, told) = at.apply(&declaration);
