@@ -11,6 +11,7 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use leptos_axum::ResponseOptions;
+use serde::{Deserialize, Serialize};
 
 use super::flash::Flash;
 use super::forms::Slot;
@@ -47,24 +48,31 @@ pub async fn create_snapshot(
     .await
 }
 
+/// What the preflight showed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ShownPlan {
+    into: EnvironmentName,
+    /// Filled: `into` is made, after this one.
+    branch_from: Option<String>,
+    parts: String,
+    hash: String,
+}
+
 /// Queues a restore of what the preflight said, and leads to its activity.
 #[server(prefix = "/actions", endpoint = "restore")]
 pub async fn restore_snapshot(
     project: ProjectId,
     environment: EnvironmentName,
     snapshot: SnapshotName,
-    into: EnvironmentName,
-    branch_from: Option<String>,
-    parts: String,
-    plan_hash: String,
+    plan: ShownPlan,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor }| async move {
-        let branch_from = filled(branch_from);
-        let wish = Wish { target: Some(into.as_str()), branch_from: branch_from.as_deref() };
+        let branch_from = filled(plan.branch_from);
+        let wish = Wish { target: Some(plan.into.as_str()), branch_from: branch_from.as_deref() };
         let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
-        let scope = parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
-        let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan_hash) };
+        let scope = plan.parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
+        let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan.hash) };
         let entry = ops::restores::create(&app, way, request).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })

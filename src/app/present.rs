@@ -240,6 +240,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
 pub fn kind_of(part: &Part) -> String {
     match part.kind.as_str() {
         "mount" => "files".to_owned(),
+        "command" => "data of an own program".to_owned(),
         kind => format!("{} database", software(kind)),
     }
 }
@@ -256,6 +257,8 @@ pub fn software(kind: &str) -> &str {
         "postgresql" => "PostgreSQL",
         "mysql" => "MySQL or MariaDB",
         "redis" => "Redis",
+        // Which names itself.
+        "command" => "Own program:",
         other => other,
     }
 }

@@ -133,6 +133,8 @@ pub enum ServiceConnection {
     /// A Redis or Valkey server with all its databases. `host` may be the absolute path of its socket; an empty user is
     /// the server's default one, an empty password is none.
     Redis { host: String, port: u16, user: String, password: Secret },
+    /// Anything else, through a program of the operator's (R6).
+    Command { command: CommandLine },
 }
 
 impl ServiceConnection {
@@ -142,6 +144,7 @@ impl ServiceConnection {
             Self::Postgres { .. } => "postgresql",
             Self::Mysql { .. } => "mysql",
             Self::Redis { .. } => "redis",
+            Self::Command { .. } => "command",
         }
     }
 }
@@ -223,7 +226,7 @@ impl ServiceConnection {
             Self::Sqlite { path } => Some(path.into()),
             Self::Postgres { .. } => None,
             Self::Mysql { .. } => None,
-            Self::Redis { .. } => None,
+            Self::Redis { .. } | Self::Command { .. } => None,
         }
     }
 
@@ -235,6 +238,7 @@ impl ServiceConnection {
             Self::Mysql { host, port, database, .. } => format!("{database} at {host}:{port}"),
             Self::Redis { host, .. } if host.starts_with('/') => host.clone(),
             Self::Redis { host, port, .. } => format!("redis at {host}:{port}"),
+            Self::Command { command } => format!("behind `{command}`"),
         }
     }
 }

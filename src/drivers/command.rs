@@ -4,7 +4,10 @@
 //! nothing of the server's own environment, where keys may stand; and what does not end in time is killed with all that
 //! it started.
 
+mod contract;
 mod process;
+mod service;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -15,6 +18,8 @@ use self::process::Process;
 use super::Error;
 use crate::domain::Bytes;
 use crate::domain::environment::CommandLine;
+
+pub use service::{Aside, Beside, Named};
 
 /// What is read of an answer.
 const ANSWER: Bytes = Bytes(1024 * 1024);

@@ -214,6 +214,9 @@ pub enum Error {
     )]
     CommandAnswersTooMuch { command: String, limit: Bytes },
 
+    #[error("what `{command}` answered can't be used: {why}")]
+    CommandAnswer { command: String, why: String },
+
     // loads and swaps
     #[error(
         "a swap that was begun is of another kind of service than the one that is declared: declare it as it was, and let \
@@ -262,7 +265,14 @@ impl std::fmt::Display for StagingLimit {
 impl Error {
     /// Somebody else holds what is needed, and may soon let go of it.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Locked { .. } | Self::Blocked { .. } | Self::InTheWay { .. } | Self::ScanTooSlow { .. })
+        matches!(
+            self,
+            Self::Locked { .. }
+                | Self::Blocked { .. }
+                | Self::InTheWay { .. }
+                | Self::ScanTooSlow { .. }
+                | Self::CommandTooSlow { .. }
+        )
     }
 
     /// For `map_err`: what was being done, on what. A full disk has its own name whatever was being done.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, mysql, postgres, redis, sqlite};
+use super::{Error, command, mysql, postgres, redis, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -209,6 +209,7 @@ pub enum Beside {
     Postgres(postgres::Beside),
     Mysql(mysql::Beside),
     Redis(redis::Beside),
+    Command(command::Beside),
 }
 
 /// What a swap set aside. Stands in the durable journal (R23).
@@ -219,6 +220,7 @@ pub enum Aside {
     Postgres(postgres::Aside),
     Mysql(mysql::Aside),
     Redis(redis::Aside),
+    Command(command::Aside),
 }
 
 /// What the journal holds belongs to the service as it was declared when the swap began.
@@ -239,10 +241,12 @@ of_kind!(Beside, Sqlite, sqlite);
 of_kind!(Beside, Postgres, postgres);
 of_kind!(Beside, Mysql, mysql);
 of_kind!(Beside, Redis, redis);
+of_kind!(Beside, Command, command);
 of_kind!(Aside, Sqlite, sqlite);
 of_kind!(Aside, Postgres, postgres);
 of_kind!(Aside, Mysql, mysql);
 of_kind!(Aside, Redis, redis);
+of_kind!(Aside, Command, command);
 
 /// What was found against what the snapshot recorded (R22).
 ///
@@ -300,5 +304,6 @@ pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error
                 redis::Address { host: host.clone(), port: *port, user: user.clone(), password: password.clone() };
             Ok(Box::new(redis::Redis::connect(address)?))
         }
+        ServiceConnection::Command { command } => Ok(Box::new(command::Named::new(command.clone()))),
     }
 }

@@ -4,9 +4,8 @@
 //! 1. Ask again whether the initiator may, and whether the confirmed plan still fits (R1, R25).
 //! 2. Share the repository (R14).                        Given back when dropped; expires.
 //! 3. Load everything beside the live data; check it.    What was loaded is removed.
-//! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then. What
-//!                                                       was paused for it goes on after that, or its debt is stored.
-//! 5. Open the gate. The site serves what was restored.
+//! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then.
+//! 5. Open the gate. The site serves what was restored.  What was paused for it goes on; that it must is stored.
 //! 6. Store what was replaced as the safety snapshot.    It stays beside until that is complete.
 //! 7. Catalogue it and end the activity, in one transaction.
 //! 8. Remove what stood beside.                          The next start does it.

@@ -4,8 +4,8 @@
 //! 2. Share the repository (R14).                                Given back when dropped; expires.
 //! 3. Connect and test every service and mount.                  Nothing to undo.
 //! 4. Index the mounts, then upload them without a hold.         Unreferenced data goes at the next prune.
-//! 5. In the snapshot hold: open every view at one instant.      The hold opens when dropped, or by its dead-man; what
-//!                                                               was paused for it goes on, or its debt is stored.
+//! 5. In the snapshot hold: open every view at one instant.      The hold opens when dropped, or by its dead-man.
+//!    What goes round the gate is paused for it (`hooks.rs`).    It goes on again; that it must is stored.
 //! 6. Make the views independent, count rows.                    Scratch files go when dropped.
 //! 7. Store the one entry, if the leases still stand.            Until then there is no snapshot.
 //! 8. Catalogue it and end the activity, in one transaction.     A later try finds the entry by its name.

@@ -47,7 +47,7 @@ pub struct Way {
 enum Target {
     /// The snapshot's own environment.
     Own,
-    Other(Authorized<RestoreSnapshot>),
+    Other(Box<Authorized<RestoreSnapshot>>),
     New(Box<Branch>),
 }
 
@@ -77,7 +77,8 @@ impl Way {
             (Some(target), None) if target == from.as_str() => Target::Own,
             (Some(target), None) => {
                 let name = EnvironmentName::parse(target)?;
-                Target::Other(app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await?)
+                let target = app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await?;
+                Target::Other(Box::new(target))
             }
             (target, Some(parent)) => {
                 let parent = EnvironmentName::parse(parent)?;
@@ -148,10 +149,16 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             expectations[0] =
                 format!("Everything in these parts of {target} is replaced by what {source} held {ago} ago.");
         }
-        expectations.push(format!(
-            "Addresses, passwords and settings that {source} keeps in its data come along: check what {target} sends \
-             and to whom before you use it."
-        ));
+        expectations.push(match composition.commands.after_restore {
+            Some(_) => format!(
+                "Addresses, passwords and settings that {source} keeps in its data come along; a command of {target} makes \
+                 them its own before visitors are let in, who are asked to come back until then."
+            ),
+            None => format!(
+                "Addresses, passwords and settings that {source} keeps in its data come along: check what {target} sends \
+                 and to whom before you use it."
+            ),
+        });
     }
 
     let mut obstacles = Vec::new();

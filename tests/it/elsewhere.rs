@@ -79,6 +79,22 @@ async fn another_environment_gets_what_this_one_held_and_can_go_back() {
 }
 
 #[tokio::test]
+async fn a_target_that_has_a_command_for_it_says_beforehand_that_it_runs() {
+    let shop = TestApp::with_shop().await;
+    let staging = shop.add_staging().await;
+    let name = shop.snapshot().await;
+    let told = look(&shop, &name, "staging", "").await.expectations.join(" ");
+    assert!(told.contains("check what staging sends"), "{told}");
+    let main = shop.site.declaration("shop", "main", "production", "self-hosted");
+    let commands = "[project.environment.commands]\nafter_restore = [\"/bin/true\"]\n";
+    shop.test.declare(&format!("{main}{}{commands}", staging.environment("staging", "staging"))).await;
+    let told = look(&shop, &name, "staging", "").await.expectations.join(" ");
+    assert!(told.contains("a command of staging makes them its own before visitors are let in"), "{told}");
+    restore(&shop, &name, ("main", "staging"), "").await;
+    assert_eq!(staging.orders(), ["chair", "table", "lamp"]);
+}
+
+#[tokio::test]
 async fn only_the_parts_that_were_chosen_are_replaced_and_only_they_come_back() {
     let shop = TestApp::with_shop().await;
     let name = shop.snapshot().await;

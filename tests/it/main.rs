@@ -14,6 +14,7 @@ mod everything;
 mod label;
 mod mounted;
 mod mysql;
+mod openldap;
 mod paths;
 mod policy_matrix;
 mod postgresql;

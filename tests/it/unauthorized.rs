@@ -122,7 +122,7 @@ async fn every_action_refuses() {
     let router = console(&test).await;
     let actions = all_between(&source("app/actions.rs"), "#[server(prefix = \"/actions\", endpoint = \"", "\"");
     let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\
-                token=0123456789abcdef0123&mode=consistent&plan_hash=x&into=main&parts=&form=1&expires_in_days=";
+                token=0123456789abcdef0123&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&expires_in_days=";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

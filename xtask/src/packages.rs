@@ -13,7 +13,7 @@ struct Need {
     found: fn() -> bool,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 12] = [
     Need { package: "python3", found: || on_path("python3").is_some() },
     Need { package: "restic", found: || on_path("restic").is_some() },
     Need { package: "sqlite3", found: || on_path("sqlite3").is_some() },
@@ -23,6 +23,9 @@ const NEEDS: [Need; 9] = [
         found: || on_path("mariadbd").is_some() || Path::new("/usr/sbin/mariadbd").exists(),
     },
     Need { package: "redis-server", found: || on_path("redis-server").is_some() },
+    Need { package: "slapd", found: || Path::new("/usr/sbin/slapd").exists() },
+    Need { package: "ldap-utils", found: || on_path("ldapadd").is_some() },
+    Need { package: "lmdb-utils", found: || on_path("mdb_copy").is_some() },
     Need { package: "chromium", found: || chromium().is_some() },
     Need { package: "nodejs", found: || on_path("node").is_some() },
     Need { package: "npm", found: || on_path("npm").is_some() },

@@ -106,10 +106,10 @@ fn show(preflight: Preflight) -> AnyView {
                 <input type="hidden" name="project" value=project.id.to_string()/>
                 <input type="hidden" name="environment" value=source.to_string()/>
                 <input type="hidden" name="snapshot" value=snapshot.name.to_string()/>
-                <input type="hidden" name="into" value=environment.name.to_string()/>
-                <input type="hidden" name="branch_from" value=branch_from.map(|parent| parent.to_string())/>
-                <input type="hidden" name="parts" value=parts/>
-                <input type="hidden" name="plan_hash" value=hash/>
+                <input type="hidden" name="plan[into]" value=environment.name.to_string()/>
+                <input type="hidden" name="plan[branch_from]" value=branch_from.map(|parent| parent.to_string())/>
+                <input type="hidden" name="plan[parts]" value=parts/>
+                <input type="hidden" name="plan[hash]" value=hash/>
                 <p class="stale">"You changed the choice above. Press “Show what that would do” to see it first."</p>
                 <div class="buttons">
                     <button class=class disabled=closed aria-describedby=closed.then_some("obstacles")>

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Of what a program says on stderr, the end.
 const WORDS: usize = 2_000;
 /// How often a running program is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// For what was written right before the end, and no longer for what a program left running may write.
-const AFTER_ITS_END: Duration = Duration::from_secs(1);
+pub(super) const AFTER_ITS_END: Duration = Duration::from_secs(1);
 /// A program that is just being replaced can't be started: that takes a moment, not longer.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -41,6 +41,7 @@ pub(super) struct Process {
     program: PathBuf,
     /// For people.
     command: String,
+    status: Option<ExitStatus>,
     is_over: bool,
 }
 
@@ -75,7 +76,8 @@ impl Process {
         let said = Heard::new(Keep::End(WORDS));
         let command = format!("{line} {}", words.join(" "));
         let program = line.program().to_owned();
-        let process = Self { child, watcher, _lifeline: lifeline, said, program, command, is_over: false };
+        let process =
+            Self { child, watcher, _lifeline: lifeline, said, program, command, status: None, is_over: false };
         // From here on it is killed when something fails.
         process.said.listen(stderr).map_err(failed)?;
         Ok(process)
@@ -92,38 +94,72 @@ impl Process {
         let _ = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || stdin.write_all(&input));
     }
 
+    /// Its input, to be written to at length.
+    pub fn input(&mut self) -> Result<ChildStdin, Error> {
+        // What it says meanwhile must not stop it.
+        Heard::new(Keep::End(0)).listen(self.child.stdout.take()).map_err(|source| self.lost(source))?;
+        self.child.stdin.take().ok_or_else(|| self.lost(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Its output, to be read at length.
+    pub fn output(&mut self) -> Result<ChildStdout, Error> {
+        self.child.stdout.take().ok_or_else(|| self.lost(io::ErrorKind::BrokenPipe.into()))
+    }
+
     /// Waits for its end and gives what it wrote.
     pub fn answer(mut self, limit: Bytes, within: Duration, cancelled: &dyn Fn() -> bool) -> Result<Vec<u8>, Error> {
         let deadline = Instant::now() + within;
         let heard = Heard::new(Keep::Start(usize::try_from(limit.0).unwrap_or(usize::MAX)));
-        let stdout = self.child.stdout.take();
-        heard.listen(stdout).map_err(|source| self.lost(source))?;
-        let status = loop {
+        heard.listen(self.child.stdout.take()).map_err(|source| self.lost(source))?;
+        while !self.has_ended()? {
             if heard.is_too_much() {
-                return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
+                break;
             }
-            if let Some(status) = self.child.try_wait().map_err(|source| self.lost(source))? {
-                break status;
-            }
-            if cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if Instant::now() >= deadline {
-                self.kill();
-                return Err(Error::CommandTooSlow { command: self.command.clone(), within, words: self.words() });
-            }
+            self.still_may(deadline, within, cancelled)?;
             heard.wait(LOOK);
-        };
-        self.succeeded(status)?;
-        heard.wait_for_end(AFTER_ITS_END);
+        }
+        if !heard.is_too_much() {
+            self.succeeded()?;
+            heard.wait_for_end(AFTER_ITS_END);
+        }
         if heard.is_too_much() {
             return Err(Error::CommandAnswersTooMuch { command: self.command.clone(), limit });
         }
         Ok(heard.take())
     }
 
+    /// Waits for its end alone.
+    pub fn end(mut self, within: Duration, cancelled: &dyn Fn() -> bool) -> Result<(), Error> {
+        let deadline = Instant::now() + within;
+        while !self.has_ended()? {
+            self.still_may(deadline, within, cancelled)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.succeeded()
+    }
+
+    pub fn has_ended(&mut self) -> Result<bool, Error> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().map_err(|source| self.lost(source))?;
+        }
+        Ok(self.status.is_some())
+    }
+
+    /// Kills it when its time is over. `within` is what it had.
+    pub fn still_may(&self, deadline: Instant, within: Duration, cancelled: &dyn Fn() -> bool) -> Result<(), Error> {
+        if cancelled() {
+            return Err(Error::Cancelled);
+        }
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        self.kill();
+        Err(Error::CommandTooSlow { command: self.command.clone(), within, words: self.words() })
+    }
+
     /// What a failed one left is killed; what one left that succeeded, goes on.
-    fn succeeded(&mut self, status: ExitStatus) -> Result<(), Error> {
+    fn succeeded(&mut self) -> Result<(), Error> {
+        let status = self.status.map_or_else(|| self.child.wait(), Ok).map_err(|source| self.lost(source))?;
         if !status.success() {
             self.kill();
             let words = self.words();
@@ -146,7 +182,7 @@ impl Process {
         if said.is_empty() { "it said nothing on stderr".to_owned() } else { said }
     }
 
-    fn lost(&self, source: io::Error) -> Error {
+    pub fn lost(&self, source: io::Error) -> Error {
         Error::NotStarted { program: self.program.clone(), source }
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+mod streams;
+
 /// A script in a directory that goes with it.
 struct Script {
     directory: tempfile::TempDir,

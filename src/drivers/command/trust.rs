@@ -32,7 +32,8 @@ pub(super) fn look(program: &Path) -> Result<PathBuf, Error> {
         }
         let next = real.join(&step);
         let found = fs::symlink_metadata(&next).map_err(|error| {
-            refused(format!("can't be used: {}: {error}; install it, or correct the declared path", next.display()))
+            let at = if next == program { String::new() } else { format!("{}: ", next.display()) };
+            refused(format!("can't be used: {at}{error}; install it, or correct the declared path"))
         })?;
         if found.is_symlink() {
             links += 1;

@@ -13,7 +13,7 @@ use toml::Spanned;
 use self::check::Reading;
 use super::{insert_project, local_region, make_repository, plan};
 use crate::domain::environment::{
-    Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
+    CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
     ServiceConnection, ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
@@ -119,6 +119,11 @@ enum ServiceEntry {
         #[serde(default = "no_password")]
         password: Secret,
     },
+    Command {
+        name: ServiceName,
+        /// A program by its absolute path, and words for it.
+        command: CommandLine,
+    },
 }
 
 fn local_host() -> String {
@@ -156,6 +161,7 @@ impl ServiceEntry {
             Self::Redis { name, host, port, user, password } => {
                 ServiceSpec { name, connection: ServiceConnection::Redis { host, port, user, password } }
             }
+            Self::Command { name, command } => ServiceSpec { name, connection: ServiceConnection::Command { command } },
         }
     }
 }

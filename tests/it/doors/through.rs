@@ -229,7 +229,7 @@ impl Doors {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let (page, action) = wish.page();
         let html = text(self.send(browser(Method::GET, &page, &page, &person.session, &[])).await).await;
-        let plan_hash = between(&html, "name=\"plan_hash\" value=\"", "\"").unwrap_or_default();
+        let plan_hash = between(&html, "name=\"plan[hash]\" value=\"", "\"").unwrap_or_default();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed).to_string();
         let mut fields = vec![("project", "shop"), ("form", &number)];
         match wish {
@@ -240,7 +240,7 @@ impl Doors {
             }
             Wish::Restore { environment, snapshot, into, parts } => {
                 fields.extend([("environment", *environment), ("snapshot", snapshot.as_str())]);
-                fields.extend([("into", *into), ("parts", *parts), ("plan_hash", plan_hash)]);
+                fields.extend([("plan[into]", *into), ("plan[parts]", *parts), ("plan[hash]", plan_hash)]);
             }
         }
         let reply = self.send(browser(Method::POST, action, &page, &person.session, &fields)).await;
