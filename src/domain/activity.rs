@@ -199,10 +199,10 @@ impl NewEnvironment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Made {
-    /// Its directory and everything in it.
-    Directory,
-    /// A database of a server.
-    Service(super::ids::ServiceName),
+    /// Its directory and everything in it, by its path.
+    Directory(String),
+    /// A database of a server; where, without account and password.
+    Database { name: super::ids::ServiceName, place: String },
     /// Whatever the contract's program makes.
     ByProgram,
 }

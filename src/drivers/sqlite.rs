@@ -31,7 +31,7 @@ use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
 pub(super) use file::{BESIDE, MAGIC, beside as name_beside};
-pub(super) use proof::{OpenFiles, Unproven, identity as file_identity};
+pub(super) use proof::{OpenFiles, Unproven, identity as file_identity, is_shared};
 pub(super) use swap::check_at_rest;
 pub use swap::{Aside, Beside};
 pub(super) use view::SqliteView;

@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use super::context::Context;
 use super::load::Reading;
-use super::parts::Parts;
+use super::parts::{Parts, ServicePart};
 use super::progress::watched;
 use super::provisioner::{About, Started};
 use super::snapshot::{may_still, subject};
@@ -38,7 +38,7 @@ use crate::drivers::{self, Error as DriverError};
 use crate::engine;
 use crate::queue::{self, Lease, NewActivity, Work};
 use crate::store::work::End;
-use crate::store::{environments, projects, snapshots};
+use crate::store::{Db, environments, projects, snapshots};
 
 pub(super) async fn run(
     context: &Context,
@@ -47,8 +47,17 @@ pub(super) async fn run(
     new: NewEnvironment,
 ) -> Result<(), Error> {
     let (project, source) = subject(context, &work.activity).await?;
-    let (contract, parent) = laid_down(context, &project, &new).await?;
-    let blueprint = contract.blueprint(&new.name, &parent)?;
+    let planned = laid_down(context, &project, &new).await.and_then(|(contract, parent)| {
+        let blueprint = contract.blueprint(&new.name, &parent)?;
+        Ok((contract, parent, blueprint))
+    });
+    let (contract, parent, blueprint) = match planned {
+        // It says how to take away what an earlier try made.
+        Err(Error::Refused(refusal)) if !new.made.is_empty() => {
+            return Err(Error::LeftBehind { why: refusal.to_string(), left: Box::new(refusal.into()) });
+        }
+        planned => planned?,
+    };
     let about =
         About::new((project.id.clone(), new.name.clone(), new.kind), new.parent.clone(), blueprint.host.clone());
     let mut making = Making { context, work, project, source, request, new, contract, parent, blueprint, about };
@@ -62,13 +71,11 @@ pub(super) async fn run(
         Ok(()) => Ok(()),
         // Somebody else works on it now, and begins with this.
         Err(Error::Queue(error)) => Err(Error::Queue(error)),
-        Err(error) => {
-            making
-                .take_away()
-                .await
-                .map_err(|left| Error::LeftBehind { why: error.for_people(), left: Box::new(left) })?;
-            Err(error)
-        }
+        Err(error) => match making.take_away().await {
+            Ok(()) => Err(error),
+            Err(Error::Queue(lost)) => Err(Error::Queue(lost)),
+            Err(left) => Err(Error::LeftBehind { why: error.for_people(), left: Box::new(left) }),
+        },
     }
 }
 
@@ -114,6 +121,7 @@ impl Making<'_> {
         let environment = self.environment(Timestamp::now());
         may_still(context, &self.work.activity, &self.project, &self.source, Act::RestoreSnapshot).await?;
         may_still(context, &self.work.activity, &self.project, &environment, Act::CreateEnvironment).await?;
+        self.is_free(&mut *context.store().read().await?).await?;
         let (snapshot, manifest) = self.snapshot().await?;
         let plan = self.planned(&manifest)?;
         let repository_lease = Arc::new(context.share_repository(&self.project.id, lease.activity().as_str()).await?);
@@ -179,12 +187,27 @@ impl Making<'_> {
             composition.services.extend(self.about.make(&program, self.lease(), &asked).await?);
         }
         if let Some(directory) = self.blueprint.directory.clone() {
-            let path = PathBuf::from(directory);
-            self.provision(Made::Directory, "the environment's directory", move || make_directory(&path)).await?;
+            let path = PathBuf::from(&directory);
+            if path.symlink_metadata().is_ok() {
+                return Err(Error::part(DIRECTORY)(DriverError::Exists { path }));
+            }
+            self.provision(Made::Directory(directory), DIRECTORY, move || make_directory(&path)).await?;
         }
         let parts = Parts::connect(&composition)?;
         for service in parts.services.iter().cloned() {
-            let (made, label) = (Made::Service(service.name().clone()), service.label());
+            let label = service.label();
+            let is_in_directory = service.spec.connection.file().is_some();
+            let is_asked = self.blueprint.asked.iter().any(|(name, _)| name == service.name());
+            if is_in_directory || is_asked {
+                // Goes with the directory, or with what the program made.
+                blocking(move || service.driver.provision().map_err(Error::part(label))).await?;
+                continue;
+            }
+            let made = Made::Database { name: service.name().clone(), place: service.spec.connection.place() };
+            if !self.new.made.contains(&made) {
+                let absent = Arc::clone(&service);
+                blocking(move || is_absent(&absent).map_err(Error::part(absent.label()))).await?;
+            }
             self.provision(made, &label, move || service.driver.provision()).await?;
         }
         for mount in parts.mounts.iter().cloned() {
@@ -270,6 +293,8 @@ impl Making<'_> {
     /// Step 5.
     async fn start(&mut self, composition: &Composition) -> Result<Option<Started>, Error> {
         let Some(program) = self.contract.program.clone() else { return Ok(None) };
+        // Last, also where the program has made services before: an application ends before its data goes.
+        self.new.made.retain(|made| *made != Made::ByProgram);
         self.note(Made::ByProgram).await?;
         self.about.of(composition);
         let started = self.about.start(&program, self.lease()).await?;
@@ -306,6 +331,7 @@ impl Making<'_> {
         composition.routes.extend(route);
         let store = self.context.store();
         let mut tx = store.write().await?;
+        self.is_free(&mut tx).await?;
         let now = self.lease().finish(&mut tx, &End::Success).await?;
         let environment = self.environment(now);
         environments::put(&mut tx, store.sealer(), &environment, &composition).await?;
@@ -324,10 +350,26 @@ impl Making<'_> {
         Ok(store.commit(tx).await?)
     }
 
+    /// Name and host may have been taken by a declaration meanwhile.
+    async fn is_free(&self, db: &mut Db) -> Result<(), Error> {
+        let name = &self.new.name;
+        if environments::by_name(db, &self.project.id, name).await?.is_some() {
+            return Err(Refusal::new(format!("The environment {name} exists by now.")).into());
+        }
+        if let Some(host) = &self.blueprint.host
+            && environments::has_host(db, self.context.store().sealer(), host).await?
+        {
+            return Err(Refusal::new(format!("The host {host} leads to another environment.")).into());
+        }
+        Ok(())
+    }
+
     /// Everything that is noted, in the order opposite to its making; afterwards nothing is.
     async fn take_away(&mut self) -> Result<(), Error> {
         let scratch = self.context.swap_directory(&self.work.activity.id);
         while let Some(made) = self.new.made.last().cloned() {
+            // Whoever has the activity now is making it anew.
+            self.lease().confirm().await?;
             match made {
                 Made::ByProgram => {
                     let program = self.contract.program.as_ref().ok_or_else(|| {
@@ -337,27 +379,42 @@ impl Making<'_> {
                     self.about.of(&self.blueprint.composition);
                     self.about.remove(program).await?;
                 }
-                Made::Service(name) => {
-                    let spec = self.blueprint.composition.services.iter().find(|spec| spec.name == name);
-                    if let Some(spec) = spec.cloned() {
-                        let beside = scratch.join(name.as_str());
-                        blocking(move || {
-                            remove(&spec.connection, &beside).map_err(Error::part(format!("service {name}")))
-                        })
-                        .await?;
-                    }
+                Made::Database { name, place } => {
+                    let services = &self.blueprint.composition.services;
+                    let spec = services.iter().find(|spec| spec.name == name && spec.connection.place() == place);
+                    let spec = spec.cloned().ok_or_else(|| {
+                        let reason =
+                            format!("The database {place} was made for it, and the declaration leads elsewhere now.");
+                        Refusal::new(reason).instead("Remove it by hand.")
+                    })?;
+                    let beside = scratch.join(name.as_str());
+                    let removing =
+                        move || remove(&spec.connection, &beside).map_err(Error::part(format!("service {name}")));
+                    blocking(removing).await?;
                 }
-                Made::Directory => {
-                    if let Some(directory) = self.blueprint.directory.clone() {
-                        let label = "the environment's directory";
-                        blocking(move || remove_directory(Path::new(&directory)).map_err(Error::part(label))).await?;
-                    }
+                Made::Directory(path) => {
+                    blocking(move || remove_directory(Path::new(&path)).map_err(Error::part(DIRECTORY))).await?;
                 }
             }
             self.new.made.pop();
             self.write_down().await?;
         }
+        self.lease().confirm().await?;
         blocking(move || remove_directory(&scratch).map_err(Error::part("what was loaded"))).await
+    }
+}
+
+const DIRECTORY: &str = "the environment's directory";
+
+/// What stands there already is not ours, neither to fill nor to take away.
+fn is_absent(service: &ServicePart) -> Result<(), DriverError> {
+    match service.driver.test() {
+        Err(DriverError::NoDatabase { .. }) => Ok(()),
+        Ok(_) => {
+            let (at, database) = (service.spec.connection.place(), service.name().to_string());
+            Err(DriverError::DatabaseExists { at, database })
+        }
+        Err(error) => Err(error),
     }
 }
 

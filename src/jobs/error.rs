@@ -91,8 +91,8 @@ impl Error {
         }
     }
 
-    pub(super) fn touched_the_site(&self) -> bool {
-        matches!(self, Self::TakenBack(_) | Self::Mixed(_) | Self::NoSafety(_))
+    pub(super) fn must_be_told(&self) -> bool {
+        matches!(self, Self::TakenBack(_) | Self::Mixed(_) | Self::NoSafety(_) | Self::LeftBehind { .. })
     }
 
     /// The whole chain as a sentence for the feed.

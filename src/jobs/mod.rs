@@ -61,9 +61,9 @@ impl Handler for Jobs {
             let failure = match done {
                 Ok(()) => return Ok(()),
                 Err(Error::Queue(error)) => return Err(Failure::Queue(error)),
-                // Put back into the queue, or cancelled, unless the site is no longer what it was: that must be told.
+                // Put back into the queue, or cancelled, unless something is no longer what it was: that must be told.
                 Err(_) if lease.is_stopping() => return Err(Failure::Cancelled),
-                Err(error) if lease.is_cancelled() && !error.touched_the_site() => return Err(Failure::Cancelled),
+                Err(error) if lease.is_cancelled() && !error.must_be_told() => return Err(Failure::Cancelled),
                 Err(error) => error.for_people(),
             };
             lease.log(&failure).await?;

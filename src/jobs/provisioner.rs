@@ -23,7 +23,7 @@ use crate::queue::Lease;
 const CALL: Duration = Duration::from_secs(10 * 60);
 /// Until the application answers.
 const ANSWER: Duration = Duration::from_secs(2 * 60);
-const PAUSE: Duration = Duration::from_millis(250);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What the program is told, on its standard input.
 #[derive(Debug, Clone, Serialize)]
@@ -124,8 +124,12 @@ impl About {
     ) -> Result<T, Error> {
         let lease = lease.clone();
         let said = self.run(program, word, move || lease.is_cancelled()).await?;
+        // Its own text would quote what was given, passwords among it.
         serde_json::from_slice(&said).map_err(|error| {
-            broken(program, &format!("gave something else than the expected JSON for `{word}`: {error}"))
+            let (line, column) = (error.line(), error.column());
+            let what =
+                format!("gave something else than the expected JSON for `{word}`, at line {line}, column {column}");
+            broken(program, &what)
         })
     }
 
@@ -167,7 +171,7 @@ impl Started {
             if Instant::now() > until {
                 return Err(not_ready(&address, &said));
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }

@@ -290,7 +290,7 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
     };
     let activity = match way.branch() {
         Some(branch) => {
-            branch.is_free(&mut tx, &project.id).await?;
+            branch.is_free(app, &mut tx, &project.id).await?;
             queue::enqueue_beside(&mut tx, app.store(), new).await?
         }
         None => queue::enqueue(&mut tx, app.store(), new).await?,

@@ -98,6 +98,16 @@ pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(Environme
         .collect()
 }
 
+/// Whether an active environment has a route for this host name.
+///
+/// # Errors
+/// As [`compositions`].
+pub async fn has_host(db: &mut Db, sealer: &Sealer, host: &str) -> Result<bool, Error> {
+    let all = compositions(db, sealer).await?;
+    let mut routes = all.iter().flat_map(|(_, composition)| &composition.routes);
+    Ok(routes.any(|route| route.host.eq_ignore_ascii_case(host)))
+}
+
 /// Seals the composition with the sealer's current key.
 ///
 /// # Errors

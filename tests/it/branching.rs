@@ -56,6 +56,9 @@ impl Copied {
     async fn lay_down(&self, provision: &str) {
         let contract = format!("[project.provision]\ndirectory = {:?}\n{provision}\n", self.directory);
         let all = self.shop.site.declaration("shop", "main", "production", "self-hosted");
+        let all = format!(
+            "{all}[[project.environment.route]]\nhost = \"taken.shop.localhost\"\nupstream = \"http://127.0.0.1:9\"\n"
+        );
         self.shop
             .test
             .declare(&all.replace("\n[[project.environment]]", &format!("\n{contract}\n[[project.environment]]")))
@@ -199,11 +202,19 @@ async fn its_application_is_started_and_answers_before_it_is_there() {
     let mut db = store.read().await.expect("a connection");
     let all = stillpoint::store::environments::compositions(&mut db, store.sealer()).await.expect("readable");
     let routes: Vec<_> = all.iter().flat_map(|(_, composition)| &composition.routes).collect();
-    assert_eq!((routes.len(), &routes[0].host[..], &routes[0].upstream), (1, "copy.shop.localhost", &upstream));
-    // Its host is taken now.
-    let refused = copied.look(&name, Some("copy-2")).await;
-    assert!(refused.offer.is_open(), "{:?}", refused.obstacles);
+    let made = routes.iter().find(|route| route.host == "copy.shop.localhost").expect("it has a route");
+    assert_eq!((routes.len(), &made.upstream), (2, &upstream));
+    drop(db);
     serving.abort();
+
+    // Nobody takes over the host of another environment by choosing its name.
+    let refused = copied.look(&name, Some("taken")).await;
+    assert!(
+        refused.obstacles[0].contains("The host taken.shop.localhost leads to another environment."),
+        "{refused:?}"
+    );
+    let refused = copied.ask(&name, "taken").await.expect_err("its host is taken").problem();
+    assert!(refused.message.contains("leads to another environment"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -142,3 +142,22 @@ fn a_restore_of_paths_that_dies_is_done_and_can_be_undone() {
         server.terminate();
     }
 }
+
+#[test]
+fn a_single_database_file_never_meets_a_log_that_was_left_beside_it() {
+    let at = Installation::new();
+    let server = at.start();
+    put(&at, "notes.db", "a file of any kind");
+    let name = at.snapshot();
+    fs::remove_file(at.site.uploads().join("notes.db")).expect("removed");
+    put(&at, "notes.db-wal", "the log of a database that is gone");
+    let before = state(&at);
+    let asked = at.restore_part_into(&name, "main", "mount:uploads/notes.db");
+    let uploads = at.site.uploads();
+    assert_eq!(fs::read_to_string(uploads.join("notes.db")).expect("it is there"), "a file of any kind");
+    assert!(!uploads.join("notes.db-wal").exists(), "the log went with what was replaced");
+    let safety = safety_of(&at, &asked);
+    at.restore(&safety);
+    assert_eq!(state(&at), before, "undone");
+    server.terminate();
+}

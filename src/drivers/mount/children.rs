@@ -230,8 +230,12 @@ pub(super) fn roll_back(beside: &MountBeside, aside: &MountAside, at: &At<'_>) -
     ways.sort_by_key(|way| std::cmp::Reverse(way.components().count()));
     ways.dedup();
     for way in ways {
-        let way = leaving(beside).join(way);
+        let (directory, way) = (way.clone(), leaving(beside).join(way));
         match fs::remove_dir(&way) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                exchange.return_strangers(&way, &directory)?;
+                fs::remove_dir(&way).map_err(Error::io("remove", &way))?;
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &way)(error)),
             _ => {}
         }
@@ -407,6 +411,18 @@ impl<'a> Exchange<'a> {
             synced.map_err(Error::io("sync", &self.beside.root))?;
         }
         Ok(())
+    }
+
+    /// What somebody round the gate had made under a name that was needed goes back to where it was, under a name that is
+    /// free: its bytes are kept.
+    fn return_strangers(&self, from: &Path, directory: &Path) -> Result<(), Error> {
+        let failed = |errno: Errno| Error::io("move", from)(errno);
+        let source = open(from)?;
+        let Some(target) = open_below(&self.beside.root, directory)? else { return Ok(()) };
+        for name in names(from, |_| false)? {
+            rename_free(&source, &name, &target).map_err(failed)?;
+        }
+        rustix::fs::fsync(&target).and_then(|()| rustix::fs::fsync(&source)).map_err(failed)
     }
 
     fn rename_marker(&self, from: &Path, to: &Path) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use super::swap::MountBeside;
 use super::walk::Tree;
 use super::{Mount, carry, points};
 use crate::domain::{ActivityId, MountPath};
-use crate::drivers::Error;
+use crate::drivers::{Error, sqlite};
 
 /// What moves for one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,9 +40,19 @@ impl Mount {
                 let why = format!("`{}` is excluded, so that no restore touches `{path}`", out.display());
                 return Err(Error::CannotSwap { path: root, why });
             }
-            let point = point(&live, Path::new(path.as_str()))?;
-            if !points.contains(&point) {
-                points.push(point);
+            let path = Path::new(path.as_str());
+            // A log that stays would be played back into whatever file takes its database's name.
+            let logs = sqlite::BESIDE.iter().map(|suffix| sqlite::name_beside(path, suffix));
+            let is_directory = live.stamp_of(path.as_os_str().as_bytes())?.is_some_and(|stamp| stamp.is_directory());
+            for path in std::iter::once(path.to_owned()).chain(logs.filter(|_| !is_directory)) {
+                let is_asked = paths.iter().any(|asked| Path::new(asked.as_str()) == path);
+                if !is_asked && live.stamp_of(path.as_os_str().as_bytes())?.is_none() {
+                    continue;
+                }
+                let point = point(&live, &path)?;
+                if !points.contains(&point) {
+                    points.push(point);
+                }
             }
         }
         self.beside_by(way, root, activity, points)

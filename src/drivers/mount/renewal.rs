@@ -23,7 +23,7 @@ use super::swap::{MountBeside, copy_attributes, sync_directory, write_durably};
 use super::walk::Tree;
 use crate::domain::manifest::DatabaseEntry;
 use crate::drivers::service::Service;
-use crate::drivers::sqlite::{self, BESIDE, OpenFiles, Sqlite, Unproven, file_identity, name_beside};
+use crate::drivers::sqlite::{self, BESIDE, OpenFiles, Sqlite, Unproven, file_identity, is_shared, name_beside};
 use crate::drivers::{Aside, Beside, Error};
 
 /// What was found before the hold.
@@ -174,7 +174,7 @@ pub(super) fn prepare(beside: &MountBeside, excluded: &[PathBuf]) -> Result<Rene
         renewals.renewed.push(Renewal { path, inode, beside: loaded, aside });
     }
 
-    let open = OpenFiles::look();
+    let open = if is_shared(root) { Err(Unproven::Shared) } else { OpenFiles::look() };
     let mut others: Vec<String> = found.live;
     // What came since, as far as somebody has it open.
     for path in open.iter().flat_map(|open| open.below(root)).filter_map(|(path, _)| path.strip_prefix(root).ok()) {

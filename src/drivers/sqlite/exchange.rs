@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rustix::fs::{AtFlags, CWD, RenameFlags, StatxFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, BESIDE};
-use super::proof::{Identity, OpenFiles, Unproven, identity};
+use super::proof::{Identity, OpenFiles, Unproven, identity, is_shared};
 use crate::domain::Bytes;
 use crate::domain::time::span;
 use crate::drivers::Error;
@@ -41,6 +42,18 @@ pub(super) struct Exchange {
 /// Why it was not exchanged, in words that follow "since".
 pub(super) type NotExchanged = String;
 
+/// Tries it with two empty files.
+fn can_exchange(directory: &Path) -> Result<bool, Error> {
+    let failed = || Error::io("try", directory);
+    let probe = tempfile::Builder::new().prefix("probe-").tempdir_in(directory).map_err(failed())?;
+    let (one, other) = (probe.path().join("one"), probe.path().join("other"));
+    fs::write(&one, []).and_then(|()| fs::write(&other, [])).map_err(failed())?;
+    match rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        tried => tried.map(|()| true).map_err(Error::io("try", directory)),
+    }
+}
+
 /// A database that nobody else can read or write, with no log beside it.
 struct Seized(Connection);
 
@@ -60,6 +73,12 @@ impl Exchange {
         let directory = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
         if mounted(&directory(live))? != mounted(&directory(loaded))? {
             return Ok(Err("it lies on another file system than Stillpoint's own data".to_owned()));
+        }
+        if !can_exchange(&directory(loaded))? {
+            return Ok(Err("its file system can't exchange two files".to_owned()));
+        }
+        if is_shared(live) {
+            return Ok(Err(Unproven::Shared.to_string()));
         }
         if let Err(why) = alone((is.dev(), is.ino()), 0) {
             return Ok(Err(why));

@@ -31,10 +31,37 @@ pub(in crate::drivers) struct Opener {
 pub(in crate::drivers) enum Unproven {
     #[error("the worker runs in a container and does not see the machine's other processes")]
     Contained,
+    #[error("it lies on a network file system, where other machines may have it open")]
+    Shared,
     #[error("the worker's user may not see what other users' processes have open")]
     Hidden,
     #[error("{program} (process {process}) has it open")]
     Open { program: String, process: u32 },
+}
+
+/// File systems that other machines may write to: their processes are seen nowhere here. By the magic numbers of
+/// statfs(2); what can't be asked counts as one.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the field's type differs between architectures"
+)]
+pub(in crate::drivers) fn is_shared(path: &Path) -> bool {
+    const NETWORK: [u32; 11] = [
+        0x6969,      // NFS
+        0x517b,      // SMB
+        0xff53_4d42, // CIFS
+        0xfe53_4d42, // SMB 2
+        0x00c3_6400, // Ceph
+        0x6573_5546, // FUSE
+        0x0102_1997, // 9P
+        0x5346_414f, // AFS
+        0x0116_1970, // GFS 2
+        0x7461_636f, // OCFS 2
+        0x0bd0_0bd0, // Lustre
+    ];
+    rustix::fs::statfs(path).map_or(true, |found| NETWORK.contains(&(found.f_type as u32)))
 }
 
 impl OpenFiles {

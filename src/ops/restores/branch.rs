@@ -91,22 +91,29 @@ impl Branch {
     /// What stands already where the new environment's parts would be, or can't be reached.
     pub(super) async fn obstacles(&self, app: &App) -> Result<Vec<String>, Error> {
         let mut obstacles = Vec::new();
-        if let Some(host) = &self.blueprint.host {
-            let mut db = app.store().read().await?;
-            let all = environments::compositions(&mut db, app.store().sealer()).await?;
-            let mut routes = all.iter().flat_map(|(_, composition)| &composition.routes);
-            if routes.any(|route| route.host.eq_ignore_ascii_case(host)) {
-                obstacles.push(format!("The host {host} leads to another environment: choose another name."));
-            }
-        }
+        obstacles.extend(self.taken_host(app, &mut *app.store().read().await?).await?.map(|it| it.to_string()));
         let blueprint = self.blueprint.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&blueprint)).await;
+        let looked = tokio::task::spawn_blocking(move || in_the_way(&blueprint)).await;
         obstacles.extend(looked.unwrap_or_default());
         Ok(obstacles)
     }
 
-    /// Whether nobody is making one of this name.
-    pub(super) async fn is_free(&self, db: &mut Db, project: &ProjectId) -> Result<(), Error> {
+    async fn taken_host(&self, app: &App, db: &mut Db) -> Result<Option<Refusal>, Error> {
+        let Some(host) = &self.blueprint.host else { return Ok(None) };
+        let is_taken = environments::has_host(db, app.store().sealer(), host).await?;
+        let refusal = || Refusal::new(format!("The host {host} leads to another environment.")).instead(ANOTHER_NAME);
+        Ok(is_taken.then(refusal))
+    }
+
+    /// Whether name and host are free, and nobody is making one of this name.
+    pub(super) async fn is_free(&self, app: &App, db: &mut Db, project: &ProjectId) -> Result<(), Error> {
+        let name = &self.environment.name;
+        if environments::by_name(db, project, name).await?.is_some() {
+            return Err(Error::Conflict(Refusal::new(format!("The environment {name} exists already."))));
+        }
+        if let Some(refusal) = self.taken_host(app, db).await? {
+            return Err(Error::Conflict(refusal));
+        }
         let visible = environments::by_project(db, project).await?.into_iter().map(|environment| environment.id);
         let filter = Filter {
             kinds: vec![ActivityKind::Branch],
@@ -115,7 +122,6 @@ impl Branch {
         };
         let scope = Scope::Project(project.clone(), visible.collect());
         let running = activities::list(db, &scope, &filter, u32::from(u16::MAX)).await?;
-        let name = &self.environment.name;
         let is_made = running.iter().any(|activity| {
             matches!(&activity.payload, Payload::RestoreSnapshot(restore)
                 if restore.branch.as_ref().is_some_and(|new| new.name == *name))
@@ -128,8 +134,10 @@ impl Branch {
     }
 }
 
-/// Blocks.
-fn look(blueprint: &Blueprint) -> Vec<String> {
+const ANOTHER_NAME: &str = "Choose another name.";
+
+/// What stands in the way of its parts. Blocks.
+fn in_the_way(blueprint: &Blueprint) -> Vec<String> {
     let mut obstacles = Vec::new();
     if let Some(directory) = blueprint.directory.as_deref().filter(|directory| Path::new(directory).exists()) {
         obstacles.push(format!("{directory} exists already: choose another name, or have it removed."));
