@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use self::session::Session;
 use crate::everything::shop::{Kind, Shop};
-use crate::process::{Asked, Installation, Process, Site, until};
+use crate::process::{Asked, Installation, Process, Site, Tmpfs, until};
 use crate::support::server::programs;
 
 const STOP: &str = "STILLPOINT_STOP_AT";
@@ -45,7 +45,11 @@ impl Faulty {
     }
 
     fn postgres_session(&self) -> Session {
-        Session::postgres(&programs().join("psql"), self.shop.postgres.socket(), self.shop.postgres.port, "main")
+        self.session_at("main")
+    }
+
+    fn session_at(&self, database: &str) -> Session {
+        Session::postgres(&programs().join("psql"), self.shop.postgres.socket(), self.shop.postgres.port, database)
     }
 
     fn mariadb(&self, sql: &str) {
@@ -155,7 +159,7 @@ fn a_table_that_somebody_keeps_locked_fails_the_snapshot_after_a_second_try_and_
     let mut foreign = faulty.postgres_session();
     foreign.ask("BEGIN; LOCK TABLE ledger");
     let asked = faulty.at.ask_snapshot();
-    faulty.failed(&asked, &["ervice records", "of postgres keeps `ledger` locked", "LOCK TABLE", "then try again"]);
+    faulty.failed(&asked, &["ervice records", "of postgres keeps `public.ledger` locked", "then try again"]);
     assert!(faulty.at.log_of(&asked).contains("trying once more"));
     drop(foreign);
     let mut foreign = faulty.mariadb_session();
@@ -185,7 +189,7 @@ fn who_truncates_or_alters_a_table_between_hold_and_dump_waits_or_is_named() {
             let mut admin = faulty.postgres_session();
             until("it waits", || (admin.ask("SELECT count(*) FROM pg_locks WHERE NOT granted") == "1").then_some(()));
         });
-        faulty.failed(&asked, &["ervice records", "of postgres keeps `ledger` locked", statement, "then try again"]);
+        faulty.failed(&asked, &["ervice records", "of postgres keeps `public.ledger` locked", "then try again"]);
         foreign.ended();
     }
     server.terminate();
@@ -205,25 +209,68 @@ fn who_truncates_or_alters_a_table_once_the_dump_runs_waits_for_it() {
         other.ask("ALTER TABLE ledger ADD COLUMN more int");
     });
     faulty.at.succeeded(&asked);
-    assert_eq!(faulty.postgres_session().ask("SELECT count(*) FROM ledger"), "1", "it gave up");
+    assert_eq!(one.ask("SELECT count(*) FROM ledger"), "1", "it gave up");
+    assert_eq!(other.ask("SELECT * FROM ledger"), "1\tone", "it gave up");
+    drop((one, other));
     server.terminate();
     faulty.works_again();
 }
 
 #[test]
-fn a_postgresql_server_that_dies_after_the_hold_fails_the_snapshot_and_is_read_again_once_it_is_back() {
+fn a_server_that_dies_after_the_hold_fails_the_snapshot_and_is_read_again_once_it_is_back() {
     let faulty = Faulty::new();
     let server = faulty.at.start_with(&[(STOP, "snapshot: released")]);
     let asked = faulty.snapshot_with(&server, || faulty.shop.postgres.kill());
-    let reason = faulty.at.failed(&asked);
-    assert!(reason.contains("ervice records") && reason.contains("try again"), "{reason}");
+    faulty.at.over(&asked);
     faulty.shop.postgres.again();
     faulty.shop.forget_connections();
-    faulty.failed(&asked, &["ervice records"]);
-    let asked = faulty.at.ask_snapshot();
-    server.stopped();
-    server.go_on();
-    faulty.at.succeeded(&asked);
+    faulty.failed(&asked, &["ervice records", "no PostgreSQL server answers at 127.0.0.1:", "start it"]);
+
+    let asked = faulty.snapshot_with(&server, || faulty.shop.mariadb.kill());
+    faulty.at.over(&asked);
+    faulty.shop.mariadb.again();
+    faulty.shop.forget_connections();
+    faulty.failed(
+        &asked,
+        &["ervice orders", "the connection to the server at 127.0.0.1:", "see that it runs, then try again"],
+    );
+    server.terminate();
+    faulty.works_again();
+}
+
+#[test]
+fn a_postgresql_server_whose_disk_is_full_while_it_loads_fails_the_restore_and_serves_on() {
+    let faulty = Faulty::new();
+    let place = faulty.at.directory().join("small");
+    let Some(_small) = Tmpfs::needed(&place, 32 * 1024) else { return };
+    let mut chown = std::process::Command::new("sh");
+    chown.args(["-ec", "chmod go+x \"$1\"; chown postgres \"$0\""]).arg(&place).arg(faulty.at.directory());
+    assert!(chown.status().expect("a shell").success());
+    let mut admin = faulty.postgres_session();
+    admin.ask(&format!(
+        "CREATE TABLESPACE small LOCATION '{}'; GRANT CREATE ON TABLESPACE small TO shop",
+        place.display()
+    ));
+    drop(admin);
+    faulty.shop.forget_connections();
+    let mut outside = faulty.session_at("postgres");
+    until("nobody is in it, and it moves", || {
+        outside.ask("ALTER DATABASE main SET TABLESPACE small");
+        let there =
+            "SELECT t.spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = 'main'";
+        (outside.ask(there) == "small").then_some(())
+    });
+    let server = faulty.at.start();
+    let name = faulty.at.snapshot();
+    let ballast = place.join("ballast");
+    let mut zeros = std::fs::File::create(&ballast).expect("a file");
+    let filled = std::io::copy(&mut std::io::repeat(0), &mut zeros).expect_err("the disk is full");
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    // The site itself needs some: the check is that it goes on.
+    zeros.set_len(zeros.metadata().expect("its size").len() - (1 << 20)).expect("cut");
+    drop(zeros);
+    faulty.failed(&faulty.at.ask_restore(&name), &["ervice records", "no space left", "free some and try again"]);
+    std::fs::remove_file(ballast).expect("removed");
     server.terminate();
     faulty.works_again();
 }
@@ -244,7 +291,7 @@ fn a_redis_server_that_cuts_its_replica_off_in_the_hold_is_named_and_one_that_ha
     });
     faulty.at.over(&asked);
     faulty.shop.redis().ask::<()>(0, "ACL SETUSER shop +psync");
-    faulty.failed(&asked, &["ervice cache", "lost its connection"]);
+    faulty.failed(&asked, &["ervice cache", "may not attach a replica", "ACL SETUSER shop", "+psync"]);
     server.terminate();
     faulty.works_again();
 }

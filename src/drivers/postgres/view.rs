@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 
+use super::CONNECT;
 use super::session::{Session, is_code};
 use super::survey::{self, Survey};
 use super::tools::{self, Dump, Tools};
@@ -101,8 +102,7 @@ impl PostgresView {
         if self.dump.is_none() {
             let mut dump = Dump::start(&self.program, &self.session.address, &self.snapshot)?;
             if let Err(error) = dump.begun(cancelled) {
-                let late = matches!(&error, Error::ToolFailed { detail, .. } if detail.contains("lock timeout"));
-                return Err(if late { self.dump_blocked() } else { error });
+                return Err(self.explained(error));
             }
             self.dump = Some(dump);
         }
@@ -111,10 +111,18 @@ impl PostgresView {
 }
 
 impl PostgresView {
-    /// Somebody asked for a table's only lock between the view and the dump: who waits for it waits for us.
-    fn dump_blocked(&mut self) -> Error {
-        let by = culprit(&mut self.session);
-        Error::Blocked { database: self.session.address.database.clone(), waited: tools::LOCK_WAIT, by }
+    /// Why the program did not succeed, where that is somebody else's doing.
+    fn explained(&mut self, error: Error) -> Error {
+        let Error::ToolFailed { detail, .. } = &error else { return error };
+        // Somebody asked for a table for themselves between the view and the dump: who waits for that waits for us.
+        if detail.contains(" timeout") && detail.contains("LOCK TABLE") {
+            let by = culprit(&mut self.session);
+            return Error::Blocked { database: self.session.address.database.clone(), waited: tools::LOCK_WAIT, by };
+        }
+        match self.session.address.open(CONNECT) {
+            Err(gone @ Error::Unreachable { .. }) => gone,
+            _ => error,
+        }
     }
 }
 
@@ -198,7 +206,7 @@ impl View for PostgresView {
         // A second dump begins anew.
         let Some(mut dump) = self.dump.take() else { return Err(Error::Cancelled) };
         let mut total = 0;
-        while let Some(chunk) = dump.next(cancelled)? {
+        while let Some(chunk) = dump.next(cancelled).map_err(|error| self.explained(error))? {
             out.write_all(&chunk).map_err(Error::Output)?;
             total += chunk.len() as u64;
         }
