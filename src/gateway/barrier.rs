@@ -223,7 +223,7 @@ impl Barrier {
     pub fn open_shut(self: &Arc<Self>, since: Instant) {
         let mut state = self.lock();
         if matches!(&state.status, Status::Shut { since: other, .. } if *other == since) {
-            drop(state.open(self));
+            let _ = state.open(self);
         }
     }
 

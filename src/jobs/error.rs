@@ -25,7 +25,7 @@ pub enum Error {
         snapshot: String,
         server: String,
         #[source]
-        source: drivers::Error,
+        source: Box<drivers::Error>,
     },
     #[error(transparent)]
     Engine(#[from] engine::Error),

@@ -65,7 +65,7 @@ impl Reading {
                 part: service.label(),
                 snapshot: entry.version.clone(),
                 server: tested.version,
-                source,
+                source: Box::new(source),
             },
             _ => failed()(source),
         })?;
