@@ -12,6 +12,7 @@ use super::key::Key;
 use crate::domain::ids::RegionId;
 use crate::gateway::{Gateway, Route, Settings};
 use crate::store::gateways::GatewayEntry;
+use crate::store::swaps::Stage;
 use crate::store::{self, Store, clock, environments, gateways, swaps};
 
 /// How long a gateway that died is still asked, and how often one that lives says so.
@@ -33,12 +34,44 @@ pub async fn prepare(store: &Store, options: &Options) -> Result<Gateway> {
     Ok(gateway)
 }
 
-/// Keeps the routes as they are declared, until `stop`.
+/// Keeps the routes as they are declared, and the gates shut no longer than they must be, until `stop`.
 pub async fn follow(gateway: Gateway, store: Store, stop: CancellationToken) {
+    tokio::join!(follow_routes(&gateway, &store, &stop), open_when_over(&gateway, &store, &stop));
+}
+
+/// Whoever took a swap back, or ended it, opens the gates that it can reach. One that was away then, or came in between,
+/// finds out by itself: a visitor must not wait for its restart.
+async fn open_when_over(gateway: &Gateway, store: &Store, stop: &CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_some() {
+        // Looked at first: what is shut later may be for a swap that begins later.
+        let shut = gateway.shut_now();
+        if shut.is_empty() {
+            continue;
+        }
+        let unfinished = async { swaps::unfinished(&mut *store.read().await?).await };
+        match unfinished.await {
+            Ok(unfinished) => {
+                for (environment, since) in shut {
+                    // Also one that is loading: whoever exchanges next may have taken this gate for closed.
+                    let may_be_mixed = |(_, of, stage): &(_, _, Stage)| {
+                        *of == environment && !matches!(stage, Stage::Swapped | Stage::Kept | Stage::Done)
+                    };
+                    if !unfinished.iter().any(may_be_mixed) {
+                        tracing::info!(environment.id = %environment, "nothing is mixed any more: the gate opens");
+                        gateway.open_shut(&environment, since);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the journal could not be read; shut gates stay shut"),
+        }
+    }
+}
+
+async fn follow_routes(gateway: &Gateway, store: &Store, stop: &CancellationToken) {
     let mut known = Vec::new();
     loop {
         let mut mark = store.mark();
-        match routes(&store).await {
+        match routes(store).await {
             Ok(routes) if routes != known => {
                 gateway.set_routes(routes.clone());
                 known = routes;
@@ -69,17 +102,20 @@ async fn routes(store: &Store) -> Result<Vec<Route>, store::Error> {
     Ok(routes)
 }
 
-/// Takes orders at the control address and is registered there, until `stop`.
+/// A gateway that is registered, and takes its orders once it runs.
+pub struct Control {
+    listener: TcpListener,
+    store: Store,
+    region: RegionId,
+    entry: GatewayEntry,
+}
+
+/// Registers the gateway at the control address. To be done before [`prepare`]: whoever swaps writes its journal, then asks
+/// who is registered, so that one of the two sees the other (R23).
 ///
 /// # Errors
-/// When the control address can't be listened on.
-pub async fn control(
-    gateway: Gateway,
-    store: Store,
-    options: &Options,
-    key: &Key,
-    stop: CancellationToken,
-) -> Result<()> {
+/// When the control address can't be listened on, or the store fails.
+pub async fn registered(store: Store, options: &Options) -> Result<Control> {
     let listener = TcpListener::bind(options.control).await.with_context(|| {
         format!("the control address {} can't be used; choose another with --control", options.control)
     })?;
@@ -87,6 +123,16 @@ pub async fn control(
     let region: RegionId = options.region.parse()?;
     let entry =
         GatewayEntry { id: store::random_id(), epoch: store::random_id(), control_url: format!("http://{address}") };
+    register(&store, &region, &entry).await?;
+    Ok(Control { listener, store, region, entry })
+}
+
+/// Takes orders and stays registered, until `stop`.
+///
+/// # Errors
+/// When the store fails.
+pub async fn control(control: Control, gateway: Gateway, key: &Key, stop: CancellationToken) -> Result<()> {
+    let Control { listener, store, region, entry } = control;
     let router = gateway.control_router(key.control());
     let registered = {
         let (store, entry, stop) = (store.clone(), entry.clone(), stop.clone());

@@ -129,6 +129,7 @@ impl Roles {
 
     async fn gate(self) -> Result<()> {
         let visitors = bind(self.options.gateway, "--gateway").await?;
+        let control = gate::registered(self.store.clone(), &self.options).await?;
         let gateway = gate::prepare(&self.store, &self.options).await?;
         println!("Gateway at http://{}, orders at {}", visitors.local_addr()?, self.options.control);
         let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), self.stop.clone()));
@@ -136,7 +137,7 @@ impl Roles {
             let (gateway, stop) = (gateway.clone(), self.stop.clone());
             async move { gateway.serve(visitors, stop).await }
         });
-        let controlled = gate::control(gateway, self.store.clone(), &self.options, &self.key, self.stop.clone()).await;
+        let controlled = gate::control(control, gateway, &self.key, self.stop.clone()).await;
         self.stop.cancel();
         proxy.await??;
         following.await?;

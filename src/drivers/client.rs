@@ -23,6 +23,13 @@ fn too_late() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 
+/// The server has gone, or somebody ended the connection.
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+    matches!(error, sqlx::Error::Io(error) if kinds.contains(&error.kind()))
+}
+
 /// What the server, or the way to it, said: its words alone, without sqlx's.
 #[derive(Debug)]
 pub struct Cause(pub(super) sqlx::Error);

@@ -77,6 +77,12 @@ pub enum Error {
         #[source]
         source: Cause,
     },
+    #[error("the connection to the server at {at} was lost: see that it runs, then try again")]
+    ConnectionLost {
+        at: String,
+        #[source]
+        source: Cause,
+    },
     #[error("there is no database `{database}` at {at}: create it, or correct the declaration")]
     NoDatabase { at: String, database: String },
     #[error("a database `{database}` exists at {at} already: nothing was made over it; choose another name or drop it")]

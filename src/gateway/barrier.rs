@@ -211,6 +211,22 @@ impl Barrier {
         }
     }
 
+    /// Since when it has been without an owner; `None`: it isn't.
+    pub fn shut_since(&self) -> Option<Instant> {
+        match &self.lock().status {
+            Status::Shut { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// Opens what has been shut since then, and nothing that was held or shut later.
+    pub fn open_shut(self: &Arc<Self>, since: Instant) {
+        let mut state = self.lock();
+        if matches!(&state.status, Status::Shut { since: other, .. } if *other == since) {
+            let _ = state.open(self);
+        }
+    }
+
     pub fn is_held_by(&self, id: &HoldId) -> bool {
         self.due(id).is_some_and(|due| Instant::now() < due)
     }

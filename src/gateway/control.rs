@@ -71,6 +71,8 @@ pub struct Remote(Arc<Address>);
 #[derive(Debug)]
 struct Address {
     base: Uri,
+    /// The same as text.
+    text: String,
     key: Secret,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -85,7 +87,11 @@ impl Remote {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .build(connector);
-        Self(Arc::new(Address { base, key, client }))
+        Self(Arc::new(Address { text: base.to_string(), base, key, client }))
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.0.text
     }
 
     pub(super) async fn send(&self, order: &Order) -> Result<Reply, HoldError> {

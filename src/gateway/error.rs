@@ -32,6 +32,8 @@ pub enum HoldError {
     Lapsed,
     #[error("a gateway was restarted during the hold, so that requests may have passed")]
     Restarted,
+    #[error("a gateway was started during the hold, at {gate}, so that requests may have passed; try again")]
+    Joined { gate: String },
     #[error("{requests} requests passed during the hold")]
     Passed { requests: u64 },
     #[error("the gateway at {gate} did not confirm ({cause}); see that it runs and can be reached")]

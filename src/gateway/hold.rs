@@ -217,6 +217,18 @@ impl Held {
         Ok(())
     }
 
+    /// Whether the hold closes all of these gates: one that was started since is not held, and lets requests pass.
+    ///
+    /// # Errors
+    /// [`HoldError::Joined`] with the first that is not held.
+    pub fn covers(&self, gates: &[Gate]) -> Result<(), HoldError> {
+        let held = |gate: &&Gate| self.gates.iter().any(|(held, _)| held.address() == gate.address());
+        match gates.iter().find(|gate| !held(gate)) {
+            Some(gate) => Err(HoldError::Joined { gate: gate.address().unwrap_or("this process").to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// Opens every gate.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::Uri;
+use tokio::time::Instant;
 
 use self::barrier::Barrier;
 use self::order::Epoch;
@@ -136,6 +137,20 @@ impl Gateway {
     /// Ends what [`Gateway::shut`], or a swap hold that was left alone, began.
     pub fn open(&self, environment: &EnvironmentId) {
         self.barrier(environment).open();
+    }
+
+    /// Environments that are shut without an owner, and since when.
+    pub fn shut_now(&self) -> Vec<(EnvironmentId, Instant)> {
+        let barriers = self.0.barriers.lock().unwrap_or_else(PoisonError::into_inner);
+        barriers
+            .iter()
+            .filter_map(|(environment, barrier)| Some((environment.clone(), barrier.shut_since()?)))
+            .collect()
+    }
+
+    /// Opens what has been shut since then: what was held or shut later stays as it is.
+    pub fn open_shut(&self, environment: &EnvironmentId, since: Instant) {
+        self.barrier(environment).open_shut(since);
     }
 
     /// What an environment's gate is doing right now.

@@ -34,6 +34,14 @@ impl Gate {
         self.obey(environment, Act::Open).await.map(drop)
     }
 
+    /// Where it takes orders; `None`: in this process.
+    pub(super) fn address(&self) -> Option<&str> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(remote) => Some(remote.address()),
+        }
+    }
+
     pub(super) async fn obey(&self, environment: &EnvironmentId, act: Act) -> Result<Reply, HoldError> {
         let order = Order { environment: environment.clone(), act };
         match self {

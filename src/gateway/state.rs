@@ -36,6 +36,7 @@ pub(super) enum Status {
     /// Closed without an owner: answers 503 until somebody opens it (R23).
     Shut {
         reason: String,
+        since: Instant,
     },
 }
 
@@ -139,8 +140,10 @@ impl State {
     pub fn close(&mut self, order: &Closing) -> Result<Instant, HoldError> {
         let beneath = match (&mut self.status, order.kind) {
             (Status::Held(_), _) => return Err(HoldError::AlreadyHeld),
-            (Status::Shut { reason }, HoldKind::Snapshot) => return Err(HoldError::Shut { reason: reason.clone() }),
-            (Status::Shut { reason }, HoldKind::Swap) => Some(std::mem::take(reason)),
+            (Status::Shut { reason, .. }, HoldKind::Snapshot) => {
+                return Err(HoldError::Shut { reason: reason.clone() });
+            }
+            (Status::Shut { reason, .. }, HoldKind::Swap) => Some(std::mem::take(reason)),
             (Status::Open, _) => None,
         };
         let now = Instant::now();
@@ -263,7 +266,7 @@ impl State {
 
     pub fn shut(&mut self, barrier: &Barrier, reason: String) {
         tracing::warn!(environment.id = %barrier.environment, "gate shut: {reason}");
-        self.status = Status::Shut { reason };
+        self.status = Status::Shut { reason, since: Instant::now() };
         for waiter in std::mem::take(&mut self.waiting) {
             // A client that has left needs no answer.
             let _ = waiter.answer.send(Err(Refused::Shut));

@@ -16,6 +16,17 @@ pub enum Error {
         #[source]
         source: drivers::Error,
     },
+    #[error(
+        "{part}: the snapshot is of a server of version {snapshot}, which writes what this one, of version {server}, may not \
+         understand: upgrade the server, or restore into an environment with one that is as new; nothing was replaced"
+    )]
+    NewerServer {
+        part: String,
+        snapshot: String,
+        server: String,
+        #[source]
+        source: Box<drivers::Error>,
+    },
     #[error(transparent)]
     Engine(#[from] engine::Error),
     #[error("the site could not be held: {0}")]
@@ -86,7 +97,7 @@ impl Error {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Part { source, .. } => source.may_pass(),
-            Self::Hold(error) => *error == HoldError::Lapsed,
+            Self::Hold(error) => matches!(error, HoldError::Lapsed | HoldError::Joined { .. }),
             _ => false,
         }
     }

@@ -61,6 +61,8 @@ pub(super) async fn capture(
     crash_point("snapshot: held");
     let opened = tokio::task::spawn_blocking(opening).await??;
     held.confirm().await?;
+    // One that was started meanwhile took requests, whatever those that are held say.
+    held.covers(&context.gates().await?)?;
     let report = held.release().await?;
     crash_point("snapshot: released");
     let opened = tokio::task::spawn_blocking(move || opened.look_again(&mounts)).await??;

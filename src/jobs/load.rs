@@ -59,7 +59,16 @@ impl Reading {
             reading.repository.read_stream(&reading.job, &reading.id, &name, out).map(drop)
         })
         .map_err(Error::io("a pipe could not be made"))?;
-        let beside = service.driver.load_beside(directory, &mut dump).map_err(failed())?;
+        let loaded = service.driver.load_beside(directory, &mut dump);
+        let beside = loaded.map_err(|source| match service.driver.test() {
+            Ok(tested) if is_newer(entry, &tested.version) => Error::NewerServer {
+                part: service.label(),
+                snapshot: entry.version.clone(),
+                server: tested.version,
+                source: Box::new(source),
+            },
+            _ => failed()(source),
+        })?;
         service.driver.check(&beside, &entry.facts).map_err(failed())?;
         Ok(beside)
     }
@@ -75,6 +84,16 @@ pub(super) fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
         files: sum.files + held.files,
         bytes: sum.bytes + Bytes(held.bytes),
     })
+}
+
+/// Whether the snapshot's server is of a later series than the one that it goes to: `16.3` than `15.13 (Debian …)`.
+fn is_newer(entry: &ServiceEntry, server: &str) -> bool {
+    // A series of PostgreSQL has one number, those of the others have two.
+    let numbers = if entry.kind == "postgresql" { 1 } else { 2 };
+    let series = |text: &str| -> Vec<u32> {
+        text.split(|letter: char| !letter.is_ascii_digit()).map_while(|part| part.parse().ok()).take(numbers).collect()
+    };
+    series(&entry.version) > series(server)
 }
 
 fn fresh(directory: &Path) -> Result<(), Error> {

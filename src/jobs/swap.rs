@@ -57,6 +57,8 @@ pub(super) async fn swap(
     }
     crash_point("restore: swapping");
     let exchanged = async {
+        // After the journal's word: a gate that registers later finds it there before it takes a request.
+        held.covers(&context.gates().await?)?;
         exchange(&held, parts, body).await?;
         hooks.after_restore().await?;
         // Only a gate that was closed all the time may open on the new data.

@@ -11,6 +11,8 @@ mod doors;
 mod dumps;
 mod elsewhere;
 mod everything;
+mod faults;
+mod gates;
 mod label;
 mod mounted;
 mod mysql;

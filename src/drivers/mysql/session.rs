@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::domain::Secret;
 use crate::drivers::Error;
-use crate::drivers::client::{Cause, RUNTIME, wait};
+use crate::drivers::client::{Cause, RUNTIME, is_lost, wait};
 
 /// For questions to the catalogue: a server that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -244,6 +244,7 @@ pub(super) fn explain(address: &Address, doing: &'static str, source: sqlx::Erro
         },
         Some(number) if number::FULL.contains(&number) => Error::ServerFull { database },
         Some(number::CHANGED) => Error::Redefined { database, what: "a table".to_owned() },
+        _ if is_lost(&source) => Error::ConnectionLost { at: address.server(), source: Cause(source) },
         _ => Error::Mysql { doing, database, source: Cause(source) },
     }
 }

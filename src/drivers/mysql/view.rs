@@ -253,6 +253,9 @@ fn blocked(session: Session, own: &[u64], waited: Duration) -> Error {
     Error::Blocked { database: address.database, waited, by }
 }
 
+/// As many are named when it can't be told which of them it is.
+const CANDIDATES: u32 = 5;
+
 /// Processes that use the database and wait for no lock, those first that change definitions or sit in a transaction.
 pub(super) fn culprits(session: &mut Session, own: &[u64]) -> Option<String> {
     let own: Vec<String> = own.iter().chain([&session.id]).map(u64::to_string).collect();
@@ -260,21 +263,31 @@ pub(super) fn culprits(session: &mut Session, own: &[u64]) -> Option<String> {
     let ask = |with_transactions: bool| {
         let (join, idle) = match with_transactions {
             true => ("LEFT JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.ID", "t.trx_id IS NULL"),
-            false => ("", "1 = 0"),
+            false => ("", "1 = 1"),
         };
         format!(
-            "SELECT p.ID, p.USER, p.TIME, left(coalesce(p.INFO, ''), 200) FROM information_schema.PROCESSLIST p {join}
+            "SELECT p.ID, p.USER, p.TIME, left(coalesce(p.INFO, ''), 200), p.INFO IS NULL AND ({idle}) FROM information_schema.PROCESSLIST p {join}
              WHERE p.ID NOT IN ({own}) AND p.DB = {schema} AND coalesce(p.STATE, '') NOT LIKE 'Waiting for%lock%'
-             ORDER BY p.INFO IS NULL, {idle}, p.TIME DESC LIMIT 1"
+             ORDER BY p.INFO IS NULL, {idle}, p.TIME DESC LIMIT {CANDIDATES}"
         )
     };
     let found = session.rows("look at the processes of", &ask(true));
     let found = found.or_else(|_| session.rows("look at the processes of", &ask(false))).ok()?;
-    let mut cells = found.into_iter().next()?.into_iter();
-    let mut next = || cells.next().flatten().unwrap_or_default();
-    let (id, user, seconds, info) = (next(), next(), next(), next());
-    let doing = if info.is_empty() { "is silent, with tables locked or a transaction open".to_owned() } else { info };
-    Some(format!("process {id} of {user}, for {seconds} s: {doing}"))
+    let mut candidates = Vec::new();
+    for row in found {
+        let mut cells = row.into_iter();
+        let mut next = || cells.next().flatten().unwrap_or_default();
+        let (id, user, seconds, info, silent) = (next(), next(), next(), next(), next() == "1");
+        let doing =
+            if info.is_empty() { "is silent, with tables locked or a transaction open".to_owned() } else { info };
+        candidates.push(format!("process {id} of {user}, for {seconds} s: {doing}"));
+        // Of those that only sit there the server does not tell who has a lock: it is one of them.
+        if !silent {
+            candidates.drain(..candidates.len() - 1);
+            break;
+        }
+    }
+    (!candidates.is_empty()).then(|| candidates.join(", or "))
 }
 
 impl View for MysqlView {

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::domain::Secret;
 use crate::drivers::Error;
-use crate::drivers::client::{Cause, RUNTIME, wait};
+use crate::drivers::client::{Cause, RUNTIME, is_lost, wait};
 
 /// For questions to the catalogue: a server that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -177,6 +177,7 @@ impl Session {
                 remedy: Cause(source).to_string(),
             },
             Some("53100") => Error::ServerFull { database },
+            _ if is_lost(&source) => Error::ConnectionLost { at: self.address.server(), source: Cause(source) },
             _ => Error::Postgres { doing, database, source: Cause(source) },
         }
     }

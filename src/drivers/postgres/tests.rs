@@ -739,7 +739,16 @@ fn a_server_that_dies_in_the_middle_fails_the_dump() {
     let mut out = Killing(&server, 0);
     // The postmaster's children notice, and end: at the latest when pg_dump asks for the next table.
     let failed = view.dump(site.scratch.path(), &mut out, &|| false).and_then(|_| view.facts().map(drop));
-    assert!(matches!(failed, Err(Error::ToolFailed { .. } | Error::Postgres { .. })), "{failed:?}");
+    assert!(
+        matches!(
+            failed,
+            Err(Error::ToolFailed { .. }
+                | Error::Unreachable { .. }
+                | Error::ConnectionLost { .. }
+                | Error::Postgres { .. })
+        ),
+        "{failed:?}"
+    );
     drop(view);
     let deadline = Instant::now() + Duration::from_secs(10);
     while site.service.position().is_ok() {

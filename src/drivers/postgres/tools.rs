@@ -16,6 +16,8 @@ use crate::drivers::program::{Said, feed, started};
 
 /// How often a wish to cancel is looked for while the program is silent.
 const LOOK: Duration = Duration::from_millis(100);
+/// What a view holds others may wait for; who waits must not be waited for.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
 const CHUNK: usize = 256 * 1024;
 /// Chunks in flight between the program and who takes them.
 const CHUNKS: usize = 4;
@@ -112,8 +114,8 @@ impl Dump {
     /// Dumps what the exported snapshot shows. Uncompressed: the repository compresses, and finds again what it has.
     pub fn start(program: &Path, address: &Address, snapshot: &str) -> Result<Self, Error> {
         let mut command = command(program, address);
-        // What a view holds others may wait for; who waits must not be waited for.
-        command.args(["--format=custom", "--compress=0", "--no-subscriptions", "--lock-wait-timeout=10s"]);
+        command.args(["--format=custom", "--compress=0", "--no-subscriptions"]);
+        command.arg(format!("--lock-wait-timeout={}s", LOCK_WAIT.as_secs()));
         command.arg(format!("--snapshot={snapshot}")).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(started("pg_dump"))?;
         let (sender, chunks) = sync_channel(CHUNKS);

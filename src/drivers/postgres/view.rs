@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 
+use super::CONNECT;
 use super::session::{Session, is_code};
 use super::survey::{self, Survey};
-use super::tools::{Dump, Tools};
+use super::tools::{self, Dump, Tools};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 use crate::drivers::{Error, Position, View};
@@ -100,10 +101,28 @@ impl PostgresView {
     fn begun(&mut self, cancelled: &dyn Fn() -> bool) -> Result<&mut Dump, Error> {
         if self.dump.is_none() {
             let mut dump = Dump::start(&self.program, &self.session.address, &self.snapshot)?;
-            dump.begun(cancelled)?;
+            if let Err(error) = dump.begun(cancelled) {
+                return Err(self.explained(error));
+            }
             self.dump = Some(dump);
         }
         Ok(self.dump.as_mut().expect("it was just put there"))
+    }
+}
+
+impl PostgresView {
+    /// Why the program did not succeed, where that is somebody else's doing.
+    fn explained(&mut self, error: Error) -> Error {
+        let Error::ToolFailed { detail, .. } = &error else { return error };
+        // Somebody asked for a table for themselves between the view and the dump: who waits for that waits for us.
+        if detail.contains(" timeout") && detail.contains("LOCK TABLE") {
+            let by = culprit(&mut self.session);
+            return Error::Blocked { database: self.session.address.database.clone(), waited: tools::LOCK_WAIT, by };
+        }
+        match self.session.address.open(CONNECT) {
+            Err(gone @ Error::Unreachable { .. }) => gone,
+            _ => error,
+        }
     }
 }
 
@@ -137,18 +156,22 @@ type Culprit = (String, i32, Option<String>, Option<String>, i64, Option<String>
 
 fn blocked(session: &mut Session, waited: Duration) -> Error {
     let database = session.address.database.clone();
-    let found = session.command("leave", "ROLLBACK".to_owned()).and_then(|()| {
-        session.run("look at the locks of", async |db| sqlx::query_as::<_, Culprit>(CULPRIT).fetch_optional(db).await)
-    });
-    let by = match found {
+    // Where that fails nobody can be seen either.
+    session.command("leave", "ROLLBACK".to_owned()).ok();
+    Error::Blocked { database, waited, by: culprit(session) }
+}
+
+fn culprit(session: &mut Session) -> String {
+    let found =
+        session.run("look at the locks of", async |db| sqlx::query_as::<_, Culprit>(CULPRIT).fetch_optional(db).await);
+    match found {
         Ok(Some((table, pid, user, query, seconds, waits_for))) => {
             let (user, query) = (user.unwrap_or_default(), query.unwrap_or_default());
             let waits = waits_for.map_or_else(String::new, |other| format!(", which itself waits for {other}"));
             format!("process {pid} of {user} keeps `{table}` locked for {seconds} s: {query}{waits}")
         }
         _ => "who it was could not be seen; it has let go since".to_owned(),
-    };
-    Error::Blocked { database, waited, by }
+    }
 }
 
 impl View for PostgresView {
@@ -183,7 +206,7 @@ impl View for PostgresView {
         // A second dump begins anew.
         let Some(mut dump) = self.dump.take() else { return Err(Error::Cancelled) };
         let mut total = 0;
-        while let Some(chunk) = dump.next(cancelled)? {
+        while let Some(chunk) = dump.next(cancelled).map_err(|error| self.explained(error))? {
             out.write_all(&chunk).map_err(Error::Output)?;
             total += chunk.len() as u64;
         }

@@ -112,6 +112,16 @@ impl Shop {
         shop
     }
 
+    /// That of `main`.
+    pub fn redis(&self) -> &redis::Server {
+        &self.main.redis
+    }
+
+    /// As an application does whose server was started again.
+    pub fn forget_connections(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn make_databases(&self) {
         let admin = |database: &str, sql: String| {
             let socket = self.postgres.socket().to_str().expect("UTF-8");

@@ -217,14 +217,38 @@ impl Installation {
 
     /// One role; `variables` may name a step of a job at which it dies or stops.
     pub fn start_role(&self, role: &str, variables: &[(&str, &str)]) -> Process {
+        let mut command = self.command();
+        command.arg(role).envs(variables.iter().copied());
+        self.spawned(role, command)
+    }
+
+    fn spawned(&self, role: &str, mut command: Command) -> Process {
         static NUMBER: AtomicU16 = AtomicU16::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = self.directory.path().join(format!("{role}-{number}.log"));
         let file = File::create(&log).expect("a log");
-        let mut command = self.command();
-        command.arg(role).envs(variables.iter().copied()).stdin(Stdio::null());
-        command.stdout(file.try_clone().expect("a second handle")).stderr(file);
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a second handle")).stderr(file);
         Process { child: command.spawn().expect("the server's program"), log, database: self.database() }
+    }
+
+    /// Everything in one process that sees file systems of its own: `mounts` is what a shell does there first, and
+    /// [`Process::mounts`] what it does there later. `None`: mounting is left out.
+    pub fn start_with_mounts(&self, mounts: &str, variables: &[(&str, &str)]) -> Option<Process> {
+        Tmpfs::needed(&self.directory.path().join("tried"), 64)?;
+        let template = self.command();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-ec", &format!("{mounts}; exec \"$@\"")]);
+        command.arg("sh").arg(template.get_program()).arg("all");
+        for (name, value) in template.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.envs(variables.iter().copied());
+        let process = self.spawned("all", command);
+        self.ready(&process);
+        Some(process)
     }
 
     pub fn ready(&self, process: &Process) {
@@ -259,6 +283,32 @@ impl Installation {
 
     pub fn visit_as(&self, host: &str) -> Option<site::Answer> {
         site::visit(self.gateway, host)
+    }
+
+    /// A gateway more, which takes visitors at the port that is given.
+    pub fn another_gate(&self) -> (Process, u16) {
+        let (visitors, control) = (free_port(), free_port());
+        let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+        let (visited, ordered) = (address(visitors), address(control));
+        let gate = self.start_role("gate", &[("STILLPOINT_GATEWAY", &visited), ("STILLPOINT_CONTROL", &ordered)]);
+        until("the other gateway answers", || {
+            gate.assert_runs();
+            TcpStream::connect((Ipv4Addr::LOCALHOST, visitors)).ok()
+        });
+        (gate, visitors)
+    }
+
+    pub fn gateway_port(&self) -> u16 {
+        self.gateway
+    }
+
+    /// What a visitor of that gateway gets.
+    pub fn visit_at(&self, gateway: u16) -> Option<site::Answer> {
+        site::visit(gateway, site::HOST)
+    }
+
+    pub fn visitor_at(&self, gateway: u16) -> Visitor {
+        Visitor::start(gateway)
     }
 
     pub fn state(&self) -> PathBuf {
@@ -405,6 +455,20 @@ impl Process {
             self.go_on();
             None
         });
+    }
+
+    /// Stops it, as a machine that hangs does, until [`Process::go_on`].
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        self.stopped();
+    }
+
+    /// Runs a shell where its file systems are.
+    pub fn mounts(&self, script: &str) {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &self.child.id().to_string(), "sh", "-ec", script]);
+        let done = command.output().expect("nsenter");
+        assert!(done.status.success(), "{script}: {}", said(&done));
     }
 
     pub fn go_on(&self) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -10,7 +11,8 @@ use rustix::process::{Pid, Signal};
 pub struct Server {
     pub port: u16,
     directory: tempfile::TempDir,
-    pid: u32,
+    pid: AtomicU32,
+    options: Vec<String>,
     /// Removes the directory when its input ends, at the latest with this process: a static is never dropped.
     _cleaner: Child,
 }
@@ -31,34 +33,30 @@ impl Server {
 
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
-        let socket = directory.path().join("socket");
-        let mut server = as_server("mariadbd");
-        server.arg("--no-defaults").arg(option("--datadir", &data)).arg(option("--socket", &socket));
-        // One that starts clears away what it finds there.
-        server.arg(option("--tmpdir", directory.path()));
-        server.args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-name-resolve"]);
-        server.args(["--innodb-flush-log-at-trx-commit=0", "--event-scheduler=ON", "--max-connections=300"]);
-        server.args(["--character-set-server=utf8mb4"]).args(options);
-        server.stdout(Stdio::null()).stderr(Stdio::null());
-        let (told, pid) = std::sync::mpsc::channel();
-        // The kernel ends the server with the thread that started it: that thread must live as long as the tests.
-        std::thread::spawn(move || {
-            let mut child = server.spawn().expect("the server starts");
-            told.send(child.id()).expect("somebody waits for it");
-            child.wait().expect("the server is ours");
-        });
-        let pid = pid.recv().expect("the server starts");
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let pid = run_server(directory.path(), port, &options);
         let mut cleaner = Command::new("sh");
         cleaner.args(["-c", "cat > /dev/null; until rm -rf \"$0\"; do :; done"]).arg(directory.path());
         cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let cleaner = cleaner.spawn().expect("a shell");
-        let server = Self { port, directory, pid, _cleaner: cleaner };
+        let server = Self { port, directory, pid: AtomicU32::new(pid), options, _cleaner: cleaner };
+        server.ready();
+        server
+    }
+
+    /// On the same port and data, after it was killed.
+    #[allow(dead_code, reason = "the driver's tests and the suite each use a part of it")]
+    pub fn again(&self) {
+        self.pid.store(run_server(self.directory.path(), self.port, &self.options), Ordering::Release);
+        self.ready();
+    }
+
+    fn ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.client().args(["-e", "SELECT 1"]).output().is_ok_and(|output| output.status.success()) {
+        while !self.client().args(["-e", "SELECT 1"]).output().is_ok_and(|output| output.status.success()) {
             assert!(Instant::now() < deadline, "MariaDB did not come up within a minute");
             std::thread::yield_now();
         }
-        server
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -82,9 +80,29 @@ impl Server {
 
     /// As a power cut would.
     pub fn kill(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a process id");
+        let pid = i32::try_from(self.pid.load(Ordering::Acquire)).ok().and_then(Pid::from_raw).expect("a process id");
         rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
     }
+}
+
+fn run_server(directory: &Path, port: u16, options: &[String]) -> u32 {
+    let (data, socket) = (directory.join("data"), directory.join("socket"));
+    let mut server = as_server("mariadbd");
+    server.arg("--no-defaults").arg(option("--datadir", &data)).arg(option("--socket", &socket));
+    // One that starts clears away what it finds there.
+    server.arg(option("--tmpdir", directory));
+    server.args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+    server.args(["--innodb-flush-log-at-trx-commit=0", "--event-scheduler=ON", "--max-connections=300"]);
+    server.args(["--character-set-server=utf8mb4"]).args(options);
+    server.stdout(Stdio::null()).stderr(Stdio::null());
+    let (told, pid) = std::sync::mpsc::channel();
+    // The kernel ends the server with the thread that started it: that thread must live as long as the tests.
+    std::thread::spawn(move || {
+        let mut child = server.spawn().expect("the server starts");
+        told.send(child.id()).expect("somebody waits for it");
+        child.wait().expect("the server is ours");
+    });
+    pid.recv().expect("the server starts")
 }
 
 fn option(name: &str, path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal};
 pub struct Server {
     pub port: u16,
     directory: tempfile::TempDir,
-    pid: u32,
+    pid: AtomicU32,
     /// Removes the directory when its input ends, at the latest with this process: a static is never dropped.
     _cleaner: Child,
 }
@@ -32,29 +33,20 @@ impl Server {
 
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
-        let mut server = as_server(&programs.join("postgres"));
-        server.arg("-D").arg(&data).arg("-k").arg(directory.path()).args(["-p", &port.to_string()]);
-        server.args(["-c", "fsync=off", "-c", "max_connections=300", "-c", "listen_addresses=127.0.0.1"]);
-        server.args(["-c", "max_prepared_transactions=5"]);
-        server.stdout(Stdio::null()).stderr(Stdio::null());
-        let (told, pid) = std::sync::mpsc::channel();
-        // The kernel ends the server with the thread that started it: that thread must live as long as the tests.
-        std::thread::spawn(move || {
-            let mut child = server.spawn().expect("the server starts");
-            told.send(child.id()).expect("somebody waits for it");
-            child.wait().expect("the server is ours");
-        });
-        let pid = pid.recv().expect("the server starts");
+        let pid = run_server(directory.path(), port);
         let mut cleaner = Command::new("sh");
         cleaner.args(["-c", "cat > /dev/null; until rm -rf \"$0\"; do :; done"]).arg(directory.path());
         cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let cleaner = cleaner.spawn().expect("a shell");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_ready(&programs, port) {
-            assert!(Instant::now() < deadline, "PostgreSQL did not come up within a minute");
-            std::thread::yield_now();
-        }
-        Self { port, directory, pid, _cleaner: cleaner }
+        wait_for(port);
+        Self { port, directory, pid: AtomicU32::new(pid), _cleaner: cleaner }
+    }
+
+    /// On the same port and data, after it was killed.
+    #[allow(dead_code, reason = "the driver's tests and the suite each use a part of it")]
+    pub fn again(&self) {
+        self.pid.store(run_server(self.directory.path(), self.port), Ordering::Release);
+        wait_for(self.port);
     }
 
     /// The directory of its socket.
@@ -64,8 +56,32 @@ impl Server {
 
     /// As a power cut would.
     pub fn kill(&self) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a process id");
+        let pid = i32::try_from(self.pid.load(Ordering::Acquire)).ok().and_then(Pid::from_raw).expect("a process id");
         rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
+    }
+}
+
+fn run_server(directory: &Path, port: u16) -> u32 {
+    let mut server = as_server(&programs().join("postgres"));
+    server.arg("-D").arg(directory.join("data")).arg("-k").arg(directory).args(["-p", &port.to_string()]);
+    server.args(["-c", "fsync=off", "-c", "max_connections=300", "-c", "listen_addresses=127.0.0.1"]);
+    server.args(["-c", "max_prepared_transactions=5"]);
+    server.stdout(Stdio::null()).stderr(Stdio::null());
+    let (told, pid) = std::sync::mpsc::channel();
+    // The kernel ends the server with the thread that started it: that thread must live as long as the tests.
+    std::thread::spawn(move || {
+        let mut child = server.spawn().expect("the server starts");
+        told.send(child.id()).expect("somebody waits for it");
+        child.wait().expect("the server is ours");
+    });
+    pid.recv().expect("the server starts")
+}
+
+fn wait_for(port: u16) {
+    let (programs, deadline) = (programs(), Instant::now() + Duration::from_secs(60));
+    while !is_ready(&programs, port) {
+        assert!(Instant::now() < deadline, "PostgreSQL did not come up within a minute");
+        std::thread::yield_now();
     }
 }
 
