@@ -27,8 +27,7 @@ test("a snapshot of main becomes a shop of its own", async ({ page }) => {
   // The gateway follows within two seconds.
   const shop = page.getByRole("link", { name: /trial\.demo\.localhost/ });
   const address = await shop.getAttribute("href");
-  await expect.poll(async () => (await page.request.get(address)).status(), { timeout: 10_000 }).toBe(200);
-  await shop.click();
+  await expect.poll(async () => (await page.goto(address)).status(), { timeout: 10_000 }).toBe(200);
   await expect(page.getByText("trial", { exact: true }).first()).toBeVisible();
 
   // The name is taken now.
