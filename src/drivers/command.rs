@@ -57,7 +57,7 @@ pub fn test(line: &CommandLine) -> Result<(), Error> {
 /// What it leaves running when it succeeds, goes on; that should close stdout, else each run waits a second for more.
 ///
 /// # Errors
-/// As [`test`]; [`Error::NotStarted`]; [`Error::CommandFailed`] with its last words on stderr;
+/// As [`test()`]; [`Error::NotStarted`]; [`Error::CommandFailed`] with its last words on stderr;
 /// [`Error::CommandTooSlow`], [`Error::Cancelled`], [`Error::CommandAnswersTooMuch`]: it was killed then, with its whole
 /// group.
 pub fn run(line: &CommandLine, call: Call<'_>) -> Result<Vec<u8>, Error> {
