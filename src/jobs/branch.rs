@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::context::Context;
-use super::load::Reading;
+use super::load::{Reading, blocking};
 use super::parts::{Parts, ServicePart};
 use super::progress::watched;
 use super::provisioner::{About, Started};
@@ -423,8 +423,4 @@ fn remove(connection: &crate::domain::environment::ServiceConnection, directory:
     let driver = drivers::connect(connection)?;
     driver.discard(&driver.beside(directory)?, None)?;
     driver.remove()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await?
 }

@@ -74,6 +74,13 @@ impl Reading {
     }
 }
 
+/// On a thread for work that blocks.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await?
+}
+
 /// What a load of this mount, or of its paths, has to come to.
 pub(super) fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
     if entry.paths.is_empty() {

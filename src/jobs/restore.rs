@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use super::context::Context;
 use super::hooks::{self, Hooks};
 use super::journal::{Body, Journal, MountSwap, ServiceSwap};
-use super::load::{Reading, expected};
+use super::load::{Reading, blocking, expected};
 use super::parts::Parts;
 use super::paths::{self, Held};
 use super::progress::watched;
@@ -228,8 +228,4 @@ impl Loading<'_> {
         }
         Ok(self.lease.log("Everything is loaded and checked").await?)
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await?
 }

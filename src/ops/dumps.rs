@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use tokio::sync::Semaphore;
 
 use self::handing::{Handing, Part, Source};
+use super::snapshots::taken_of;
 use super::{App, Error};
 use crate::authz::{Actor, Authorized, OnEnvironment, ReadContents, ViewHistory};
 use crate::domain::activity::{ActivityKind, ActivityResult, Payload, ReadDump};
@@ -23,7 +24,7 @@ use crate::domain::view::{Offer, ServiceEntry};
 use crate::domain::{PartName, ProjectId, Scope, SnapshotName};
 use crate::jobs::Repositories;
 use crate::queue::{self, NewActivity, Timing};
-use crate::store::{Store, activities, clock, environments, snapshots};
+use crate::store::{Store, activities, clock, environments};
 
 /// So many at once in this process: each keeps a view or a repository open.
 const TOGETHER: usize = 8;
@@ -96,7 +97,7 @@ pub async fn services(
     };
     match snapshot {
         Some(name) => {
-            let (_, manifest) = stored(app, proof.on(), name).await?;
+            let (_, manifest) = taken_of(&mut *app.store().read().await?, &proof.on().environment.id, name).await?;
             Ok(manifest.services.iter().filter_map(|service| entry(&service.name, &service.kind)).collect())
         }
         None => {
@@ -221,7 +222,7 @@ async fn find(app: &App, on: &OnEnvironment, request: &DumpRequest) -> Result<Fo
     let missing = || Error::NotFound("service");
     let (kind, shows, source) = match &request.snapshot {
         Some(name) => {
-            let (snapshot, manifest) = stored(app, on, name).await?;
+            let (snapshot, manifest) = taken_of(&mut *app.store().read().await?, &on.environment.id, name).await?;
             let entry = manifest.services.iter().find(|entry| entry.name == request.service).ok_or_else(missing)?;
             let files: u64 = manifest.mounts.iter().map(|mount| mount.bytes).sum();
             // Sizes of single services are not recorded: of several, all count.
@@ -243,19 +244,6 @@ async fn find(app: &App, on: &OnEnvironment, request: &DumpRequest) -> Result<Fo
     let media_type = if request.compression == Compression::Gzip { "application/gzip" } else { form.media_type };
     let file_name = dump::file_name(&on.environment.name, &request.service, shows, form, request.compression);
     Ok(Found { file_name, media_type, source })
-}
-
-async fn stored(
-    app: &App,
-    on: &OnEnvironment,
-    name: &SnapshotName,
-) -> Result<(crate::domain::snapshot::Snapshot, crate::domain::manifest::Manifest), Error> {
-    let mut db = app.store().read().await?;
-    let snapshot = snapshots::by_name(&mut db, name).await?;
-    let snapshot = snapshot.filter(|snapshot| snapshot.environment == on.environment.id);
-    let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
-    let manifest = snapshots::manifest(&mut db, name).await?.ok_or(Error::NotFound("snapshot"))?;
-    Ok((snapshot, manifest))
 }
 
 /// What a request without a body would be answered with: name and type.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use self::branch::Branch;
 use super::activities::Viewer;
 use super::environments::parts;
+use super::snapshots::taken_of;
 use super::{App, Error, projects};
 use crate::authz::{Actor, Authorized, RestoreSnapshot, ViewHistory};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
@@ -319,10 +320,7 @@ async fn load(
     way: &Way,
     name: &SnapshotName,
 ) -> Result<(Snapshot, Manifest, Composition), Error> {
-    let snapshot = snapshots::by_name(db, name).await?;
-    let snapshot = snapshot.filter(|snapshot| snapshot.environment == way.source().id);
-    let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
-    let manifest = snapshots::manifest(db, name).await?.ok_or(Error::NotFound("snapshot"))?;
+    let (snapshot, manifest) = taken_of(db, &way.source().id, name).await?;
     let composition = match way.branch() {
         Some(new) => new.composition(),
         None => environments::composition(db, app.store().sealer(), &way.target().id).await?,

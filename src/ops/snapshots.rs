@@ -3,13 +3,14 @@
 use super::activities::Viewer;
 use super::{App, Error};
 use crate::authz::{Authorized, CreateSnapshot, ViewHistory};
-use crate::domain::SnapshotName;
 use crate::domain::activity::{ActivityKind, Payload, SnapshotMode, TakeSnapshot};
+use crate::domain::manifest::Manifest;
 use crate::domain::policy::Act;
-use crate::domain::snapshot::Origin;
+use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::view::{ActivityEntry, Offer, SnapshotEntry, SnapshotPage};
+use crate::domain::{EnvironmentId, SnapshotName};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, activities, projects, snapshots};
+use crate::store::{self, Db, activities, projects, snapshots};
 
 const LONGEST_NOTE: usize = 500;
 /// More than a plan keeps; older ones are found by name.
@@ -73,15 +74,28 @@ pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<Snap
     Ok(snapshots.into_iter().map(|snapshot| SnapshotEntry { snapshot, restore: restore.clone() }).collect())
 }
 
+/// A complete snapshot that was taken of the environment (R21), with what it recorded.
+///
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such snapshot.
+pub(super) async fn taken_of(
+    db: &mut Db,
+    environment: &EnvironmentId,
+    name: &SnapshotName,
+) -> Result<(Snapshot, Manifest), Error> {
+    let snapshot = snapshots::by_name(db, name).await?;
+    let snapshot = snapshot.filter(|snapshot| snapshot.environment == *environment);
+    let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
+    let manifest = snapshots::manifest(db, name).await?.ok_or(Error::NotFound("snapshot"))?;
+    Ok((snapshot, manifest))
+}
+
 /// # Errors
 /// [`Error::NotFound`] when the environment has no such snapshot.
 pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotName) -> Result<SnapshotPage, Error> {
     let on = proof.on();
     let mut db = app.store().read().await?;
-    let snapshot = snapshots::by_name(&mut db, name).await?;
-    let snapshot = snapshot.filter(|snapshot| snapshot.environment == on.environment.id);
-    let snapshot = snapshot.ok_or(Error::NotFound("snapshot"))?;
-    let manifest = snapshots::manifest(&mut db, name).await?.ok_or(Error::NotFound("snapshot"))?;
+    let (snapshot, manifest) = taken_of(&mut db, &on.environment.id, name).await?;
     let activity = match &snapshot.activity {
         Some(id) => activities::by_id(&mut db, id).await?,
         None => None,
