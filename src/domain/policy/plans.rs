@@ -24,10 +24,56 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     pub manual: Manual,
-    /// When automatic snapshots are taken, in words; `None`: never by the plan.
-    pub automatic: Option<String>,
-    /// How long a manual snapshot is kept, in days; `None`: not removed by age.
-    pub manual_days: Option<u32>,
+    /// How long snapshots are kept that a person, or a schedule of a person, took.
+    pub keep: Keep,
+    /// Whether people may make schedules of their own (R9).
+    pub schedules: Schedules,
+    /// What the plan takes by itself; `None`: nothing.
+    pub automatic: Option<Automatic>,
+}
+
+/// Snapshots that are taken without being asked for (R8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Automatic {
+    /// Five fields, in UTC.
+    pub cron: String,
+    /// The same in words, as in "Automatic ones are taken …".
+    pub when: String,
+    /// Whether people may change or stop it.
+    pub editable: bool,
+    pub keep: Keep,
+}
+
+/// How long snapshots are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Keep {
+    /// So many days each.
+    Days(u32),
+    /// So many of the newest; nothing goes without saying which, and asking.
+    Newest(u32),
+    /// Thinned out with age (R12), youngest tier first.
+    Tiers(Vec<Tier>),
+    /// All for a while, then while the project's storage budget lasts, oldest first to go.
+    Budget { at_least_days: u32, at_most_days: u32 },
+}
+
+/// How densely snapshots of an age are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// Up to that age.
+    pub until_days: u32,
+    /// The first of each period of so many days is kept; 0: every one.
+    pub every_days: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedules {
+    No,
+    Yes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,21 +122,34 @@ impl Plan {
                     "On the {title} plan, manual snapshots of {kind} environments are not available."
                 ));
                 Err(match &rules.automatic {
-                    Some(when) => refusal.instead(format!("Automatic ones are taken {when}.")),
+                    Some(automatic) => refusal.instead(format!("Automatic ones are taken {}.", automatic.when)),
                     None => refusal,
                 })
             }
         }
     }
 
-    /// When a snapshot may be removed for its age; `None`: not by age.
+    /// When a snapshot is removed for its age alone; `None`: not by age alone.
     pub fn expires_at(&self, kind: EnvironmentKind, origin: Origin, created_at: Timestamp) -> Option<Timestamp> {
         let days = match origin {
-            Origin::Manual => self.rules(kind).manual_days,
+            Origin::Manual => self.rules(kind).keep.longest_days(),
             Origin::Safety => Some(SAFETY_DAYS),
-            Origin::Automatic => None,
+            Origin::Automatic => {
+                self.rules(kind).automatic.as_ref().and_then(|automatic| automatic.keep.longest_days())
+            }
         };
         days.map(|days| created_at.plus(DAY * days))
+    }
+}
+
+impl Keep {
+    /// No snapshot stays longer; `None`: some may stay for ever.
+    pub fn longest_days(&self) -> Option<u32> {
+        match self {
+            Self::Days(days) | Self::Budget { at_most_days: days, .. } => Some(*days),
+            Self::Tiers(tiers) => tiers.last().map(|tier| tier.until_days),
+            Self::Newest(_) => None,
+        }
     }
 }
 
