@@ -5,6 +5,7 @@
 //! everybody else: in the mount's parent, or at the top of a mount that is a mount point. There it is left out of
 //! everything.
 
+mod both;
 mod carry;
 mod children;
 mod compare;

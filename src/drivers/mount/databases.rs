@@ -103,11 +103,15 @@ pub struct Settled {
     _views: Vec<Viewed>,
 }
 
-/// Before pass 1: asks SQLite of each file that looks like a database.
+/// Before pass 1: asks SQLite of each file that looks like a database. One beside which nothing lies is at rest: it stays
+/// the file that it is, byte for byte, unless it is written to before the hold (`Index::came_since`).
 pub(super) fn recognise(begun: &Recognising, tree: &Tree, directory: &[u8], listing: &Listing) -> InDirectory {
     let mut found = InDirectory::default();
     for (name, stamp, head) in found::in_listing(tree, &begun.own, directory, listing) {
         let relative = path_of(join(directory, &name));
+        if found::is_alone(tree, &relative) {
+            continue;
+        }
         if begun.opened.fetch_add(1, Ordering::Relaxed) >= MOST {
             found.refused.push((relative, format!("{MOST} others of this mount are open already")));
             continue;

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 use super::walk::{Listing, Tree, in_parallel, join, split};
 use crate::domain::tree::Stamp;
 use crate::drivers::Error;
-use crate::drivers::sqlite::{BESIDE, MAGIC};
+use crate::drivers::sqlite::{BESIDE, MAGIC, name_beside};
 
 /// Endings that databases are given.
 const ENDINGS: [&[u8]; 6] = [b"db", b"db3", b"sqlite", b"sqlite3", b"s3db", b"sl3"];
@@ -54,6 +55,11 @@ pub(super) fn main_of(name: &[u8]) -> Option<&[u8]> {
 pub(super) fn is_named_so(name: &[u8]) -> bool {
     let Some(at) = name.iter().rposition(|byte| *byte == b'.') else { return false };
     ENDINGS.iter().any(|ending| name[at + 1..].eq_ignore_ascii_case(ending))
+}
+
+/// Whether nothing lies beside it that SQLite puts there: no log, no interrupted transaction.
+pub(super) fn is_alone(tree: &Tree, path: &Path) -> bool {
+    !BESIDE.iter().any(|suffix| exists(tree, name_beside(path, suffix).as_os_str().as_bytes()))
 }
 
 /// Names of the databases in a directory, with their heads.
@@ -106,7 +112,7 @@ pub(super) fn head(tree: &Tree, own: &Own, path: &[u8]) -> Option<Head> {
 
 impl Own {
     /// When it is open here: whether it has several names.
-    fn is_open(&self, tree: &Tree, path: &[u8]) -> Option<bool> {
+    pub fn is_open(&self, tree: &Tree, path: &[u8]) -> Option<bool> {
         let (directory, name) = split(path);
         let directory = tree.open_below(directory, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let stat = rustix::fs::statat(&directory, Path::new(std::str::from_utf8(name).ok()?), LOOK).ok()?;

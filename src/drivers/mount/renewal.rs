@@ -16,36 +16,25 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Mount;
+use super::both::{Found, Loaded, is_as_it_was};
 use super::carry::{check_way, inode_below, make_way, parent_below, parents};
 use super::compare::path_of;
 use super::found;
-use super::swap::{MountBeside, copy_attributes, sync_directory, write_durably};
+use super::swap::{MountBeside, copy_attributes, sync_directory};
 use super::walk::Tree;
 use crate::domain::manifest::DatabaseEntry;
 use crate::drivers::service::Service;
-use crate::drivers::sqlite::{self, BESIDE, OpenFiles, Sqlite, Unproven, file_identity, is_shared, name_beside};
+use crate::drivers::sqlite::{BESIDE, OpenFiles, Sqlite, Unproven, file_identity, is_shared, name_beside};
 use crate::drivers::{Aside, Beside, Error};
-
-/// What was found before the hold.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Found {
-    /// In both trees. What was loaded lies in a directory of its own.
-    both: Vec<Loaded>,
-    /// In the live tree alone, or as something else in the loaded one.
-    live: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Loaded {
-    path: String,
-    beside: Beside,
-}
 
 /// What the swap does with databases. Stands in the durable journal (R23).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Renewals {
     renewed: Vec<Renewal>,
     kept: Vec<Kept>,
+    /// The live file has the very content that is restored.
+    #[serde(default)]
+    same: Vec<Kept>,
     /// Paths and inodes of those that go with the old tree, since nobody has them open.
     left: Vec<Kept>,
 }
@@ -76,54 +65,6 @@ impl Renewals {
 }
 
 impl Mount {
-    /// To be called once the tree is loaded and [`Mount::check`]ed: compares the databases in it with what the snapshot
-    /// recorded (R22), and takes those that the live tree has too out of it, so that the swap writes them into the live
-    /// files. Before the hold: it may take long.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`], [`Error::Corrupt`], [`Error::Full`].
-    pub fn load_databases(&self, beside: &MountBeside, expected: &[DatabaseEntry]) -> Result<(), Error> {
-        let (new, live) = (Tree::open(&beside.tree(), &[])?, Tree::open(beside.root(), self.excluded())?);
-        for entry in expected.iter().filter(|entry| beside.replaces(Path::new(&entry.path))) {
-            // What is recorded comes from the repository: it must not lead out of the tree.
-            let is_plain = Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_)));
-            if !is_plain || !new.stamp_of(entry.path.as_bytes())?.is_some_and(|stamp| stamp.is_file()) {
-                let what = format!("the database `{}`", entry.path);
-                let (expected, found) = ("one file".to_owned(), "nothing like it".to_owned());
-                return Err(Error::Mismatch { what, expected, found });
-            }
-            sqlite::check_at_rest(&beside.tree().join(&entry.path), &entry.facts)?;
-        }
-        let mut found = Found::default();
-        let replaced = found::in_tree(&live)?.into_iter().map(path_of).filter(|path| beside.replaces(path));
-        for (number, path) in replaced.enumerate() {
-            let (Some(text), Some(loaded)) = (path.to_str(), loadable(&new, &path)) else {
-                found.live.extend(path.to_str().map(str::to_owned));
-                continue;
-            };
-            let scratch = beside.place().join(format!("database-{number}"));
-            fs::create_dir(&scratch).map_err(Error::io("create", &scratch))?;
-            let driver = Sqlite::at(beside.root().join(&path));
-            // Under its name in the tree until the driver took it: what can't be a database's content stays a file.
-            match driver.take_beside(&scratch, &loaded) {
-                Ok(taken) => found.both.push(Loaded { path: text.to_owned(), beside: taken }),
-                Err(error @ (Error::Full { .. } | Error::Io { .. })) => return Err(error),
-                // No program uses it as a database.
-                Err(Error::NotADatabase { path: of } | Error::Corrupt { path: of, .. })
-                    if of == live.path.join(&path) => {}
-                Err(error) => {
-                    tracing::info!(path = %path.display(), %error, "a database is restored as a file");
-                    found.live.push(text.to_owned());
-                }
-            }
-        }
-        let json =
-            serde_json::to_vec(&found).map_err(|error| Error::io("note", beside.place())(io::Error::from(error)))?;
-        write_durably(&record(beside), &json)
-    }
-}
-
-impl Mount {
     /// As [`Service::notice`], of the databases that a snapshot holds among this mount's files.
     pub fn notices(&self, databases: &[DatabaseEntry]) -> Vec<String> {
         let root = Path::new(&self.spec().path);
@@ -134,32 +75,32 @@ impl Mount {
     }
 }
 
-/// A loaded file that is a whole database by itself: nothing lies beside it.
-fn loadable(new: &Tree, path: &Path) -> Option<PathBuf> {
-    let stamp = new.stamp_of(path.as_os_str().as_bytes()).ok()??;
-    let alone = !BESIDE.iter().any(|suffix| found::exists(new, name_beside(path, suffix).as_os_str().as_bytes()));
-    let is_database =
-        stamp.size == 0 || found::head(new, &found::Own::default(), path.as_os_str().as_bytes()).is_some();
-    (stamp.is_file() && alone && is_database).then(|| new.absolute(path.as_os_str().as_bytes()))
-}
-
-fn record(beside: &MountBeside) -> PathBuf {
-    beside.place().join("databases.json")
-}
-
 /// In the hold: fixes the present content of those that are in both trees, and decides about the others. Changes
 /// nothing in the live tree.
 pub(super) fn prepare(beside: &MountBeside, excluded: &[PathBuf]) -> Result<Renewals, Error> {
-    let path = record(beside);
-    let found: Found = match fs::read(&path) {
-        Ok(json) => serde_json::from_slice(&json).map_err(|error| Error::io("read", &path)(io::Error::from(error)))?,
-        // Nobody looked for any.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Renewals::default()),
-        Err(error) => return Err(Error::io("read", &path)(error)),
-    };
+    // Nobody looked for any.
+    let Some(mut found) = Found::noted(beside)? else { return Ok(Renewals::default()) };
     let root = beside.root();
     let (old, new) = (Tree::open(root, excluded)?, Tree::open(&beside.tree(), &[])?);
     let mut renewals = Renewals::default();
+    let mut late = Vec::new();
+    for (text, stamp) in std::mem::take(&mut found.same) {
+        let path = Path::new(&text);
+        if is_as_it_was(&old, path, &stamp)? {
+            check_way(&new, path)?;
+            renewals.same.push(Kept { path: text.clone(), inode: stamp.inode, why: String::new() });
+            found.same.push((text, stamp));
+        } else {
+            late.push(text);
+        }
+    }
+    // Somebody wrote to it while the rest was loaded.
+    if !late.is_empty() {
+        for text in late.iter().filter(|text| root.join(text).exists()) {
+            found.take(beside, Path::new(text))?;
+        }
+        found.note(beside)?;
+    }
     for Loaded { path, beside: loaded } in found.both.iter().cloned() {
         let Some(inode) = inode_below(&old, Path::new(&path))? else {
             put_back(&loaded, &beside.tree().join(&path))?;
@@ -175,12 +116,15 @@ pub(super) fn prepare(beside: &MountBeside, excluded: &[PathBuf]) -> Result<Rene
     }
 
     let open = if is_shared(root) { Err(Unproven::Shared) } else { OpenFiles::look() };
-    let mut others: Vec<String> = found.live;
+    let mut others = found.live;
     // What came since, as far as somebody has it open.
     for path in open.iter().flat_map(|open| open.below(root)).filter_map(|(path, _)| path.strip_prefix(root).ok()) {
         let main = found::main_of(path.as_os_str().as_bytes()).map_or(path.to_owned(), |main| path_of(main.to_vec()));
-        let known =
-            |text: &str| others.iter().any(|other| other == text) || found.both.iter().any(|it| it.path == text);
+        let known = |text: &str| {
+            others.iter().any(|other| other == text)
+                || found.both.iter().any(|it| it.path == text)
+                || found.same.iter().any(|(same, _)| same == text)
+        };
         let is_excluded = excluded.iter().any(|out| main.starts_with(out)) || !beside.replaces(&main);
         if let Some(text) = main.to_str().filter(|text| !known(text) && !is_excluded)
             && (main != path || found::is_named_so(text.as_bytes()))
@@ -281,11 +225,12 @@ fn stand_aside(renewal: &Renewal, tree: &Path) -> Result<(), Error> {
     sync_directory(there.parent().unwrap_or(tree))
 }
 
-/// Moves every database that is renewed or kept, with what lies beside it, if it does not stand in `to` yet.
+/// Moves every database that is renewed or stays, with what lies beside it, if it does not stand in `to` yet.
 pub(super) fn carry(from: &Path, to: &Path, renewals: &Renewals) -> Result<(), Error> {
     let renewed = renewals.renewed.iter().map(|it| (&it.path, it.inode, &it.aside));
     let all = renewed.map(|(path, inode, aside)| (path, inode, Some(aside)));
-    for (path, inode, aside) in all.chain(renewals.kept.iter().map(|it| (&it.path, it.inode, None))) {
+    let stay = renewals.kept.iter().chain(&renewals.same).map(|it| (&it.path, it.inode, None));
+    for (path, inode, aside) in all.chain(stay) {
         let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
         let path = Path::new(path);
         // Either of the two when a database's files change places.

@@ -67,8 +67,8 @@ fn a_database_that_is_in_use_is_one_whole_file_in_the_snapshot() {
     site.settle();
     let index = site.mount().follow().expect("an index");
     assert_eq!(index.scanned_because(), None);
-    assert_eq!(names(&index, "data"), named([]), "pass 1 reads none of it");
-    assert_eq!(index.contents().files, 1);
+    assert_eq!(names(&index, "data"), named(["plain.sqlite3"]), "pass 1 reads none that may be in use");
+    assert_eq!(index.contents().files, 2);
     shop.insert("two");
     plain.insert("b");
 
@@ -91,6 +91,24 @@ fn a_database_that_is_in_use_is_one_whole_file_in_the_snapshot() {
     assert_eq!(entries.iter().map(|entry| &*entry.path).collect::<Vec<_>>(), ["data/plain.sqlite3", "data/shop.db"]);
     assert_eq!(entries[1].facts.rows["rows"], 2);
     assert_eq!(shop.rows(), ["one", "two", "after the hold"], "nobody was disturbed");
+}
+
+#[test]
+fn a_database_at_rest_is_the_file_that_it_is() {
+    for journal in [true, false] {
+        let site = Site::new();
+        for mode in ["wal", "delete"] {
+            site.database(&format!("{mode}.db"), mode).insert("one");
+        }
+        site.settle();
+        let index = if journal { site.mount().follow() } else { without_journal(&site) }.expect("an index");
+        assert_eq!(names(&index, ""), named(["delete.db", "wal.db"]));
+        let mut scan = site.hold(&index);
+        let settled = site.settled(&mut scan);
+        assert!(settled.entries.is_empty() && scan.changes.overrides.is_empty(), "{scan:?}");
+        assert!(index.moved_since(&scan).expect("a look").is_empty());
+        assert_eq!(fs::read_dir(site.path()).expect("a directory").count(), 2, "nothing came to lie beside them");
+    }
 }
 
 #[test]
@@ -168,21 +186,23 @@ fn a_database_that_was_moved_or_removed_after_the_index_stands_where_it_is_in_th
 fn what_sqlite_refuses_is_a_file_and_the_snapshot_says_so() {
     let site = Site::new();
     site.file("damaged.db", [&b"SQLite format 3\0"[..], &[7; 1000]].concat());
+    site.file("damaged.db-wal", "x");
     site.file("encrypted.db", [9; 4096]);
     let mut exclusive = site.database("exclusive.db", "wal");
     exclusive.insert("one");
     exclusive.ask("PRAGMA locking_mode=EXCLUSIVE;");
     exclusive.insert("two");
-    let mut later = site.database("later.db", "delete");
+    let mut later = site.database("later.db", "persist");
     later.insert("a");
-    drop(site.database("named.db", "delete"));
+    let _named = site.database("named.db", "wal");
     fs::hard_link(site.path().join("named.db"), site.home.path().join("second")).expect("a second name");
     symlink("later.db", site.path().join("link.db")).expect("a link");
     site.settle();
     let index = site.mount().follow().expect("an index");
-    let files = ["damaged.db", "encrypted.db", "exclusive.db", "exclusive.db-wal", "link.db", "named.db"];
+    let databases = ["damaged.db", "damaged.db-wal", "exclusive.db", "exclusive.db-wal", "named.db", "named.db-wal"];
+    let files = databases.into_iter().chain(["encrypted.db", "link.db"]).map(str::to_owned).collect();
     let there: BTreeSet<String> = names(&index, "").into_iter().filter(|name| !name.ends_with("-shm")).collect();
-    assert_eq!(there, named(files));
+    assert_eq!(there, files);
     let limits = index.limits().join("\n");
     for (name, why) in [("damaged.db", "SQLite"), ("exclusive.db", "locked"), ("named.db", "several names")] {
         let said =

@@ -266,6 +266,46 @@ fn a_database_in_use_where_the_snapshot_holds_something_else_refuses_the_swap() 
 }
 
 #[test]
+fn a_database_that_is_restored_as_it_is_keeps_its_file_and_its_bytes() {
+    let (site, mut program) = Site::new_with_live("delete", &["old"]);
+    let (mount, beside) = site.beside();
+    let live = site.path().join("shop.db");
+    let bytes = || fs::read(&live).expect("it is there");
+    let (before, was) = (bytes(), inode(&live));
+    fs::copy(&live, beside.tree().join("shop.db")).expect("copied");
+    mount.load_databases(&beside, &[]).expect("the same");
+    let aside = mount.prepare(&beside).expect("prepared");
+    for _ in 0..2 {
+        mount.commit(&beside, &aside, &|_| ()).expect("swapped");
+        assert!(bytes() == before && inode(&live) == was);
+        assert_eq!(rows(&beside.tree().join("shop.db")), ["old"], "for the safety snapshot");
+        mount.roll_back(&beside, &aside, &|_| ()).expect("back");
+        assert!(bytes() == before && inode(&live) == was);
+    }
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
+    program.insert("after the restore");
+    assert_eq!(site.rows("shop.db"), ["old", "after the restore"]);
+}
+
+#[test]
+fn a_database_that_was_the_same_and_is_written_to_meanwhile_is_restored() {
+    let (site, mut program) = Site::new_with_live("delete", &["old"]);
+    let (mount, beside) = site.beside();
+    fs::copy(site.path().join("shop.db"), beside.tree().join("shop.db")).expect("copied");
+    mount.load_databases(&beside, &[]).expect("the same");
+    program.insert("written during the load");
+    for _ in 0..2 {
+        mount.prepare(&beside).expect("prepared");
+    }
+    let aside = mount.prepare(&beside).expect("prepared");
+    mount.commit(&beside, &aside, &|_| ()).expect("swapped");
+    assert_eq!(program.rows(), ["old"]);
+    assert_eq!(rows(&beside.tree().join("shop.db")), ["old", "written during the load"]);
+    mount.roll_back(&beside, &aside, &|_| ()).expect("back");
+    assert_eq!(program.rows(), ["old", "written during the load"]);
+}
+
+#[test]
 fn what_was_loaded_is_compared_with_what_was_recorded() {
     let site = Site::new();
     let (mount, beside) = site.beside();
