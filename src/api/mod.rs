@@ -6,6 +6,7 @@
 
 mod activities;
 mod backups;
+mod drills;
 mod dumps;
 mod environments;
 mod extract;
@@ -50,6 +51,8 @@ pub fn router(app: App) -> Router {
             "/projects/{project}/environments/{environment}/backups/{backup}/restore",
             get(backups::preflight).post(backups::restore),
         )
+        .route("/projects/{project}/environments/{environment}/drills", get(drills::list).post(drills::run))
+        .route("/projects/{project}/environments/{environment}/drills/{activity}", get(drills::get))
         .route("/projects/{project}/environments/{environment}/services", get(dumps::services))
         .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(dumps::dump))
         .route("/projects/{project}/environments/{environment}/backups/{backup}/services", get(dumps::backup_services))

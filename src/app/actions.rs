@@ -79,6 +79,17 @@ pub async fn restore_snapshot(
     .await
 }
 
+/// Queues a drill of the newest snapshot, and leads to its activity (R29).
+#[server(prefix = "/actions", endpoint = "drill")]
+pub async fn run_drill(project: ProjectId, environment: EnvironmentName, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::RunDrill>(&actor, &project, &environment).await?;
+        let entry = ops::drills::run(&app, proof, None).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
 /// Cancels an activity, if it can still be.
 #[server(prefix = "/actions", endpoint = "cancel")]
 pub async fn cancel_activity(project: ProjectId, activity: ActivityId, form: String) -> Result<(), Problem> {

@@ -19,11 +19,12 @@ use super::local::LocalPath;
 use super::present::at;
 use super::server::Console;
 use super::visit::Visit;
+use crate::authz::ViewHistory;
 use crate::domain::dump::Compression;
-use crate::domain::ids::{EnvironmentName, ProjectId, ServiceName};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName};
 use crate::domain::{Problem, SnapshotName};
-use crate::ops::Error;
 use crate::ops::dumps::{self, DumpRequest};
+use crate::ops::{self, Error};
 
 /// By which a page finds why a download did not begin.
 pub const ACTION: &str = "dump";
@@ -63,6 +64,26 @@ pub async fn dump(
         Err(error) => ("/".to_owned(), Err(error)),
     };
     given.unwrap_or_else(|error| refuse(&error, &page, &headers))
+}
+
+/// `GET …/activities/:activity/report`: of a drill that succeeded, as JSON (R29).
+pub async fn report(
+    State(console): State<Console>,
+    session: Session,
+    Path((project, activity)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let given = async {
+        let Visit { app, actor } = Visit::of(console.app, &session).await?;
+        let project = ProjectId::parse(&project).map_err(|_| Error::NotFound("project"))?;
+        let activity = ActivityId::parse(&activity).map_err(|_| Error::NotFound("activity"))?;
+        let proof = app.authorize_activity::<ViewHistory>(&actor, &project, &activity).await?;
+        let drill = ops::drills::report(&app, &proof, &activity).await?;
+        let name = format!("{}--{}--restore-proven.json", proof.on().environment.name, drill.snapshot);
+        let json = serde_json::to_vec_pretty(&drill).expect("its keys are strings");
+        Ok(attached(&name, "application/json", Body::from(json)))
+    };
+    given.await.unwrap_or_else(|error| refuse(&error, "/", &headers))
 }
 
 fn parse(place: &Place, asked: Asked) -> Result<(ProjectId, EnvironmentName, DumpRequest), Error> {

@@ -33,6 +33,11 @@ pub mod at {
         format!("/projects/{project}/environments/{environment}/snapshots/{name}/restore")
     }
 
+    /// The report of a drill, as JSON.
+    pub fn report(project: &ProjectId, activity: &ActivityId) -> String {
+        format!("/projects/{project}/activities/{activity}/report")
+    }
+
     pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
         format!("/projects/{project}/activities/{activity}")
     }
@@ -188,6 +193,7 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::BackupDelete => "deletion",
         ActivityKind::Branch => "creation",
         ActivityKind::Dump => "download",
+        ActivityKind::Drill => "try",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -205,6 +211,9 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
             ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
+            ActivityKind::Drill => {
+                "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned()
+            }
         },
         Stage::Cancelled if activity.kind == ActivityKind::Branch => {
             format!("It was cancelled; nothing of {} is left.", made(page))
@@ -233,6 +242,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::BackupDelete => "trash",
         ActivityKind::Branch => "branch",
         ActivityKind::Dump => "download",
+        ActivityKind::Drill => "check",
     }
 }
 

@@ -49,6 +49,7 @@ pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Rou
         .route("/actions/{name}", post(forms::answer))
         .route("/projects/{project}/environments/{environment}/feed/events", get(events::environment))
         .route("/projects/{project}/activities/{activity}/events", get(events::activity))
+        .route("/projects/{project}/activities/{activity}/report", get(downloads::report))
         .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(downloads::dump))
         .route(
             "/projects/{project}/environments/{environment}/snapshots/{snapshot}/services/{service}/dump",

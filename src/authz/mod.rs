@@ -12,5 +12,5 @@ pub use gatekeeper::Denied;
 pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing, standing_of};
 pub use proof::{
     Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, Permission, ReadContents, RestoreSnapshot,
-    ViewHistory, ViewProject,
+    RunDrill, ViewHistory, ViewProject,
 };

@@ -47,6 +47,7 @@ permissions!(
     RestoreSnapshot on OnEnvironment,
     CancelActivity on OnEnvironment,
     ReadContents on OnEnvironment,
+    RunDrill on OnEnvironment,
 );
 
 impl<A: Permission> Authorized<A> {

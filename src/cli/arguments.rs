@@ -79,6 +79,15 @@ pub enum Command {
     /// Save a service's dump, of an environment as it is now or of a snapshot
     #[command(name = "db:dump", visible_aliases = ["sql-dump"], after_help = DUMP)]
     DbDump(DbDump),
+    /// Try a restore: load a snapshot beside the live data, check it, drop it again
+    #[command(name = "drill:run", visible_aliases = ["drill"], after_help = DRILL)]
+    DrillRun(DrillRun),
+    /// List the restores that were tried and succeeded, newest first
+    #[command(name = "drill:list", visible_aliases = ["drills"])]
+    DrillList(DrillList),
+    /// Show the report of a tried restore
+    #[command(name = "drill:get")]
+    DrillGet(DrillGet),
     /// List activities, newest first
     #[command(name = "activity:list", visible_aliases = ["activities", "act"], after_help = ACTIVITIES)]
     ActivityList(ActivityList),
@@ -136,6 +145,14 @@ Examples:
   stillpoint db:dump --service orders --gzip --directory backups
   stillpoint db:dump --snapshot 2ca4d90639f706283fee --file shop.dump
   stillpoint db:dump --service shop --stdout | mariadb shop_copy";
+
+const DRILL: &str = "\
+The site neither waits nor changes. Ends with 1 when the snapshot could not be restored, so that
+a cron job or CI can raise an alarm.
+
+Examples:
+  stillpoint drill:run -e main
+  stillpoint drill:run 2ca4d90639f706283fee --format json";
 
 const ACTIVITIES: &str = "\
 Columns: id, created, description, progress, state, result (the defaults), completed,
@@ -250,6 +267,38 @@ pub struct DbDump {
     /// Not available: refused with what to do instead
     #[arg(long, hide = true)]
     pub schema_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DrillRun {
+    /// Snapshot; the newest when left out
+    #[arg(value_name = "NAME")]
+    pub id: Option<SnapshotName>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub list: ListFlags,
+    #[command(flatten)]
+    pub wait: WaitFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct DrillList {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct DrillGet {
+    /// Its activity; the newest when left out
+    #[arg(value_name = "ID")]
+    pub id: Option<ActivityId>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub property: PropertyFlags,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod backup_get;
 mod confirm;
 mod dates;
 mod db_dump;
+mod drills;
 mod environment_list;
 mod error;
 mod flags;
@@ -73,6 +74,9 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::SnapshotRestore(command) => snapshot_restore::run(&command, &answer, &session, talk),
         Command::BackupGet(command) => backup_get::run(&command, &session, talk),
         Command::DbDump(command) => db_dump::run(&command, &answer, &session, talk),
+        Command::DrillRun(command) => drills::run(&command, &session, talk),
+        Command::DrillList(command) => drills::list(&command, &session, talk),
+        Command::DrillGet(command) => drills::get(&command, &session, talk),
         Command::ActivityList(command) => activity_list::run(&command, &session, talk),
         Command::ActivityGet(command) => activity_get::run(&command, &session, talk),
         Command::ActivityLog(command) => activity_log::run(&command, &session, talk),

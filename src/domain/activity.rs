@@ -50,6 +50,9 @@ pub enum ActivityKind {
     /// Ours: somebody took a service's data out (R2, R26).
     #[serde(rename = "environment.dump")]
     Dump,
+    /// Ours: a snapshot is restored beside the live data, checked and dropped (R29).
+    #[serde(rename = "environment.drill")]
+    Drill,
 }
 
 impl ActivityKind {
@@ -60,6 +63,7 @@ impl ActivityKind {
             Self::BackupDelete => "environment.backup.delete",
             Self::Branch => "environment.branch",
             Self::Dump => "environment.dump",
+            Self::Drill => "environment.drill",
         }
     }
 }
@@ -104,7 +108,11 @@ impl ActivityResult {
     }
 }
 
-words!(ActivityKind, "an activity type", [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump]);
+words!(
+    ActivityKind,
+    "an activity type",
+    [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump, Self::Drill]
+);
 words!(
     ActivityState,
     "an activity state (pending, in_progress, complete, cancelled)",
@@ -132,6 +140,7 @@ pub enum Payload {
     /// Nothing to work on: the first line in the feed of an environment that a restore has made.
     BranchEnvironment(BranchEnvironment),
     ReadDump(ReadDump),
+    RunDrill(RunDrill),
 }
 
 impl Payload {
@@ -213,6 +222,14 @@ pub struct BranchEnvironment {
     pub snapshot: super::SnapshotName,
     pub source: Source,
     pub parent: super::ids::EnvironmentName,
+}
+
+/// Which snapshot is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDrill {
+    /// `None`: the newest one when it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<super::SnapshotName>,
 }
 
 /// Whose dump somebody read.

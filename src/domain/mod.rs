@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod bytes;
 pub mod command;
+pub mod drill;
 pub mod dump;
 pub mod environment;
 pub mod ids;

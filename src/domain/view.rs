@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
+use super::drill::Drill;
 use super::environment::{Environment, Project};
 use super::ids::{ActivityId, EnvironmentName, ServiceName, SnapshotName, TokenId};
 use super::manifest::Manifest;
@@ -91,6 +92,10 @@ pub struct EnvironmentPage {
     /// Where its site answers through the gateway.
     pub urls: Vec<String>,
     pub restore: Offer,
+    /// The newest restore that was tried and succeeded (R29).
+    pub proven: Option<Drill>,
+    /// Whether the one who looks may try one now.
+    pub drill: Offer,
     /// Whether the one who looks may take dumps of the services.
     pub dump: Offer,
     pub activities: Feed,
@@ -154,6 +159,8 @@ pub struct ActivityPage {
     pub log: Vec<LogLine>,
     /// The snapshot that it made, once it is complete.
     pub made: Option<Snapshot>,
+    /// Its report, when it was a drill that succeeded (R29).
+    pub drill: Option<Drill>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 mod branch;
 mod context;
+mod drill;
 mod error;
 mod hooks;
 mod instant;
@@ -54,6 +55,7 @@ impl Handler for Jobs {
                     Some(new) => branch::run(&self.0, &work, request, new).await,
                     None => restore::run(&self.0, &work, request).await,
                 },
+                Payload::RunDrill(request) => drill::run(&self.0, &work, request).await,
                 Payload::BranchEnvironment(_) => Err(Error::NotWork),
                 // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
                 Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),

@@ -11,6 +11,7 @@
 //! 8. Remove what stood beside.                          The next start does it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -23,13 +24,13 @@ use super::paths::{self, Held};
 use super::progress::watched;
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, safety, swap};
-use crate::domain::Bytes;
 use crate::domain::activity::RestoreSnapshot;
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::manifest::MountEntry;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
 use crate::domain::snapshot::{Proof, Snapshot};
+use crate::domain::{Bytes, PartName};
 use crate::engine::{self, Repository};
 use crate::queue::{Lease, Work};
 use crate::store::swaps::Stage;
@@ -102,8 +103,8 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
     let mut body = Body::default();
     let loaded = watched(lease, &job, loading.load(&parts, &mut body)).await;
     let swapped = match loaded {
-        Ok(()) if lease.is_cancelled() => Err(Error::Cancelled),
-        Ok(()) => hooks.paused(swap::swap(context, &journal, &hooks, lease, &parts, &mut body)).await,
+        Ok(_) if lease.is_cancelled() => Err(Error::Cancelled),
+        Ok(_) => hooks.paused(swap::swap(context, &journal, &hooks, lease, &parts, &mut body)).await,
         Err(error) => Err(error),
     };
     let report = match swapped {
@@ -154,16 +155,16 @@ async fn planned(
     Ok((snapshot, manifest.mounts, plan))
 }
 
-struct Loading<'a> {
-    context: &'a Context,
-    lease: &'a Lease,
-    job: &'a engine::Job,
-    journal: &'a Journal<'a>,
-    repository: Repository,
-    snapshot: Snapshot,
+pub(super) struct Loading<'a> {
+    pub context: &'a Context,
+    pub lease: &'a Lease,
+    pub job: &'a engine::Job,
+    pub journal: &'a Journal<'a>,
+    pub repository: Repository,
+    pub snapshot: Snapshot,
     /// That the snapshot holds.
-    all_mounts: Vec<MountEntry>,
-    plan: RestorePlan,
+    pub all_mounts: Vec<MountEntry>,
+    pub plan: RestorePlan,
 }
 
 impl Loading<'_> {
@@ -179,8 +180,9 @@ impl Loading<'_> {
         Reading { repository: self.repository.clone(), job: self.job.clone(), id: self.snapshot.repository_id.clone() }
     }
 
-    /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded.
-    async fn load(&self, parts: &Parts, body: &mut Body) -> Result<(), Error> {
+    /// Step 3. What was loaded stands in `body`, and in the journal, before it is loaded. Gives how long each part took.
+    pub async fn load(&self, parts: &Parts, body: &mut Body) -> Result<Vec<(PartName, Duration)>, Error> {
+        let mut took = Vec::new();
         let name = &self.snapshot.name;
         let held = {
             let (reading, plan, all) = (self.reading(), self.plan.clone(), self.all_mounts.clone());
@@ -190,6 +192,7 @@ impl Loading<'_> {
         self.lease.log(&format!("Loading {bytes} of {name} beside the live data")).await?;
         self.job.expect_bytes(bytes.0);
         for entry in &self.plan.mounts {
+            let begun = Instant::now();
             let mount = Arc::clone(swap::mount(parts, entry.name.as_str())?);
             let activity = self.journal.activity.clone();
             let beside = {
@@ -205,27 +208,33 @@ impl Loading<'_> {
             };
             body.mounts.push(MountSwap { name: entry.name.clone(), beside: beside.clone(), aside: None });
             self.journal.write(Stage::Loading, body).await?;
+            let name = entry.name.clone();
             let (reading, entry, held) = (self.reading(), entry.clone(), held.clone());
             let limits = blocking(move || reading.mount(&mount, &beside, &entry, &held)).await?;
             for limit in limits {
                 self.lease.log(&limit).await?;
             }
+            took.push((PartName::Mount(name), begun.elapsed()));
             crash_point("restore: a mount loaded");
         }
         for entry in &self.plan.services {
+            let begun = Instant::now();
             let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
             let directory = self.context.swap_directory(&self.journal.activity).join(entry.name.as_str());
             let beside = service.driver.beside(&directory).map_err(Error::part(service.label()))?;
             body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
             self.journal.write(Stage::Loading, body).await?;
+            let name = entry.name.clone();
             let (reading, entry) = (self.reading(), entry.clone());
             let beside = blocking(move || reading.service(&service, &directory, &entry)).await?;
             if let Some(announced) = body.services.last_mut() {
                 announced.beside = beside;
             }
             self.journal.write(Stage::Loading, body).await?;
+            took.push((PartName::Service(name), begun.elapsed()));
             crash_point("restore: a service loaded");
         }
-        Ok(self.lease.log("Everything is loaded and checked").await?)
+        self.lease.log("Everything is loaded and checked").await?;
+        Ok(took)
     }
 }

@@ -7,7 +7,7 @@ use futures::Stream;
 
 use super::{App, Error, projects};
 use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
-use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
 use crate::domain::environment::Environment;
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::acts::{Access, Subject};
@@ -16,7 +16,7 @@ use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
 use crate::domain::{ActivityId, EnvironmentId, PartName, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
 use crate::store::activities::Scope;
-use crate::store::{self, Db, events, logs, snapshots};
+use crate::store::{self, Db, drills, events, logs, snapshots};
 
 const DEFAULT_COUNT: u32 = 20;
 const MOST: u32 = 100;
@@ -82,6 +82,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, activity: &Activit
         project: proof.on().project.clone(),
         log: logs::after(&mut db, activity, 0).await?,
         made: snapshots::by_activity(&mut db, activity).await?,
+        drill: drills::by_activity(&mut db, activity).await?,
         entry,
     })
 }
@@ -176,7 +177,7 @@ impl<'a> Viewer<'a> {
         let source = match &activity.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
-            Payload::TakeSnapshot(_) | Payload::ReadDump(_) => None,
+            Payload::TakeSnapshot(_) | Payload::ReadDump(_) | Payload::RunDrill(_) => None,
         };
         let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
@@ -212,7 +213,9 @@ impl<'a> Viewer<'a> {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
                 Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
                 Payload::BranchEnvironment(branch) => (present(&branch.snapshot), None),
-                Payload::ReadDump(read) => (read.snapshot.as_ref().and_then(present), None),
+                Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
+                    (snapshot.as_ref().and_then(present), None)
+                }
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -242,7 +245,9 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
         Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
         Payload::BranchEnvironment(branch) => vec![branch.snapshot.clone()],
-        Payload::ReadDump(read) => read.snapshot.iter().cloned().collect(),
+        Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
+            snapshot.iter().cloned().collect()
+        }
     }
 }
 
@@ -284,6 +289,11 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
         }
         (Payload::BranchEnvironment(branch), _) => {
             format!("made {environment} from {}", from.of(&branch.snapshot))
+        }
+        (Payload::RunDrill(run), over) => {
+            let verb = if over { "proved" } else { "asked to try" };
+            let of = run.snapshot.as_ref().map_or("the newest snapshot".to_owned(), ToString::to_string);
+            format!("{verb} a restore of {of} of {environment}")
         }
         (Payload::ReadDump(read), over) => {
             let verb = if over { "downloaded" } else { "asked for" };

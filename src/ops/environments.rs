@@ -4,7 +4,7 @@ use super::{App, Error, activities, projects, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
-use crate::domain::policy::{Act, Standing, Terms};
+use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
@@ -45,6 +45,8 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
         card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
         dump: proof.standing().may(Act::ReadContents, environment).into(),
+        proven: store::drills::by_environment(&mut db, &environment.id, 1).await?.pop(),
+        drill: may_drill(proof.standing(), environment, !snapshots.is_empty()).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
         parts: parts(&composition),
@@ -53,6 +55,11 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
         activities,
         snapshots,
     })
+}
+
+fn may_drill(standing: &Standing, environment: &Environment, has_snapshots: bool) -> Verdict {
+    standing.may(Act::RunDrill, environment)?;
+    if has_snapshots { Ok(()) } else { Err(Refusal::new("There is no snapshot to try.").instead("Take one first.")) }
 }
 
 /// Services first, then mounts, as declared.
@@ -96,7 +103,7 @@ pub(super) async fn health(
     environment: &Environment,
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
-    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete];
+    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete, ActivityKind::Drill];
     let running = Filter { kinds: kinds.clone(), states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
@@ -105,6 +112,14 @@ pub(super) async fn health(
     }
     if let Some(activity) = running {
         return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
+    }
+    let tried = Filter { kinds: vec![ActivityKind::Drill], states: vec![ActivityState::Complete], ..Filter::default() };
+    let tried = store::activities::newest(db, &environment.id, &tried).await?;
+    if let Some(failed) = tried.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
+        let ago = span(store::clock::now(db, app.store().dialect()).await?.since(failed.updated_at));
+        let sentence =
+            format!("The newest snapshot could not be restored when that was tried, {ago} ago. The entry says why.");
+        return Ok(Health { tone: Tone::Bad, sentence });
     }
     let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;
@@ -137,5 +152,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
         ActivityKind::Branch => "A new environment is being made from it.",
         ActivityKind::Dump => "A dump is being handed out.",
+        ActivityKind::Drill => "A restore is being tried beside the live data.",
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod activities;
+pub mod drills;
 pub mod dumps;
 pub mod environments;
 mod error;

@@ -6,6 +6,7 @@
 pub mod activities;
 pub mod clock;
 mod dialect;
+pub mod drills;
 pub mod environments;
 mod error;
 pub mod events;

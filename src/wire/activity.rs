@@ -184,6 +184,7 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             payload.backup_name = Some(restore.snapshot.clone());
             payload.safety_backup_name = Some(restore.safety.clone());
         }
+        activity::Payload::RunDrill(run) => payload.backup_name.clone_from(&run.snapshot),
         activity::Payload::ReadDump(read) => {
             payload.backup_name.clone_from(&read.snapshot);
             payload.service = Some(read.service.clone());

@@ -11,8 +11,8 @@ use serde::Serialize;
 use self::connection::{Connection, PAUSES, Pairs};
 use super::links::path;
 use super::{
-    Activity, Backup, BackupRequest, Environment, LogItem, Operation, Preflight, Problem, Project, RestoreRequest,
-    Service,
+    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
+    RestoreRequest, Service,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
@@ -151,6 +151,29 @@ impl Client {
         request: &RestoreRequest,
     ) -> Result<Activity, Error> {
         self.operate(&path::restore(project, environment, name), request)
+    }
+
+    /// Newest first.
+    pub fn drills(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Vec<Drill>, Error> {
+        self.connection.get(&path::drills(project, environment), &[])
+    }
+
+    pub fn drill(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        activity: &ActivityId,
+    ) -> Result<Drill, Error> {
+        self.connection.get(&path::drill(project, environment, activity), &[])
+    }
+
+    pub fn run_drill(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        request: &DrillRequest,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::drills(project, environment), request)
     }
 
     /// Newest first; of one environment, or of all that one may see.

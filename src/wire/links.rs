@@ -93,6 +93,14 @@ pub mod path {
         format!("{}/{name}", backups(project, environment))
     }
 
+    pub fn drills(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/drills", self::environment(project, environment))
+    }
+
+    pub fn drill(project: &ProjectId, environment: &EnvironmentName, activity: &ActivityId) -> String {
+        format!("{}/{activity}", drills(project, environment))
+    }
+
     /// `GET` answers the preflight, `POST` starts the restore.
     pub fn restore(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
         format!("{}/restore", backup(project, environment, name))

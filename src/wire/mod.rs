@@ -8,6 +8,7 @@ pub mod activity;
 pub mod backup;
 #[cfg(feature = "cli")]
 pub mod client;
+pub mod drill;
 pub mod environment;
 pub mod links;
 pub mod log;
@@ -21,6 +22,7 @@ pub mod word;
 pub use crate::domain::Problem;
 pub use activity::Activity;
 pub use backup::{Backup, BackupRequest, RestoreRequest};
+pub use drill::{Drill, DrillRequest, DrilledPart};
 pub use environment::Environment;
 pub use links::Links;
 pub use log::LogItem;

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, Response, header};
@@ -26,8 +25,9 @@ use stillpoint::store::logs;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::everything::installed;
 use crate::everything::shop::{Kind, Shop as Everything};
-use crate::process::{Installation, Site, said, until};
+use crate::process::{Installation, said, until};
 use crate::support::server::programs;
 use crate::support::{PASSWORD, Shop, TestApp, environment, project};
 
@@ -364,18 +364,6 @@ fn saved(at: &Installation, words: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
 }
 
-fn everything() -> (Arc<Everything>, Installation) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let site = Site::new(&directory.path().join("site"));
-    let shop = Arc::new(Everything::new(&site.home));
-    let declaration = shop.declaration(shop.serve(), "");
-    let mut at = Installation::bare(directory, site);
-    at.add_operator();
-    let (applied, told) = at.apply(&declaration);
-    assert!(applied, "{told}");
-    (shop, at)
-}
-
 fn succeeded(command: &mut Command) -> String {
     let output = command.output().expect("the tool is there");
     assert!(output.status.success(), "{command:?}: {}", said(&output));
@@ -427,7 +415,7 @@ fn loaded(shop: &Everything, service: &str, file: &Path, database: &str) -> Stri
 
 #[test]
 fn a_dump_of_every_kind_loads_with_the_databases_own_tools() {
-    let (shop, at) = everything();
+    let (shop, at) = installed();
     let server = at.start();
     for _ in 0..3 {
         shop.write(&Kind::ALL);
@@ -483,7 +471,7 @@ fn a_dump_of_every_kind_loads_with_the_databases_own_tools() {
 fn dumps_and_loads_beside_the_databases_own_tools() {
     let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
     let (runs, rows) = (number("RUNS", 2), number("ROWS", 5_000));
-    let (shop, at) = everything();
+    let (shop, at) = installed();
     shop.fill(rows, 0);
     let server = at.start();
     let file = |name: &str| at.directory().join(name);

@@ -19,7 +19,8 @@ impl Drop for Until<'_> {
     }
 }
 
-fn installed() -> (Arc<Shop>, Installation) {
+/// A server with one environment of every kind of service.
+pub fn installed() -> (Arc<Shop>, Installation) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let site = Site::new(&directory.path().join("site"));
     let shop = Arc::new(Shop::new(&site.home));

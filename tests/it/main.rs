@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod declaration;
 mod doors;
+mod drills;
 mod dumps;
 mod elsewhere;
 mod everything;

@@ -6,10 +6,11 @@ use crate::app::model::Cancel;
 use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{self, date};
+use crate::app::views::{self, date, icon};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::activity::ActivityKind;
+use crate::domain::drill::Drill;
 use crate::domain::ids::{ActivityId, ProjectId};
 use crate::domain::view::ActivityPage;
 use crate::ops;
@@ -30,7 +31,7 @@ fn show(page: ActivityPage) -> AnyView {
     let progress = present::progress(&page);
     let last = page.log.last().map_or(0, |line| line.seq);
     let lines = page.log.iter().map(present::line).collect();
-    let ActivityPage { project, entry, .. } = page;
+    let ActivityPage { project, entry, drill, .. } = page;
     let activity = entry.activity;
     let here = at::activity(&project.id, &activity.id);
     let way = vec![
@@ -50,6 +51,7 @@ fn show(page: ActivityPage) -> AnyView {
             None => format!("New environment of {}", entry.environment),
         },
         ActivityKind::Dump => format!("Download from {}", entry.environment),
+        ActivityKind::Drill => format!("Trying a restore of {}", entry.environment),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);
@@ -63,7 +65,47 @@ fn show(page: ActivityPage) -> AnyView {
             </p>
         </div>
         {problem("cancel")}
+        {drill.map(|drill| report(&project.id, drill))}
         {views::activity((!is_over).then(|| (format!("{here}/events"), last)), progress, lines, cancel)}
+    }
+    .into_any()
+}
+
+/// What a drill proved (R29).
+fn report(project: &ProjectId, drill: Drill) -> AnyView {
+    let file = at::report(project, &drill.activity);
+    let rows = drill.parts.into_iter().map(|part| {
+        view! {
+            <tr>
+                <th scope="row" data-label="Part" class="mono">{part.part.to_string()}</th>
+                <td data-label="As the snapshot recorded it">{part.proven}</td>
+                <td data-label="Took">{present::micros(part.took_us)}</td>
+            </tr>
+        }
+    });
+    view! {
+        <section class="panel" aria-labelledby="report">
+            <header class="panel-head">
+                <h2 id="report">"Report"</h2>
+                <a class="button button-small" href=file download="">{icon("download")}<span>"JSON"</span></a>
+            </header>
+            <dl class="figures">
+                <div><dt>"Snapshot"</dt><dd class="mono">{drill.snapshot.to_string()}</dd></div>
+                <div><dt>"Shows"</dt><dd>{date(present::moment(drill.taken_at))}</dd></div>
+                <div><dt>"Loaded and checked in"</dt><dd>{present::micros(drill.took_us)}</dd></div>
+            </dl>
+            <table class="plain">
+                <caption>"What was loaded beside the live data and is as the snapshot recorded it"</caption>
+                <thead>
+                    <tr>
+                        <th scope="col">"Part"</th>
+                        <th scope="col">"As the snapshot recorded it"</th>
+                        <th scope="col">"Took"</th>
+                    </tr>
+                </thead>
+                <tbody>{rows.collect_view()}</tbody>
+            </table>
+        </section>
     }
     .into_any()
 }

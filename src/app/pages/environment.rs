@@ -4,13 +4,15 @@
 use leptos::prelude::*;
 
 use crate::app::downloads;
+use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{self, icon};
+use crate::app::views::{self, date, icon};
 use crate::app::visit;
 use crate::authz::ViewHistory;
+use crate::domain::drill::Drill;
 use crate::domain::ids::{EnvironmentName, ProjectId};
-use crate::domain::view::{EnvironmentPage, Part};
+use crate::domain::view::{EnvironmentPage, Offer, Part};
 use crate::ops;
 use crate::ops::activities::Filter;
 
@@ -35,7 +37,7 @@ pub fn Environment() -> impl IntoView {
 
 fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let overview = present::overview(&page);
-    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, .. } = page;
+    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, proven, drill, .. } = page;
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
     let services = parts.iter().filter(|part| part.kind != "mount");
@@ -58,7 +60,45 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
             {switcher(&project.id, &environment.name, siblings)}
         </div>
         {problem(downloads::ACTION)}
+        {problem("drill")}
+        {proof(&project.id, &environment.name, proven, &drill)}
         {views::environment(stream, overview, entries, older)}
+    }
+    .into_any()
+}
+
+/// Whether a restore is known to work (R29).
+fn proof(project: &ProjectId, environment: &EnvironmentName, proven: Option<Drill>, offer: &Offer) -> AnyView {
+    let refusal = present::refusal(offer);
+    let says = match proven {
+        Some(drill) => {
+            let href = at::activity(project, &drill.activity);
+            let took = present::micros(drill.took_us);
+            view! {
+                <p>
+                    {icon("check")} "Restore " <a href=href>"proven"</a> " on "
+                    {date(present::moment(drill.finished_at))} {format!(" in {took}.")}
+                </p>
+            }
+            .into_any()
+        }
+        None => view! { <p>{icon("dash")} "No restore has been tried yet."</p> }.into_any(),
+    };
+    view! {
+        <form class="proof" method="post" action="/actions/drill">
+            {says}
+            <input type="hidden" name="project" value=project.to_string()/>
+            <input type="hidden" name="environment" value=environment.to_string()/>
+            <input type="hidden" name="form" value=once::form_number()/>
+            <button
+                class="button button-small"
+                disabled=refusal.is_some()
+                aria-describedby=refusal.is_some().then_some("drill-reason")
+            >
+                "Try a restore"
+            </button>
+            {refusal.map(|text| views::reason("drill-reason".to_owned(), text))}
+        </form>
     }
     .into_any()
 }

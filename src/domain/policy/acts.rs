@@ -25,10 +25,12 @@ pub enum Act {
     CancelActivity,
     /// Take contents out: R2's *contents*, which a development admin must not carry off from production.
     ReadContents,
+    /// Really restore a snapshot beside the live data, to see that it can be (R29).
+    RunDrill,
 }
 
 impl Act {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -36,6 +38,7 @@ impl Act {
         Self::CreateEnvironment,
         Self::CancelActivity,
         Self::ReadContents,
+        Self::RunDrill,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
@@ -53,6 +56,7 @@ impl Act {
             Self::CreateEnvironment => "creating an environment",
             Self::CancelActivity => "cancelling an activity",
             Self::ReadContents => "taking data out of an environment",
+            Self::RunDrill => "trying a restore",
         }
     }
 }
@@ -271,7 +275,7 @@ mod tests {
         let viewer = production_viewer();
         assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
         let acts = [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity];
-        for act in acts.into_iter().chain([Act::ReadContents]) {
+        for act in acts.into_iter().chain([Act::ReadContents, Act::RunDrill]) {
             assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
         }
     }

@@ -72,6 +72,11 @@ impl Installation {
         accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(json!({}))))
     }
 
+    #[track_caller]
+    pub fn ask_drill(&self, snapshot: &str) -> Asked {
+        accepted(self.ask("POST", &format!("{MAIN}/drills"), Some(json!({ "backup": snapshot }))))
+    }
+
     /// These parts of it alone.
     #[track_caller]
     pub fn ask_restore_of(&self, snapshot: &str, parts: &[&str]) -> Asked {

@@ -1,0 +1,44 @@
+//! Reports of drills that succeeded.
+
+use super::row::{Columns as _, to_json};
+use super::{Db, Error};
+use crate::domain::drill::Drill;
+use crate::domain::{ActivityId, EnvironmentId};
+
+/// In the transaction that ends the activity.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(db: &mut Db, drill: &Drill) -> Result<(), Error> {
+    sqlx::query("INSERT INTO drills (activity_id, environment_id, finished_at, report) VALUES ($1, $2, $3, $4)")
+        .bind(drill.activity.as_str())
+        .bind(drill.environment.as_str())
+        .bind(drill.finished_at.as_micros())
+        .bind(to_json(drill))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_environment(db: &mut Db, environment: &EnvironmentId, most: u32) -> Result<Vec<Drill>, Error> {
+    let rows = sqlx::query("SELECT report FROM drills WHERE environment_id = $1 ORDER BY finished_at DESC LIMIT $2")
+        .bind(environment.as_str())
+        .bind(i64::from(most))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.json("report")).collect()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn by_activity(db: &mut Db, activity: &ActivityId) -> Result<Option<Drill>, Error> {
+    let row = sqlx::query("SELECT report FROM drills WHERE activity_id = $1")
+        .bind(activity.as_str())
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| row.json("report")).transpose()
+}
