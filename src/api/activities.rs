@@ -96,7 +96,7 @@ fn known<T: FromStr>(asked: &Asked, key: &'static str) -> Option<Vec<T>> {
 }
 
 /// RFC 3339, or whole seconds since 1970, as existing clients send it.
-fn instant(text: &str) -> Result<Timestamp, Fault> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, Fault> {
     let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000));
     match seconds {
         Some(micros) => Ok(Timestamp::from_micros(micros)),
@@ -105,7 +105,7 @@ fn instant(text: &str) -> Result<Timestamp, Fault> {
     }
 }
 
-fn not_a(key: &str, text: &str, expected: &str) -> Fault {
+pub(super) fn not_a(key: &str, text: &str, expected: &str) -> Fault {
     let text: String = text.chars().take(80).collect();
     Fault::bad_request(format!("`{key}` is `{text}`, which is not {expected}."))
 }

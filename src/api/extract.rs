@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
 use crate::authz::Actor;
-use crate::domain::Secret;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
+use crate::domain::ids::{
+    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId,
+};
+use crate::domain::{Client, Secret};
 use crate::ops::{self, App, Error};
 
 /// The one who asks, by bearer token. Stands first in every handler: nobody learns anything before.
@@ -24,7 +26,8 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Fault> {
         let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(bearer).ok_or(Error::NotLoggedIn)?;
-        Ok(Self(ops::accounts::actor_of_bearer(app, &token).await?))
+        let address = parts.extensions.get::<Client>().map(|Client(address)| *address);
+        Ok(Self(ops::accounts::actor_of_bearer(app, &token).await?.at(address)))
     }
 }
 
@@ -62,6 +65,24 @@ pub struct OfService {
     /// `None` in addresses of the live environment.
     pub backup: Option<SnapshotName>,
     pub service: ServiceName,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OfMember {
+    pub project: ProjectId,
+    pub user: UserId,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OfInvitation {
+    pub project: ProjectId,
+    pub invitation: InvitationId,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OfChannel {
+    pub project: ProjectId,
+    pub channel: ChannelId,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +128,9 @@ fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str 
         Some("backup") => "snapshot",
         Some("service") => "service",
         Some("activity") => "activity",
+        Some("user") => "member",
+        Some("invitation") => "invitation",
+        Some("channel") => "channel",
         _ => "page",
     }
 }
@@ -118,6 +142,9 @@ fn is_valid(key: &str, value: &str) -> bool {
         "backup" => SnapshotName::parse(value).is_ok(),
         "service" => ServiceName::parse(value).is_ok(),
         "activity" => ActivityId::parse(value).is_ok(),
+        "user" => UserId::parse(value).is_ok(),
+        "invitation" => InvitationId::parse(value).is_ok(),
+        "channel" => ChannelId::parse(value).is_ok(),
         _ => true,
     }
 }

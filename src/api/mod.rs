@@ -5,6 +5,7 @@
 //! as what does not exist.
 
 mod activities;
+mod audit;
 mod backups;
 mod drills;
 mod dumps;
@@ -12,6 +13,8 @@ mod environments;
 mod extract;
 mod fault;
 mod log;
+mod members;
+mod notices;
 mod projects;
 mod token;
 mod version;
@@ -19,7 +22,7 @@ mod version;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::ops::App;
 use fault::Fault;
@@ -60,6 +63,21 @@ pub fn router(app: App) -> Router {
             "/projects/{project}/environments/{environment}/backups/{backup}/services/{service}/dump",
             get(dumps::dump),
         )
+        .route("/projects/{project}/user-access", get(members::list))
+        .route(
+            "/projects/{project}/user-access/{user}",
+            get(members::get).patch(members::update).delete(members::remove),
+        )
+        .route("/projects/{project}/invitations", get(members::invitations).post(members::invite))
+        .route("/projects/{project}/invitations/{invitation}", delete(members::revoke))
+        .route("/projects/{project}/notices/channels", get(notices::channels).post(notices::add))
+        .route("/projects/{project}/notices/channels/{channel}", delete(notices::remove))
+        .route("/projects/{project}/notices/channels/{channel}/test", post(notices::try_out))
+        .route("/projects/{project}/notices/deliveries", get(notices::deliveries))
+        .route("/projects/{project}/audit", get(audit::of_project))
+        .route("/projects/{project}/audit/export", get(audit::export_project))
+        .route("/audit", get(audit::of_installation))
+        .route("/audit/export", get(audit::export_installation))
         .method_not_allowed_fallback(|| async { Fault::method_not_allowed() })
         .fallback(|| async { Fault::no_route() })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

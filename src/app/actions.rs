@@ -3,6 +3,9 @@
 //! **Invariant:** thin: parse, proof, operation. Every one goes through [`act`], which refuses whoever is not logged in,
 //! except those that come before logging in, end it, or keep a choice of colours.
 
+mod notices;
+mod people;
+
 use std::future::Future;
 
 use http::HeaderValue;
@@ -39,7 +42,7 @@ pub async fn create_snapshot(
     note: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::CreateSnapshot>(&actor, &project, &environment).await?;
         let request = ops::snapshots::SnapshotRequest { mode, note: filled(note) };
         let entry = ops::snapshots::create(&app, proof, request).await?;
@@ -67,7 +70,7 @@ pub async fn restore_snapshot(
     plan: ShownPlan,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let branch_from = filled(plan.branch_from);
         let wish = Wish { target: Some(plan.into.as_str()), branch_from: branch_from.as_deref() };
         let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
@@ -93,7 +96,7 @@ pub async fn run_drill(project: ProjectId, environment: EnvironmentName, form: S
 /// Cancels an activity, if it can still be.
 #[server(prefix = "/actions", endpoint = "cancel")]
 pub async fn cancel_activity(project: ProjectId, activity: ActivityId, form: String) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_activity::<authz::CancelActivity>(&actor, &project, &activity).await?;
         let entry = ops::activities::cancel(&app, proof, &activity).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
@@ -109,7 +112,7 @@ pub async fn make_token(
     read_only: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let grants = Grants { read_only: read_only.is_some(), ..Grants::default() };
         let request = ops::tokens::TokenRequest { name, grants, expires_in_days };
         let made = ops::tokens::create(&app, &actor, request).await?;
@@ -121,7 +124,7 @@ pub async fn make_token(
 
 #[server(prefix = "/actions", endpoint = "revoke-token")]
 pub async fn revoke_token(token: TokenId, form: String) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         ops::tokens::revoke(&app, &actor, &token).await?;
         Ok(Outcome::at("/tokens"))
     })
@@ -132,7 +135,7 @@ pub async fn revoke_token(token: TokenId, form: String) -> Result<(), Problem> {
 pub async fn log_in(email: String, password: Secret, next: Option<String>) -> Result<(), Problem> {
     answer(async {
         let app = visit::application()?;
-        let actor = ops::accounts::log_in(&app, visit::remote_address(), email.trim(), &password).await?;
+        let actor = ops::accounts::log_in(&app, visit::place(), email.trim(), &password).await?;
         Visit::begin(&actor).await?;
         let next = next.as_deref().and_then(LocalPath::parse).unwrap_or(LocalPath::root());
         Ok(Outcome::at(next.as_str()))

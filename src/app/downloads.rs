@@ -10,10 +10,12 @@ use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, REFERER,
     SET_COOKIE,
 };
+use http::request::Parts;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use tower_sessions::Session;
 
+use super::asked::AuditAsked;
 use super::flash::{Flash, Transport};
 use super::local::LocalPath;
 use super::present::at;
@@ -22,7 +24,8 @@ use super::visit::Visit;
 use crate::authz::ViewHistory;
 use crate::domain::dump::Compression;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName};
-use crate::domain::{Problem, SnapshotName};
+use crate::domain::{Client, Problem, SnapshotName};
+use crate::ops::audit::Form;
 use crate::ops::dumps::{self, DumpRequest};
 use crate::ops::{self, Error};
 
@@ -50,8 +53,7 @@ pub async fn dump(
     session: Session,
     Path(place): Path<Place>,
     Query(asked): Query<Asked>,
-    method: Method,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
     let (page, given) = match parse(&place, asked) {
         Ok((project, environment, request)) => {
@@ -59,11 +61,11 @@ pub async fn dump(
                 Some(name) => at::snapshot(&project, &environment, name),
                 None => at::environment(&project, &environment),
             };
-            (page, give(console, &session, (&project, &environment), request, (&method, &headers)).await)
+            (page, give(console, &session, (&project, &environment), request, &parts).await)
         }
         Err(error) => ("/".to_owned(), Err(error)),
     };
-    given.unwrap_or_else(|error| refuse(&error, &page, &headers))
+    given.unwrap_or_else(|error| refuse(&error, &page, &parts.headers))
 }
 
 /// `GET …/activities/:activity/report`: of a drill that succeeded, as JSON (R29).
@@ -107,21 +109,48 @@ async fn give(
     session: &Session,
     (project, environment): (&ProjectId, &EnvironmentName),
     request: DumpRequest,
-    (method, headers): (&Method, &HeaderMap),
+    parts: &Parts,
 ) -> Result<Response, Error> {
-    let Visit { app, actor } = Visit::of(console.app, session).await?;
-    // A link on another site would make a person's browser read for nothing, in their name.
-    if headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site") {
-        return Err(Error::invalid("this download was asked for by another site; begin it on the console's own page"));
-    }
+    let Visit { app, actor, .. } = asking(console, session, parts).await?;
     let proof = dumps::authorize(&app, &actor, project, environment, &request).await?;
     // Asked for the headers alone: nothing is read.
-    if method == Method::HEAD {
+    if parts.method == Method::HEAD {
         let (file_name, media_type) = dumps::announce(&app, &proof, &request).await?;
         return Ok(attached(&file_name, media_type, Body::empty()));
     }
     let dump = dumps::open(&app, proof, request).await?;
     Ok(attached(&dump.file_name, dump.media_type, Body::from_stream(dump.body)))
+}
+
+/// Who asks for a download. A link on another site would make a person's browser read for nothing, in their name.
+async fn asking(console: Console, session: &Session, parts: &Parts) -> Result<Visit, Error> {
+    let from = parts.extensions.get::<Client>().map(|Client(address)| *address);
+    let visit = Visit::of(console.app, session, from).await?;
+    if parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site") {
+        return Err(Error::invalid("this download was asked for by another site; begin it on the console's own page"));
+    }
+    Ok(visit)
+}
+
+/// `GET /projects/:p/audit/export` and `GET /audit/export`: what the page shows under the same filter, all of it.
+pub async fn audit(
+    State(console): State<Console>,
+    session: Session,
+    project: Option<Path<String>>,
+    Query(asked): Query<AuditAsked>,
+    parts: Parts,
+) -> Response {
+    let project = project.map(|Path(project)| project);
+    let page = project.as_ref().and_then(|project| ProjectId::parse(project).ok());
+    let page = page.map_or_else(|| "/audit".to_owned(), |project| at::audit(&project));
+    let given = async {
+        let visit = asking(console, &session, &parts).await?;
+        let scope = asked.scope(&visit.app, &visit.actor, project.as_deref()).await?;
+        let form = asked.format.as_deref().and_then(Form::parse).unwrap_or(Form::Csv);
+        let body = ops::audit::export(&visit.app, scope, asked.filter()?, form).await?;
+        Ok(attached(form.file_name(), form.media_type(), Body::from_stream(body)))
+    };
+    given.await.unwrap_or_else(|error: Error| refuse(&error, &page, &parts.headers))
 }
 
 fn attached(file_name: &str, media_type: &'static str, body: Body) -> Response {

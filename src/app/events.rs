@@ -54,7 +54,7 @@ pub async fn environment(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (project, environment) = (parse(ProjectId::parse(project))?, parse(EnvironmentName::parse(environment))?);
-    let Visit { app, actor } = Visit::of(console.app.clone(), &session).await?;
+    let Visit { app, actor, .. } = Visit::of(console.app.clone(), &session, None).await?;
     let proof = app.authorize_environment::<ViewHistory>(&actor, &project, &environment).await?;
     Ok(respond(&console, feed(app, proof, resume(&headers, &after))))
 }
@@ -69,7 +69,7 @@ pub async fn activity(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (project, activity) = (parse(ProjectId::parse(project))?, parse(ActivityId::parse(activity))?);
-    let Visit { app, actor } = Visit::of(console.app.clone(), &session).await?;
+    let Visit { app, actor, .. } = Visit::of(console.app.clone(), &session, None).await?;
     let proof = app.authorize_activity::<ViewHistory>(&actor, &project, &activity).await?;
     let newest = activities::feed(&app, &proof, Filter { count: Some(1), ..Filter::default() }).await?;
     let watched = activities::watch(&app, proof.clone(), newest.event);

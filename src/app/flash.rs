@@ -25,6 +25,12 @@ pub enum Flash {
     Refused { action: String, problem: Problem, kept: Vec<(String, String)> },
     /// A new API token's text, shown this once (R4).
     Token { name: String, text: String },
+    /// A link that works once, shown this once: what it is, and for whom.
+    Link { what: String, url: String },
+    /// What signs a new webhook's posts, shown this once.
+    Signing { secret: String },
+    /// The action worked, and there is something to say about it.
+    Done { text: String },
 }
 
 impl Flash {
@@ -34,7 +40,7 @@ impl Flash {
             Self::Refused { action, problem, .. } => {
                 Self::Refused { action: action.clone(), problem: problem.clone(), kept: Vec::new() }
             }
-            Self::Token { .. } => self.clone(),
+            Self::Token { .. } | Self::Signing { .. } | Self::Link { .. } | Self::Done { .. } => self.clone(),
         };
         let text = [self, &short].into_iter().filter_map(Self::encode).find(|text| text.len() <= MAX_BYTES)?;
         let secure = match secure {

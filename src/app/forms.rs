@@ -21,7 +21,25 @@ use crate::domain::Problem;
 /// Forms hold a few short fields.
 const MAX_BODY: usize = 64 * 1024;
 /// Fields that are given back after a refusal: what a person typed, never a secret.
-const KEPT: [&str; 7] = ["email", "note", "mode", "name", "expires_in_days", "read_only", "next"];
+const KEPT: [&str; 17] = [
+    "email",
+    "note",
+    "mode",
+    "name",
+    "expires_in_days",
+    "read_only",
+    "next",
+    "project_role",
+    "production",
+    "staging",
+    "development",
+    "way",
+    "address",
+    "snapshot_failed",
+    "restore_failed",
+    "restored",
+    "drill_failed",
+];
 
 /// Where a server function leaves what is to be said on the next page.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,8 @@ pub mod islands;
 #[cfg(feature = "ssr")]
 mod actions;
 #[cfg(feature = "ssr")]
+mod asked;
+#[cfg(feature = "ssr")]
 mod downloads;
 #[cfg(feature = "ssr")]
 mod events;
@@ -44,7 +46,7 @@ pub use server::router;
 #[cfg(feature = "ssr")]
 pub use shell::Assets;
 #[cfg(feature = "ssr")]
-pub use visit::Client;
+pub use visit::keys as visit_keys;
 
 /// Wakes the page that the browser has loaded: its islands, and its instants in the browser's own zone.
 #[cfg(feature = "hydrate")]

@@ -22,6 +22,10 @@ impl Outcome {
     pub fn at(location: impl Into<String>) -> Self {
         Self { location: location.into(), flash: None }
     }
+
+    pub fn saying(location: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { location: location.into(), flash: Some(Flash::Done { text: text.into() }) }
+    }
 }
 
 /// Forms remembered by this process; older ones are forgotten. One process is enough: a double click arrives within a

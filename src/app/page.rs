@@ -9,7 +9,7 @@ use leptos_axum::ResponseOptions;
 use leptos_meta::Title;
 
 use super::flash::Flash;
-use super::islands::ThemeSwitch;
+use super::islands::{CopyButton, ThemeSwitch};
 use super::local::LocalPath;
 use super::views::icon;
 use super::visit::{self, Visit};
@@ -139,9 +139,10 @@ fn account(me: Me) -> AnyView {
         <nav class="top-nav" aria-label="Console">
             <a href="/">"Projects"</a>
             <a href="/tokens">"API tokens"</a>
+            {me.operator.then(|| view! { <a href="/accounts">"Accounts"</a> <a href="/audit">"Audit"</a> })}
         </nav>
         <div class="top-account">
-            <span class="top-me" title=me.email.clone()>{me.email.clone()}</span>
+            <a class="top-me" href="/account" title=format!("Account of {}", me.email)>{me.email.clone()}</a>
             {role.map(|role| view! { <span class="tag">{role}</span> })}
             <form method="post" action="/actions/log-out">
                 <button class="button button-quiet">{icon("leave")}<span>"Log out"</span></button>
@@ -174,6 +175,26 @@ pub fn problem(action: &str) -> impl IntoView + use<> {
                 <div><p class="problem-what">{message}</p>{hint.map(|hint| view! { <p>{hint}</p> })}</div>
             </div>
         }
+    })
+}
+
+/// What the action that was tried last has done, where that does not show by itself.
+pub fn done() -> impl IntoView {
+    match Flash::here()? {
+        Flash::Done { text } => Some(view! { <p class="done" role="status">{icon("check")}<span>{text}</span></p> }),
+        _ => None,
+    }
+}
+
+/// A link that works once, this once.
+pub fn link_made(help: &'static str) -> impl IntoView {
+    let Flash::Link { what, url } = Flash::here()? else { return None };
+    Some(view! {
+        <section class="made" role="status" aria-labelledby="made">
+            <h2 id="made">{what}</h2>
+            <p>{help}</p>
+            <p class="made-text"><code class="mono">{url.clone()}</code><CopyButton text=url/></p>
+        </section>
     })
 }
 

@@ -38,6 +38,18 @@ pub mod at {
         format!("/projects/{project}/activities/{activity}/report")
     }
 
+    pub fn members(project: &ProjectId) -> String {
+        format!("/projects/{project}/members")
+    }
+
+    pub fn notices(project: &ProjectId) -> String {
+        format!("/projects/{project}/notices")
+    }
+
+    pub fn audit(project: &ProjectId) -> String {
+        format!("/projects/{project}/audit")
+    }
+
     pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
         format!("/projects/{project}/activities/{activity}")
     }

@@ -55,6 +55,8 @@ pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Rou
             "/projects/{project}/environments/{environment}/snapshots/{snapshot}/services/{service}/dump",
             get(downloads::dump),
         )
+        .route("/projects/{project}/audit/export", get(downloads::audit))
+        .route("/audit/export", get(downloads::audit))
         .fallback(page)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(security::same_origin))

@@ -60,6 +60,14 @@ pub fn Console() -> impl IntoView {
                 <Route path=path!("/") view=pages::projects::Projects ssr=whole.clone()/>
                 <Route path=path!("/setup") view=pages::setup::Setup ssr=whole.clone()/>
                 <Route path=path!("/login") view=pages::login::Login ssr=whole.clone()/>
+                <Route path=path!("/join") view=pages::join::Join ssr=whole.clone()/>
+                <Route path=path!("/reset") view=pages::reset::Reset ssr=whole.clone()/>
+                <Route path=path!("/account") view=pages::account::Account ssr=whole.clone()/>
+                <Route path=path!("/accounts") view=pages::accounts::Accounts ssr=whole.clone()/>
+                <Route path=path!("/audit") view=pages::audit::Audit ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/members") view=pages::members::Members ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/notices") view=pages::notices::Notices ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/audit") view=pages::audit::Audit ssr=whole.clone()/>
                 <Route path=path!("/tokens") view=pages::tokens::Tokens ssr=whole.clone()/>
                 <Route path=path!("/projects/:project") view=pages::project::Project ssr=whole.clone()/>
                 <Route

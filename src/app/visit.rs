@@ -12,17 +12,28 @@ use leptos_router::hooks::use_params_map;
 use tower_sessions::Session;
 
 use crate::authz::Actor;
-use crate::domain::UserId;
+use crate::domain::{Client, Timestamp, UserId};
 use crate::ops::{self, Error};
 
-/// The session's key for the id of the user who logged in.
-const USER: &str = "user";
+/// What stands in a session's data.
+pub mod keys {
+    /// Id of the user who logged in.
+    pub const USER: &str = "user";
+    /// When they did, microseconds.
+    pub const SINCE: &str = "since";
+    /// From where.
+    pub const FROM: &str = "from";
+}
+
+use keys::{FROM, SINCE, USER};
 
 /// A logged-in request.
 #[derive(Debug, Clone)]
 pub struct Visit {
     pub app: ops::App,
     pub actor: Actor,
+    /// The session's id: tells which is this one among a person's sessions.
+    pub session: String,
 }
 
 impl Visit {
@@ -31,16 +42,17 @@ impl Visit {
     /// # Errors
     /// [`Error::NotLoggedIn`]
     pub async fn here() -> Result<Self, Error> {
-        Self::of(application()?, &session().await?).await
+        Self::of(application()?, &session().await?, remote_address()).await
     }
 
     /// # Errors
     /// [`Error::NotLoggedIn`]
-    pub async fn of(app: ops::App, session: &Session) -> Result<Self, Error> {
+    pub async fn of(app: ops::App, session: &Session, from: Option<IpAddr>) -> Result<Self, Error> {
         let user: Option<UserId> = session.get(USER).await.map_err(session_failed)?;
         let user = user.ok_or(Error::NotLoggedIn)?;
-        let actor = ops::accounts::actor_of_session(&app, &user).await?;
-        Ok(Self { app, actor })
+        let actor = ops::accounts::actor_of_session(&app, &user).await?.at(from);
+        let session = session.id().map(|id| id.to_string()).unwrap_or_default();
+        Ok(Self { app, actor, session })
     }
 
     /// Remembers who logged in, under a new session id, so that an id that was planted before is worth nothing.
@@ -50,6 +62,10 @@ impl Visit {
     pub async fn begin(actor: &Actor) -> Result<(), Error> {
         let session = session().await?;
         session.cycle_id().await.map_err(session_failed)?;
+        session.insert(SINCE, Timestamp::now().as_micros()).await.map_err(session_failed)?;
+        if let Some(from) = remote_address() {
+            session.insert(FROM, from.to_string()).await.map_err(session_failed)?;
+        }
         session.insert(USER, actor.user()).await.map_err(session_failed)
     }
 
@@ -75,13 +91,24 @@ async fn session() -> Result<Session, Error> {
 }
 
 /// Where a request comes from, proxies left out: put into it before it gets here.
-#[derive(Debug, Clone, Copy)]
-pub struct Client(pub IpAddr);
-
-/// For throttling.
-pub fn remote_address() -> IpAddr {
+pub fn remote_address() -> Option<IpAddr> {
     let client = use_context::<Parts>().and_then(|parts| parts.extensions.get::<Client>().copied());
-    client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Client(address)| address)
+    client.map(|Client(address)| address)
+}
+
+/// The same for slowing down guesses, where there must be one.
+pub fn place() -> IpAddr {
+    remote_address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+/// Address under which the browser reaches the console, for links that are handed on: by its own word, which
+/// `security::same_origin` has compared with the host.
+pub fn origin() -> String {
+    let parts = use_context::<Parts>();
+    let header = |name| parts.as_ref().and_then(|parts| parts.headers.get(name)).and_then(|value| value.to_str().ok());
+    let host = header(http::header::HOST).unwrap_or("localhost");
+    let of_host = |origin: &&str| origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+    header(http::header::ORIGIN).filter(of_host).map_or_else(|| format!("http://{host}"), str::to_owned)
 }
 
 /// A parameter of the page's address; what can't be such an id can't exist either.

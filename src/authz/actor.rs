@@ -1,5 +1,7 @@
 //! The one who asks.
 
+use std::net::IpAddr;
+
 use crate::domain::activity::Initiator;
 use crate::domain::ids::{TokenId, UserId};
 use crate::domain::policy::Grants;
@@ -13,6 +15,7 @@ pub struct Actor {
     pub(crate) operator: bool,
     pub(crate) support: bool,
     pub(crate) authority: Authority,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// By what the actor proved who they are.
@@ -23,6 +26,13 @@ pub enum Authority {
 }
 
 impl Actor {
+    /// The same, asking from there.
+    #[must_use]
+    pub fn at(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address;
+        self
+    }
+
     pub fn user(&self) -> &UserId {
         &self.user
     }
@@ -37,7 +47,7 @@ impl Actor {
             Authority::Session => "session".to_owned(),
             Authority::Token { name, .. } => format!("token:{name}"),
         };
-        Initiator { user: Some(self.user.clone()), name: self.email.clone(), authority }
+        Initiator { user: Some(self.user.clone()), name: self.email.clone(), authority, address: self.address }
     }
 
     pub(crate) fn grants(&self) -> Option<&Grants> {

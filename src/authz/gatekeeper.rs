@@ -1,11 +1,11 @@
 //! Loads the role, asks the rule, mints the proof.
 
 use super::actor::Actor;
-use super::proof::{Authorized, OnEnvironment, OnProject, Permission, ViewProject};
+use super::proof::{Authorized, OnEnvironment, OnProject, Operator, Permission, ViewProject};
 use crate::domain::environment::Project;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::policy::acts::{Access, Subject};
-use crate::domain::policy::{Refusal, Standing};
+use crate::domain::policy::{Grants, Refusal, Standing};
 use crate::store::users::User;
 use crate::store::{self, Db, activities, environments, members, projects};
 
@@ -64,6 +64,33 @@ pub async fn on_activity<A: Permission<On = OnEnvironment>>(
     mint(actor, standing, OnEnvironment { project, environment }, "activity")
 }
 
+/// The proof that the actor runs the installation. A token does it only when it is narrowed to nothing; one that only
+/// reads may look.
+///
+/// # Errors
+/// [`Denied::Forbidden`] with the reason.
+pub fn on_installation(actor: &Actor, need: Need) -> Result<Operator, Denied> {
+    if !actor.operator {
+        let refusal = Refusal::new("Only operators of this installation may do this.");
+        return Err(refusal.instead("Ask one of them; `stillpointd admin user add --operator` makes one.").into());
+    }
+    let grants = actor.grants().cloned().unwrap_or_default();
+    if grants != (Grants { read_only: grants.read_only, ..Grants::default() }) {
+        return Err(Refusal::new("This token is narrowed; it may not do what concerns the whole installation.").into());
+    }
+    if grants.read_only && need == Need::Change {
+        return Err(Refusal::new("This token may only read.").instead("Use another one, or the console.").into());
+    }
+    Ok(Operator::mint(actor))
+}
+
+/// What an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Look,
+    Change,
+}
+
 /// The project and what the actor is in it. Asked before anything in it is looked for, so that no answer tells a foreign
 /// project from one that does not exist.
 async fn seen(db: &mut Db, actor: &Actor, project: &ProjectId) -> Result<(Project, Standing), Denied> {
@@ -98,8 +125,9 @@ fn ask<A: Permission>(standing: &Standing, subject: &Subject<'_>, what: &'static
 /// # Errors
 /// When the store can't be read.
 pub async fn standing(db: &mut Db, actor: &Actor, project: &Project) -> Result<Standing, store::Error> {
-    let (role, types) = members::roles(db, &project.id, &actor.user).await?;
-    Ok(Standing { support: actor.support, operator: actor.operator, role, types, grants: actor.grants().cloned() })
+    let roles = members::roles(db, &project.id, &actor.user).await?;
+    let grants = actor.grants().cloned();
+    Ok(Standing { support: actor.support, operator: actor.operator, role: roles.project, types: roles.types, grants })
 }
 
 /// What a person is in the project at this moment, whoever asks: for jobs, which act for whoever asked for them (R1).
@@ -107,6 +135,7 @@ pub async fn standing(db: &mut Db, actor: &Actor, project: &Project) -> Result<S
 /// # Errors
 /// When the store can't be read.
 pub async fn standing_of(db: &mut Db, user: &User, project: &Project) -> Result<Standing, store::Error> {
-    let (role, types) = members::roles(db, &project.id, &user.id).await?;
+    let roles = members::roles(db, &project.id, &user.id).await?;
+    let (role, types) = (roles.project, roles.types);
     Ok(Standing { support: user.support, operator: user.operator, role, types, grants: None })
 }

@@ -8,9 +8,9 @@ mod gatekeeper;
 mod proof;
 
 pub use actor::{Actor, Authority};
-pub use gatekeeper::Denied;
-pub(crate) use gatekeeper::{on_activity, on_environment, on_project, standing, standing_of};
+pub use gatekeeper::{Denied, Need};
+pub(crate) use gatekeeper::{on_activity, on_environment, on_installation, on_project, standing, standing_of};
 pub use proof::{
-    Authorized, CancelActivity, CreateSnapshot, OnEnvironment, OnProject, Permission, ReadContents, RestoreSnapshot,
-    RunDrill, ViewHistory, ViewProject,
+    Authorized, CancelActivity, CreateSnapshot, ManageMembers, ManageNotices, OnEnvironment, OnProject, Operator,
+    Permission, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
 };

@@ -48,7 +48,26 @@ permissions!(
     CancelActivity on OnEnvironment,
     ReadContents on OnEnvironment,
     RunDrill on OnEnvironment,
+    ManageMembers on OnProject,
+    ManageNotices on OnProject,
+    ViewAudit on OnProject,
 );
+
+/// The actor runs the installation. Private fields, as above.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    actor: Actor,
+}
+
+impl Operator {
+    pub(super) fn mint(actor: &Actor) -> Self {
+        Self { actor: actor.clone() }
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+}
 
 impl<A: Permission> Authorized<A> {
     pub(super) fn mint(actor: &Actor, standing: Standing, on: A::On) -> Self {

@@ -10,11 +10,13 @@ use crate::domain::bytes::counted;
 use crate::domain::policy::Grants;
 use crate::ops::installation::{self, Applied};
 use crate::ops::tokens::TokenRequest;
-use crate::ops::{self, App, accounts, tokens};
+use crate::ops::{self, App, account, accounts, tokens};
 
+/// `url`: the console's address, for links.
+///
 /// # Errors
 /// What did not work, for the terminal.
-pub async fn run(app: &App, command: Admin) -> Result<()> {
+pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
     match command {
         Admin::User(User::Add { email, password_stdin, operator }) => {
             if !password_stdin {
@@ -24,6 +26,14 @@ pub async fn run(app: &App, command: Admin) -> Result<()> {
             let kind = if operator { accounts::Kind::Operator } else { accounts::Kind::Member };
             accounts::unchecked_add(app, &email, &password, kind).await.map_err(told)?;
             eprintln!("Added {}.", email.trim().to_lowercase());
+        }
+        Admin::User(User::ResetLink { email }) => {
+            let (email, code) = account::unchecked_reset_link(app, &email).await.map_err(|error| match error {
+                ops::Error::NotFound(_) => anyhow!("there is no account for {}", email.trim()),
+                other => told(other),
+            })?;
+            eprintln!("For {email}; it works once, for a day:");
+            println!("{url}/reset?code={}", code.reveal());
         }
         Admin::Token { user, name, expires, read_only } => {
             let actor = accounts::unchecked_actor(app, &user).await.map_err(|error| match error {

@@ -57,6 +57,6 @@ async fn first_account(app: &App, url: &str) -> Result<()> {
     Ok(())
 }
 
-fn address(console: SocketAddr, options: &Options) -> String {
+pub(super) fn address(console: SocketAddr, options: &Options) -> String {
     options.public_url.clone().unwrap_or_else(|| format!("http://{console}"))
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::domain::Proxies;
 use crate::domain::proxies::Proxy;
@@ -54,6 +55,15 @@ pub struct Options {
     /// Region whose environments this process works for
     #[arg(long, global = true, env = "STILLPOINT_REGION", default_value = "local", value_name = "NAME")]
     pub region: String,
+    /// Mail server for notices: smtp://HOST:PORT, smtps://USER:PASSWORD@HOST, smtp://…?tls=required
+    #[arg(long, global = true, env = "STILLPOINT_SMTP", value_name = "URL", hide_env_values = true)]
+    pub smtp: Option<String>,
+    /// Whom mail is from, e.g. `Stillpoint <backup@example.org>`
+    #[arg(long, global = true, env = "STILLPOINT_MAIL_FROM", value_name = "ADDRESS")]
+    pub mail_from: Option<String>,
+    /// Inner networks that webhooks may reach, e.g. 10.1.0.0/16; none if not given; repeatable
+    #[arg(long, global = true, env = "STILLPOINT_WEBHOOK_NETWORKS", value_delimiter = ',', value_name = "CIDR")]
+    pub webhook_network: Vec<IpNet>,
     /// Add a demo project with three small shops, an admin and a viewer
     #[arg(long, global = true)]
     pub demo: bool,
@@ -134,6 +144,8 @@ pub enum User {
         #[arg(long)]
         operator: bool,
     },
+    /// Makes a link that sets an account's password once, within a day, and prints it, alone
+    ResetLink { email: String },
 }
 
 impl Options {

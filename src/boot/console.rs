@@ -44,13 +44,10 @@ pub fn router(app: &App, store: Store, options: &Options, stop: CancellationToke
         stylesheet: site.href("stillpoint.css").unwrap_or_else(|| "/pkg/stillpoint.css".to_owned()),
     };
     axum::Router::new()
-        .merge(
-            app::router(app.clone(), bundle, stop)
-                .layer(sessions::layer(store, cookies))
-                .layer(from_fn_with_state(options.proxies(), origin::find)),
-        )
+        .merge(app::router(app.clone(), bundle, stop).layer(sessions::layer(store, cookies)))
         .merge(assets::router())
         .nest("/api", api::router(app.clone()))
+        .layer(from_fn_with_state(options.proxies(), origin::find))
         .route("/healthz", get(health).with_state(app.clone()))
         .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
 }

@@ -7,6 +7,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{Error, Result};
 use tower_sessions::{Expiry, SessionManagerLayer, SessionStore};
 
+use crate::app::visit_keys::{FROM, SINCE, USER};
 use crate::domain::Timestamp;
 use crate::store::{Store, sessions};
 
@@ -41,8 +42,16 @@ fn backend(error: impl std::fmt::Display) -> Error {
     Error::Backend(error.to_string())
 }
 
-fn encode(record: &Record) -> Result<String> {
-    serde_json::to_string(record).map_err(|error| Error::Encode(error.to_string()))
+/// As it is stored: with whose it is beside, so that a person can end all of theirs.
+fn encode(record: &Record) -> Result<sessions::Record> {
+    let text = |key: &str| record.data.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+    let since = record.data.get(SINCE).and_then(|value| value.as_i64()).map(Timestamp::from_micros);
+    Ok(sessions::Record {
+        id: record.id.to_string(),
+        data: serde_json::to_string(record).map_err(|error| Error::Encode(error.to_string()))?,
+        expires_at: expiry(record),
+        owner: sessions::Owner { user: text(USER), since, address: text(FROM) },
+    })
 }
 
 #[async_trait]
@@ -50,8 +59,7 @@ impl SessionStore for Sessions {
     async fn create(&self, record: &mut Record) -> Result<()> {
         loop {
             let mut tx = self.0.write().await.map_err(backend)?;
-            let id = record.id.to_string();
-            if sessions::create(&mut tx, &id, &encode(record)?, expiry(record)).await.map_err(backend)? {
+            if sessions::create(&mut tx, &encode(record)?).await.map_err(backend)? {
                 return tx.commit().await.map_err(backend);
             }
             record.id = Id::default();
@@ -60,8 +68,7 @@ impl SessionStore for Sessions {
 
     async fn save(&self, record: &Record) -> Result<()> {
         let mut tx = self.0.write().await.map_err(backend)?;
-        let id = record.id.to_string();
-        sessions::save(&mut tx, &id, &encode(record)?, expiry(record)).await.map_err(backend)?;
+        sessions::save(&mut tx, &encode(record)?).await.map_err(backend)?;
         tx.commit().await.map_err(backend)
     }
 

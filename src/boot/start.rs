@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 use super::config::{Admin, Command, KeyCommand, Options, Role};
 use super::key::{self, Key};
 use super::{admin, banner, console, gate, housekeeping, lock, rotate, samples};
+use crate::domain::Secret;
 use crate::gateway::Limits;
+use crate::jobs::postman::{self, Post};
 use crate::jobs::{self, Gateways, Jobs};
 use crate::ops::{App, Settings};
 use crate::queue::{Timing, Worker};
@@ -48,7 +50,7 @@ pub async fn run(command: Command) -> Result<()> {
     let settings = Settings { data: state, roots, gateway_port: Some(options.gateway.port()) };
     let app = App::with(store.clone(), settings, timing());
     match role {
-        Role::Admin(admin) => return admin::run(&app, admin).await,
+        Role::Admin(admin) => return admin::run(&app, admin, &banner::address(options.listen, &options)).await,
         Role::Apply { file } => return admin::apply(&app, &file).await,
         Role::Migrate => {
             println!("The database is up to date.");
@@ -94,11 +96,13 @@ impl Roles {
             let stop = stop();
             async move { gateway.serve(visitors, stop).await }
         });
+        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(), stop()));
         let working = tokio::spawn(work(self.worker(context.clone())?, context, stop()));
         let serving = console::serve(router, console, stop());
         let served = soon(serving, stop()).await;
         self.stop.cancel();
         working.await?;
+        posting.await?;
         proxy.await??;
         following.await?;
         tidying.await?;
@@ -123,8 +127,20 @@ impl Roles {
         let gateways = Gateways::Registered { region: self.options.region.parse()?, key: self.key.control() };
         let context = self.context(gateways);
         println!("Taking jobs of the region {}", self.options.region);
+        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(), self.stop.clone()));
         work(self.worker(context.clone())?, context, self.stop.clone()).await;
+        posting.await?;
         Ok(())
+    }
+
+    fn post(&self) -> Post {
+        let options = &self.options;
+        Post {
+            smtp: options.smtp.clone().map(Secret::new),
+            from: options.mail_from.clone(),
+            inside: options.webhook_network.clone(),
+            console: options.public_url.clone().unwrap_or_else(|| format!("http://{}", options.listen)),
+        }
     }
 
     async fn gate(self) -> Result<()> {

@@ -74,7 +74,7 @@ fn query(command: &ActivityList) -> Result<Query, Error> {
 }
 
 /// A full instant, or a date or date and time in UTC.
-fn instant(text: &str) -> Result<Timestamp, Error> {
+pub(super) fn instant(text: &str) -> Result<Timestamp, Error> {
     let text = text.trim().replace(' ', "T");
     let attempts = [text.clone(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
     let mut parsed = attempts.iter().filter_map(|text| text.parse::<jiff::Timestamp>().ok());

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::PartName;
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, ProjectId, ServiceName, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
 
 /// What was typed.
 #[derive(Debug)]
@@ -106,7 +106,45 @@ pub enum Command {
     /// List a project's environments
     #[command(name = "environment:list", visible_aliases = ["environments", "env"])]
     EnvironmentList(EnvironmentList),
+    /// List a project's members and their roles
+    #[command(name = "user:list", visible_aliases = ["users"])]
+    UserList(UserList),
+    /// Invite somebody into a project: prints a link to hand on, which works once
+    #[command(name = "user:add", after_help = ROLES)]
+    UserAdd(UserAdd),
+    /// Give a member other roles: exactly those that are named
+    #[command(name = "user:update", after_help = ROLES)]
+    UserUpdate(UserUpdate),
+    /// Remove a member from a project
+    #[command(name = "user:delete")]
+    UserDelete(UserDelete),
+    /// List the invitations that can still be accepted
+    #[command(name = "invitation:list", visible_aliases = ["invitations"])]
+    InvitationList(UserList),
+    /// Take an invitation back: its link leads nowhere any more
+    #[command(name = "invitation:delete")]
+    InvitationDelete(InvitationDelete),
+    /// Show who did what, from where, and what was refused, newest first
+    #[command(name = "project:audit", visible_aliases = ["audit"], after_help = AUDIT)]
+    Audit(Audit),
 }
+
+const ROLES: &str = "\
+Roles: admin (everywhere), viewer, or TYPE:ROLE with production, staging or development and admin,
+contributor or viewer.
+
+Examples:
+  stillpoint user:add ada@example.org -r viewer -r production:viewer,staging:admin
+  stillpoint user:update ada@example.org -r admin";
+
+const AUDIT: &str = "\
+Columns: at, user, about, outcome, address (the defaults), activity, authority, environment, number,
+project, reason, type
+
+Examples:
+  stillpoint project:audit --type project.member --since 2026-11-01
+  stillpoint project:audit --limit 0 --format csv > audit.csv
+  stillpoint project:audit --installation --outcome refused";
 
 const CREATE: &str = "\
 On success stdout has one line, `Backup name: 2ca4d90639f706283fee`; all else is on stderr.
@@ -379,6 +417,90 @@ pub struct EnvironmentList {
     /// Project
     #[arg(short, long, value_name = "ID")]
     pub project: Option<ProjectId>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct UserList {
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct UserAdd {
+    /// E-mail address
+    pub email: String,
+    /// Role; repeatable, or several with commas between
+    #[arg(short, long = "role", value_delimiter = ',', required = true, value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct UserUpdate {
+    /// E-mail address
+    pub email: String,
+    /// Role; repeatable, or several with commas between
+    #[arg(short, long = "role", value_delimiter = ',', required = true, value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct UserDelete {
+    /// E-mail address
+    pub email: String,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct InvitationDelete {
+    /// E-mail address that was invited
+    pub email: String,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Project
+    #[arg(short, long, value_name = "ID", conflicts_with = "installation")]
+    pub project: Option<ProjectId>,
+    /// Of the whole installation; for operators
+    #[arg(long)]
+    pub installation: bool,
+    /// Only of this environment
+    #[arg(short, long, value_name = "NAME", conflicts_with = "installation")]
+    pub environment: Option<EnvironmentName>,
+    /// Only this type or what begins with it, e.g. environment.restore, project.member, refused; repeatable
+    #[arg(short = 't', long = "type", value_delimiter = ',', value_name = "TYPE")]
+    pub kinds: Vec<String>,
+    /// Only by this person
+    #[arg(long, value_name = "EMAIL")]
+    pub user: Option<String>,
+    /// Only with this outcome: success, failure, refused, pending, in_progress, cancelled
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Only at or after this instant, e.g. 2015-06-19T17:11:42Z or 2015-06-19
+    #[arg(long, value_name = "INSTANT")]
+    pub since: Option<String>,
+    /// Only before this instant
+    #[arg(long, value_name = "INSTANT")]
+    pub until: Option<String>,
+    /// Show at most so many; 0: all
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub limit: usize,
     #[command(flatten)]
     pub list: ListFlags,
 }

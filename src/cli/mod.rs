@@ -8,6 +8,7 @@ mod activity_get;
 mod activity_list;
 mod activity_log;
 mod arguments;
+mod audit;
 mod backup_get;
 mod confirm;
 mod dates;
@@ -25,6 +26,7 @@ mod snapshot_restore;
 mod snapshots;
 mod table;
 mod talk;
+mod users;
 mod wait;
 
 use std::ffi::OsString;
@@ -83,5 +85,12 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::ActivityCancel(command) => activity_cancel::run(&command, &session, talk),
         Command::ProjectList(command) => project_list::run(&command, &session, talk),
         Command::EnvironmentList(command) => environment_list::run(&command, &session, talk),
+        Command::UserList(command) => users::list(&command, &session, talk),
+        Command::UserAdd(command) => users::add(&command, &session, talk),
+        Command::UserUpdate(command) => users::update(&command, &answer, &session, talk),
+        Command::UserDelete(command) => users::delete(&command, &answer, &session, talk),
+        Command::InvitationList(command) => users::invitations(&command, &session, talk),
+        Command::InvitationDelete(command) => users::revoke(&command, &session, talk),
+        Command::Audit(command) => audit::run(&command, &session, talk),
     }
 }

@@ -129,6 +129,9 @@ pub struct Initiator {
     pub name: String,
     /// `session`, `token:<name>`, `system`.
     pub authority: String,
+    /// Where they were; for the audit alone.
+    #[serde(skip)]
+    pub address: Option<std::net::IpAddr>,
 }
 
 /// What a job works from: written when it is asked for. The version lets a newer worker read older entries.

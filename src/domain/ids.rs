@@ -83,6 +83,9 @@ id!(
     SnapshotName, "snapshot name", hex20);
 id!(ActivityId, "activity id", hex20);
 id!(UserId, "user id", hex20);
+id!(InvitationId, "invitation id", hex20);
+id!(ChannelId, "channel id", hex20);
+id!(DeliveryId, "delivery id", hex20);
 id!(TokenId, "token id", hex20);
 id!(
     /// A service's name within its environment, e.g. `database`.

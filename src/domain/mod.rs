@@ -4,6 +4,7 @@
 //! that a person can read comes out. Builds for wasm too.
 
 pub mod activity;
+pub mod audit;
 pub mod bytes;
 pub mod command;
 pub mod drill;
@@ -11,6 +12,7 @@ pub mod dump;
 pub mod environment;
 pub mod ids;
 pub mod manifest;
+pub mod notice;
 pub mod policy;
 pub mod problem;
 #[cfg(feature = "ssr")]
@@ -23,10 +25,10 @@ pub mod tree;
 pub mod view;
 
 pub use bytes::Bytes;
-pub use ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName, TokenId, UserId};
+pub use ids::{ActivityId, EnvironmentId, InvitationId, ProjectId, SnapshotName, TokenId, UserId};
 pub use problem::Problem;
 #[cfg(feature = "ssr")]
-pub use proxies::Proxies;
+pub use proxies::{Client, Proxies};
 pub use scope::{MountPath, PartName, Scope};
 pub use secret::Secret;
 pub use time::Timestamp;

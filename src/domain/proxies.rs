@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+/// Where a request comes from, found out in front of all doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client(pub IpAddr);
+
 /// Networks that an operator named as trusted; none by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<Proxy>);

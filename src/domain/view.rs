@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
+use super::audit::AuditEntry;
 use super::drill::Drill;
 use super::environment::{Environment, Project};
-use super::ids::{ActivityId, EnvironmentName, ServiceName, SnapshotName, TokenId};
+use super::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, TokenId, UserId};
 use super::manifest::Manifest;
-use super::policy::{Grants, Refusal, Verdict};
+use super::notice::{Channel, Delivery};
+use super::policy::{Grants, MemberSource, Refusal, Roles, Verdict};
 use super::scope::PartName;
 use super::snapshot::Snapshot;
 use super::time::Timestamp;
@@ -79,6 +81,10 @@ pub struct ProjectPage {
     pub environments: Vec<EnvironmentCard>,
     /// Newest activities of all environments that one may see.
     pub activities: Vec<ActivityEntry>,
+    /// Whether the one who looks may see the audit.
+    pub audit: Offer,
+    /// Whether the one who looks may see where notices go.
+    pub notices: Offer,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -233,9 +239,124 @@ pub struct TokenEntry {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// Where a project's notices go, and what became of the last ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NoticesPage {
+    pub project: Project,
+    pub channels: Vec<ChannelEntry>,
+    /// Newest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelEntry {
+    pub channel: Channel,
+    /// Its newest delivery.
+    pub last: Option<Delivery>,
+}
+
 /// A token's text: shown this once (R4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
     pub entry: TokenEntry,
     pub text: super::Secret,
+}
+
+/// Who is in a project, and who is invited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersPage {
+    pub project: Project,
+    pub members: Vec<MemberEntry>,
+    /// Open ones; only for those who may manage.
+    pub invitations: Vec<InvitationEntry>,
+    pub manage: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberEntry {
+    pub project: ProjectId,
+    pub user: UserId,
+    pub email: String,
+    pub roles: Roles,
+    pub source: MemberSource,
+    pub since: Option<Timestamp>,
+    /// Only for those who may manage.
+    pub last_seen_at: Option<Timestamp>,
+    pub is_me: bool,
+    pub change: Offer,
+    pub remove: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationEntry {
+    pub id: InvitationId,
+    pub project: ProjectId,
+    pub email: String,
+    pub roles: Roles,
+    pub invited_by: String,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+/// An invitation's secret: shown this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewInvitation {
+    pub entry: InvitationEntry,
+    pub code: super::Secret,
+}
+
+/// What an invitation's link leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Joining {
+    Open {
+        project: Project,
+        email: String,
+        roles: Roles,
+        invited_by: String,
+        has_account: bool,
+        me: Option<Me>,
+    },
+    /// Why it leads nowhere.
+    Closed(Refusal),
+}
+
+/// One's own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPage {
+    pub me: Me,
+    pub created_at: Timestamp,
+    pub sessions: Vec<SessionEntry>,
+    pub tokens: u64,
+    /// Projects that one is a member of, and as what.
+    pub projects: Vec<(Project, Roles)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEntry {
+    pub since: Option<Timestamp>,
+    pub address: Option<String>,
+    pub is_this: bool,
+}
+
+/// An account as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountEntry {
+    pub id: UserId,
+    pub email: String,
+    pub operator: bool,
+    pub support: bool,
+    pub created_at: Timestamp,
+    pub last_seen_at: Option<Timestamp>,
+}
+
+/// A page of the audit, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// `None`: of the installation.
+    pub project: Option<Project>,
+    /// The project's, to choose among.
+    pub environments: Vec<EnvironmentName>,
+    pub entries: Vec<AuditEntry>,
+    /// Give as `before` to get older ones; `None`: there are none.
+    pub older: Option<i64>,
 }

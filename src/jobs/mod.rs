@@ -13,6 +13,7 @@ mod journal;
 mod load;
 mod parts;
 mod paths;
+pub mod postman;
 mod progress;
 mod provisioner;
 mod recovery;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{App, Error};
+use super::{App, Error, audit};
 use crate::authz::{Actor, Authority};
+use crate::domain::activity::Initiator;
+use crate::domain::audit::AuditKind;
 use crate::domain::{Secret, Timestamp, TokenId, UserId};
 use crate::store::users::User;
 use crate::store::{self, settings, tokens, users};
@@ -26,6 +28,8 @@ const LONGEST_PASSWORD: usize = 1024;
 const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// A token's "last used" is this exact, so that not every request writes.
 const LAST_USED_STEP: Duration = Duration::from_secs(60);
+/// The same for a person's "last seen".
+const LAST_SEEN_STEP: Duration = Duration::from_secs(5 * 60);
 
 /// No account exists yet: every page leads to the first-run set-up.
 ///
@@ -72,8 +76,11 @@ pub async fn set_up(app: &App, code: &str, email: &str, password: &Secret) -> Re
     }
     users::insert(&mut tx, &user).await?;
     settings::remove(&mut tx, SETUP_CODE).await?;
+    let about = format!("set up the installation and the account {}", user.email);
+    let actor = actor(user, Authority::Session);
+    audit::note(&mut tx, app, (actor.initiator(), None), AuditKind::AccountMade, about).await?;
     app.store().commit(tx).await?;
-    Ok(actor(user, Authority::Session))
+    Ok(actor)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +105,8 @@ pub async fn unchecked_add(app: &App, email: &str, password: &Secret, kind: Kind
         other => other.into(),
     })?;
     settings::remove(&mut tx, SETUP_CODE).await?;
+    let about = format!("made the account {}", user.email);
+    audit::note(&mut tx, app, (audit::terminal(), None), AuditKind::AccountMade, about).await?;
     app.store().commit(tx).await?;
     Ok(user.id)
 }
@@ -111,12 +120,24 @@ pub async fn unchecked_actor(app: &App, email: &str) -> Result<Actor, Error> {
     Ok(actor(user.ok_or(Error::NotFound("account"))?, Authority::Session))
 }
 
-async fn new_user(app: &App, email: &str, password: &Secret, kind: Kind) -> Result<User, Error> {
+/// An address in the form in which it is kept.
+///
+/// # Errors
+/// [`Error::Invalid`]
+pub(super) fn address(email: &str) -> Result<String, Error> {
     let email = normal(email);
     let (name, host) = email.split_once('@').unwrap_or_default();
     if name.is_empty() || host.is_empty() || email.len() > 254 || email.contains(char::is_whitespace) {
         return Err(Error::invalid("This is not an e-mail address."));
     }
+    Ok(email)
+}
+
+/// The hash of a password that can be used.
+///
+/// # Errors
+/// [`Error::Invalid`]
+pub(super) async fn new_hash(password: &Secret) -> Result<String, Error> {
     let length = password.reveal().chars().count();
     if length < SHORTEST_PASSWORD || password.reveal().len() > LONGEST_PASSWORD {
         return Err(Error::Invalid {
@@ -124,13 +145,19 @@ async fn new_user(app: &App, email: &str, password: &Secret, kind: Kind) -> Resu
             hint: Some("Four random words are easy to remember and hard to guess.".to_owned()),
         });
     }
+    Ok(hash(password.clone()).await)
+}
+
+pub(super) async fn new_user(app: &App, email: &str, password: &Secret, kind: Kind) -> Result<User, Error> {
+    let email = address(email)?;
     Ok(User {
         id: UserId::parse(store::random_id())?,
         email,
-        password_hash: hash(password.clone()).await,
+        password_hash: new_hash(password).await?,
         operator: kind == Kind::Operator,
         support: false,
         created_at: app.now().await?,
+        last_seen_at: None,
     })
 }
 
@@ -140,14 +167,46 @@ async fn new_user(app: &App, email: &str, password: &Secret, kind: Kind) -> Resu
 /// [`Error::WrongCredentials`], or [`Error::TooMany`] after several attempts from one place or at one account.
 pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> Result<Actor, Error> {
     let email = normal(email);
-    app.0.throttle.check(from, &email)?;
+    slow_down(app, from, &email)?;
     let user = users::by_email(&mut *app.store().read().await?, &email).await?;
     let stored = user.as_ref().map_or_else(|| NO_ACCOUNT.clone(), |user| user.password_hash.clone());
     let matches = verify(password.clone(), stored).await;
     match user {
-        Some(user) if matches => Ok(actor(user, Authority::Session)),
-        _ => Err(Error::WrongCredentials),
+        Some(user) if matches => {
+            let actor = actor(user, Authority::Session).at(Some(from));
+            let mut tx = app.store().write().await?;
+            users::touch(&mut tx, actor.user(), app.now().await?).await?;
+            audit::note(&mut tx, app, (actor.initiator(), None), AuditKind::LoggedIn, "logged in".to_owned()).await?;
+            app.store().commit(tx).await?;
+            Ok(actor)
+        }
+        user => {
+            wrong_login(app, from, user);
+            Err(Error::WrongCredentials)
+        }
     }
+}
+
+/// Records it beside the answer, whose time must not tell whether the account exists. What was typed in place of an
+/// address may be a password: it is not kept.
+fn wrong_login(app: &App, from: IpAddr, user: Option<User>) {
+    let app = app.clone();
+    let name = user.map_or_else(|| "unknown account".to_owned(), |user| user.email);
+    let initiator = Initiator { user: None, name, authority: "none".to_owned(), address: Some(from) };
+    tokio::spawn(async move {
+        let reason = "The e-mail address or the password was wrong.".to_owned();
+        let noted =
+            audit::note_refused(&app, (initiator, None, None), AuditKind::LoggedIn, "log in".to_owned(), reason);
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "a refused login could not be recorded");
+        }
+    });
+}
+
+/// # Errors
+/// [`Error::TooMany`] after several attempts from one place or at one account.
+pub(super) fn slow_down(app: &App, from: IpAddr, email: &str) -> Result<(), Error> {
+    app.0.throttle.check(from, email)
 }
 
 /// The actor of a session.
@@ -155,8 +214,14 @@ pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> 
 /// # Errors
 /// [`Error::NotLoggedIn`] when the account is gone.
 pub async fn actor_of_session(app: &App, user: &UserId) -> Result<Actor, Error> {
-    let user = users::by_id(&mut *app.store().read().await?, user).await?;
-    Ok(actor(user.ok_or(Error::NotLoggedIn)?, Authority::Session))
+    let user = users::by_id(&mut *app.store().read().await?, user).await?.ok_or(Error::NotLoggedIn)?;
+    let now = app.now().await?;
+    if user.last_seen_at.is_none_or(|seen| now.since(seen) >= LAST_SEEN_STEP) {
+        let mut tx = app.store().write().await?;
+        users::touch(&mut tx, &user.id, now).await?;
+        tx.commit().await.map_err(store::Error::from)?;
+    }
+    Ok(actor(user, Authority::Session))
 }
 
 /// The actor of an API token, or of an access token that one was exchanged for.
@@ -182,6 +247,7 @@ pub async fn actor_of_bearer(app: &App, text: &Secret) -> Result<Actor, Error> {
     if token.last_used_at.is_none_or(|used| now.since(used) >= LAST_USED_STEP) {
         let mut tx = app.store().write().await?;
         tokens::touch(&mut tx, &token.id, now).await?;
+        users::touch(&mut tx, &user.id, now).await?;
         tx.commit().await.map_err(store::Error::from)?;
     }
     Ok(actor(user, Authority::Token { id: token.id, name: token.name, grants: token.grants }))
@@ -213,11 +279,11 @@ pub async fn exchange(app: &App, text: &Secret) -> Result<AccessToken, Error> {
     Ok(AccessToken { text: Secret::new(format!("{ACCESS_PREFIX}{sealed}")), expires_in_s: ACCESS_TOKEN_LIFE.as_secs() })
 }
 
-fn actor(user: User, authority: Authority) -> Actor {
-    Actor { user: user.id, email: user.email, operator: user.operator, support: user.support, authority }
+pub(super) fn actor(user: User, authority: Authority) -> Actor {
+    Actor { user: user.id, email: user.email, operator: user.operator, support: user.support, authority, address: None }
 }
 
-fn normal(email: &str) -> String {
+pub(super) fn normal(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
@@ -242,7 +308,7 @@ async fn hash(password: Secret) -> String {
     tokio::task::spawn_blocking(move || hash_now(password.reveal().as_bytes())).await.expect("hashing does not panic")
 }
 
-async fn verify(password: Secret, stored: String) -> bool {
+pub(super) async fn verify(password: Secret, stored: String) -> bool {
     if password.reveal().len() > LONGEST_PASSWORD {
         return false;
     }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use async_stream::try_stream;
 use futures::Stream;
 
-use super::{App, Error, projects};
+use super::{App, Error, audit, projects};
 use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
+use crate::domain::audit::AuditKind;
 use crate::domain::environment::Environment;
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::acts::{Access, Subject};
@@ -147,6 +148,9 @@ pub async fn cancel(
     if queue::cancel(&mut tx, app.store(), activity).await? == Cancelling::TooLate {
         return Err(Error::Conflict(Refusal::new("This activity is over already; there is nothing to cancel.")));
     }
+    let about = format!("cancelled the activity {activity}");
+    let by = (proof.actor().initiator(), proof.on());
+    audit::note_in(&mut tx, app, by, AuditKind::Cancelled, about).await?;
     app.store().commit(tx).await?;
     Viewer::of(&proof).one(app, activity).await
 }

@@ -120,7 +120,7 @@ pub async fn authorize(
     environment: &EnvironmentName,
     request: &DumpRequest,
 ) -> Result<Authorized<ReadContents>, Error> {
-    let refused = match app.authorize_environment::<ReadContents>(actor, project, environment).await {
+    let refused = match app.ask_environment::<ReadContents>(actor, project, environment).await {
         Err(Error::Forbidden(refusal)) => refusal,
         other => return other,
     };

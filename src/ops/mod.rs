@@ -3,13 +3,18 @@
 //! **Invariant:** an operation on a project or an environment takes an [`Authorized`] proof and works on what the proof
 //! names; verdicts on further acts are put into the read models here, so that doors decide nothing.
 
+pub mod account;
 pub mod accounts;
 pub mod activities;
+pub mod audit;
 pub mod drills;
 pub mod dumps;
 pub mod environments;
 mod error;
 pub mod installation;
+pub mod invitations;
+pub mod members;
+pub mod notices;
 pub mod projects;
 pub mod restores;
 pub mod snapshots;
@@ -21,7 +26,7 @@ use std::sync::Arc;
 pub use error::Error;
 pub(crate) use error::chain;
 
-use crate::authz::{self, Actor, Authorized, OnEnvironment, OnProject, Permission};
+use crate::authz::{self, Actor, Authorized, Need, OnEnvironment, OnProject, Operator, Permission};
 use crate::domain::Timestamp;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::queue::Timing;
@@ -82,7 +87,13 @@ impl App {
         actor: &Actor,
         project: &ProjectId,
     ) -> Result<Authorized<A>, Error> {
-        Ok(authz::on_project(&mut *self.store().read().await?, actor, project).await?)
+        let asked = authz::on_project(&mut *self.store().read().await?, actor, project).await;
+        match asked {
+            Err(authz::Denied::Forbidden(refusal)) => {
+                Err(audit::refused(self, actor, (project, None), A::ACT, refusal).await?)
+            }
+            asked => Ok(asked?),
+        }
     }
 
     /// The proof that the actor may do `A` on the environment.
@@ -95,7 +106,30 @@ impl App {
         project: &ProjectId,
         environment: &EnvironmentName,
     ) -> Result<Authorized<A>, Error> {
+        match self.ask_environment(actor, project, environment).await {
+            Err(Error::Forbidden(refusal)) => {
+                Err(audit::refused(self, actor, (project, Some(environment)), A::ACT, refusal).await?)
+            }
+            asked => asked,
+        }
+    }
+
+    /// The same for who records a refusal in another way.
+    async fn ask_environment<A: Permission<On = OnEnvironment>>(
+        &self,
+        actor: &Actor,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+    ) -> Result<Authorized<A>, Error> {
         Ok(authz::on_environment(&mut *self.store().read().await?, actor, project, environment).await?)
+    }
+
+    /// The proof that the actor runs the installation.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] with the reason.
+    pub fn authorize_operator(&self, actor: &Actor, need: Need) -> Result<Operator, Error> {
+        Ok(authz::on_installation(actor, need)?)
     }
 
     /// The proof that the actor may do `A` on the environment that the activity belongs to.
@@ -108,7 +142,18 @@ impl App {
         project: &ProjectId,
         activity: &ActivityId,
     ) -> Result<Authorized<A>, Error> {
-        Ok(authz::on_activity(&mut *self.store().read().await?, actor, project, activity).await?)
+        let asked = authz::on_activity(&mut *self.store().read().await?, actor, project, activity).await;
+        match asked {
+            Err(authz::Denied::Forbidden(refusal)) => {
+                // Whoever is refused sees the activity: otherwise it would not have been found.
+                let mut db = self.store().read().await?;
+                let seen = authz::on_activity::<authz::ViewHistory>(&mut db, actor, project, activity).await?;
+                drop(db);
+                let name = &seen.on().environment.name;
+                Err(audit::refused(self, actor, (project, Some(name)), A::ACT, refusal).await?)
+            }
+            asked => Ok(asked?),
+        }
     }
 
     /// Whether the database answers.

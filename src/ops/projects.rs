@@ -32,7 +32,9 @@ pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPa
     let activities = activities::project_feed(app, &proof, activities::Filter::default()).await?.entries;
     let mut db = app.store().read().await?;
     let card = card(app, &mut db, proof.on().project.clone(), proof.standing()).await?;
-    Ok(ProjectPage { card, environments, activities })
+    let audit = proof.standing().may_in(Act::ViewAudit, &proof.on().project.id).into();
+    let notices = proof.standing().may_in(Act::ManageNotices, &proof.on().project.id).into();
+    Ok(ProjectPage { card, environments, activities, audit, notices })
 }
 
 async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> Result<ProjectCard, Error> {

@@ -1,8 +1,9 @@
 //! API tokens (R4): belong to a user, shown once, stored hashed, narrowed, expiring, revocable.
 
 use super::accounts::digest;
-use super::{App, Error};
+use super::{App, Error, audit};
 use crate::authz::{Actor, Authority};
+use crate::domain::audit::AuditKind;
 use crate::domain::policy::{Grants, Refusal};
 use crate::domain::time::DAY;
 use crate::domain::view::{NewToken, TokenEntry};
@@ -54,6 +55,9 @@ pub async fn create(app: &App, actor: &Actor, request: TokenRequest) -> Result<N
     };
     let mut tx = app.store().write().await?;
     tokens::insert(&mut tx, &token).await?;
+    let bounds = if token.grants.read_only { ", read only" } else { "" };
+    let about = format!("made the token \u{201c}{}\u{201d}{bounds}", token.name);
+    audit::note(&mut tx, app, (actor.initiator(), None), AuditKind::TokenMade, about).await?;
     app.store().commit(tx).await?;
     Ok(NewToken { entry: entry(token), text })
 }
@@ -66,9 +70,11 @@ pub async fn revoke(app: &App, actor: &Actor, token: &TokenId) -> Result<(), Err
     person(actor)?;
     let now = app.now().await?;
     let mut tx = app.store().write().await?;
-    if !tokens::revoke(&mut tx, token, actor.user(), now).await? {
-        return Err(Error::NotFound("token"));
-    }
+    let mine = tokens::by_user(&mut tx, actor.user()).await?;
+    let name = mine.into_iter().find(|mine| mine.id == *token).map(|mine| mine.name).ok_or(Error::NotFound("token"))?;
+    tokens::revoke(&mut tx, token, actor.user(), now).await?;
+    let about = format!("revoked the token \u{201c}{name}\u{201d}");
+    audit::note(&mut tx, app, (actor.initiator(), None), AuditKind::TokenRevoked, about).await?;
     Ok(app.store().commit(tx).await?)
 }
 

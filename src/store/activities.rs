@@ -21,8 +21,9 @@ pub async fn insert(
     sqlx::query(
         "INSERT INTO activities
            (id, seq, project_id, environment_id, region_id, kind, state, result, failure, initiator_user,
-            initiator_name, authority, progress, payload_version, payload, created_at, updated_at, completed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+            initiator_name, authority, progress, payload_version, payload, created_at, updated_at, completed_at,
+            address)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
     )
     .bind(activity.id.as_str())
     .bind(activity.seq)
@@ -42,6 +43,7 @@ pub async fn insert(
     .bind(activity.created_at.as_micros())
     .bind(activity.updated_at.as_micros())
     .bind(activity.completed_at.map(Timestamp::as_micros))
+    .bind(activity.initiator.address.map(|address| address.to_string()))
     .execute(&mut *db)
     .await?;
     for target in targets {
@@ -137,6 +139,7 @@ pub(super) fn read(row: &sqlx::any::AnyRow) -> Result<Activity, Error> {
             user: row.optional_word("initiator_user")?,
             name: row.text("initiator_name")?,
             authority: row.text("authority")?,
+            address: row.optional_word("address")?,
         },
         progress: u16::try_from(row.number("progress")?).map_err(Error::corrupt("progress"))?,
         payload: row.json("payload")?,

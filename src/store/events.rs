@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::row::Columns as _;
-use super::{Db, Error};
+use super::{Db, Error, notices};
 use crate::domain::activity::Activity;
 use crate::domain::{ActivityId, EnvironmentId, Timestamp};
 
@@ -20,7 +20,7 @@ pub(super) async fn next(db: &mut Db, counter: &str) -> Result<i64, Error> {
         .number("value")
 }
 
-/// Says that the activity changed.
+/// Says that the activity changed; when it is over, also to those who want to be told.
 ///
 /// # Errors
 /// When the database fails.
@@ -32,9 +32,9 @@ pub(super) async fn announce(db: &mut Db, activity: &Activity) -> Result<(), Err
         .bind(activity.environment.as_str())
         .bind(activity.id.as_str())
         .bind(activity.updated_at.as_micros())
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(())
+    notices::tell(db, activity).await
 }
 
 /// The newest event's number.

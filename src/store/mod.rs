@@ -4,6 +4,7 @@
 //! change rows and enqueue its job in a single transaction.
 
 pub mod activities;
+pub mod audit;
 pub mod clock;
 mod dialect;
 pub mod drills;
@@ -11,12 +12,15 @@ pub mod environments;
 mod error;
 pub mod events;
 pub mod gateways;
+pub mod invitations;
 pub mod leases;
 pub mod logs;
 pub mod members;
+pub mod notices;
 pub mod pauses;
 pub mod projects;
 pub mod reseal;
+pub mod resets;
 mod row;
 pub mod seal;
 pub mod sessions;

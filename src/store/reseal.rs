@@ -5,7 +5,8 @@
 use serde_json::Value;
 
 use super::row::Columns as _;
-use super::{Db, Error, Sealer, environments, projects, settings, swaps};
+use super::{Db, Error, Sealer, environments, notices, projects, settings, swaps};
+use crate::domain::ids::ChannelId;
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, Timestamp};
 
 /// Gives how many values there were.
@@ -28,6 +29,10 @@ pub async fn all(db: &mut Db, sealer: &Sealer, now: Timestamp) -> Result<usize, 
             swaps::put(db, sealer, &entry, now).await?;
             count += 1;
         }
+    }
+    for id in ids(db, "SELECT id FROM channels").await? {
+        notices::reseal(db, sealer, &ChannelId::parse(id).map_err(Error::corrupt("channel"))?).await?;
+        count += 1;
     }
     // There the name is the context.
     for name in ids(db, "SELECT name AS id FROM installation WHERE name LIKE 'sealed%'").await? {

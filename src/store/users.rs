@@ -14,6 +14,8 @@ pub struct User {
     pub operator: bool,
     pub support: bool,
     pub created_at: Timestamp,
+    /// Exact to minutes.
+    pub last_seen_at: Option<Timestamp>,
 }
 
 /// # Errors
@@ -53,6 +55,37 @@ pub async fn count(db: &mut Db) -> Result<i64, Error> {
     sqlx::query("SELECT COUNT(*) AS n FROM users").fetch_one(db).await?.number("n")
 }
 
+/// All, by address.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all(db: &mut Db) -> Result<Vec<User>, Error> {
+    let rows = sqlx::query("SELECT * FROM users ORDER BY email").fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_password(db: &mut Db, id: &UserId, password_hash: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE users SET password_hash = $1 WHERE id = $2")
+        .bind(password_hash)
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn touch(db: &mut Db, id: &UserId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("UPDATE users SET last_seen_at = $1 WHERE id = $2")
+        .bind(now.as_micros())
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 fn read(row: &sqlx::any::AnyRow) -> Result<User, Error> {
     Ok(User {
         id: row.word("id")?,
@@ -61,6 +94,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<User, Error> {
         operator: row.flag("operator")?,
         support: row.flag("support")?,
         created_at: row.time("created_at")?,
+        last_seen_at: row.optional_time("last_seen_at")?,
     })
 }
 

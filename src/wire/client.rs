@@ -9,7 +9,9 @@ use std::thread;
 use serde::Serialize;
 
 use self::connection::{Connection, PAUSES, Pairs};
+use super::audit::AuditEntry;
 use super::links::path;
+use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
     RestoreRequest, Service,
@@ -17,7 +19,7 @@ use super::{
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::dump::Compression;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
@@ -256,6 +258,42 @@ impl Client {
         let file_name = named.map(|(name, _)| name.to_owned());
         let body = reply.into_body().into_with_config().limit(u64::MAX).reader();
         Ok(Download { file_name, body: Box::new(body) })
+    }
+
+    pub fn members(&self, project: &ProjectId) -> Result<Vec<Member>, Error> {
+        self.connection.get(&path::members(project), &[])
+    }
+
+    pub fn set_member(&self, project: &ProjectId, user: &UserId, roles: &[String]) -> Result<Member, Error> {
+        let permissions = roles.iter().cloned().map(Permission::Word).collect();
+        self.connection.patch(&path::member(project, user), &AccessRequest { permissions })
+    }
+
+    pub fn remove_member(&self, project: &ProjectId, user: &UserId) -> Result<(), Error> {
+        self.connection.delete(&path::member(project, user))
+    }
+
+    pub fn invitations(&self, project: &ProjectId) -> Result<Vec<Invitation>, Error> {
+        self.connection.get(&path::invitations(project), &[])
+    }
+
+    pub fn invite(&self, project: &ProjectId, email: &str, roles: &[String]) -> Result<Invitation, Error> {
+        let permissions = roles.iter().cloned().map(Permission::Word).collect();
+        let request = InvitationRequest { email: email.to_owned(), role: None, permissions };
+        self.connection.post(&path::invitations(project), &request)
+    }
+
+    pub fn revoke_invitation(&self, project: &ProjectId, invitation: &InvitationId) -> Result<(), Error> {
+        self.connection.delete(&path::invitation(project, invitation))
+    }
+
+    /// Newest first, at most 500; of a project, or of the installation.
+    pub fn audit(
+        &self,
+        project: Option<&ProjectId>,
+        query: &[(&'static str, String)],
+    ) -> Result<Vec<AuditEntry>, Error> {
+        self.connection.get(&path::audit(project), query)
     }
 
     fn operate(&self, path: &str, body: &impl Serialize) -> Result<Activity, Error> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::BASE;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
 
 /// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
 /// existing clients ask for nothing else before they act.
@@ -50,7 +50,7 @@ impl Links {
 
 /// Paths of the API below [`BASE`], for links and for the client.
 pub mod path {
-    use super::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
+    use super::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
 
     pub fn projects() -> String {
         "/projects".to_owned()
@@ -58,6 +58,27 @@ pub mod path {
 
     pub fn project(project: &ProjectId) -> String {
         format!("/projects/{project}")
+    }
+
+    pub fn members(project: &ProjectId) -> String {
+        format!("/projects/{project}/user-access")
+    }
+
+    pub fn member(project: &ProjectId, user: &UserId) -> String {
+        format!("{}/{user}", members(project))
+    }
+
+    pub fn invitations(project: &ProjectId) -> String {
+        format!("/projects/{project}/invitations")
+    }
+
+    pub fn invitation(project: &ProjectId, invitation: &InvitationId) -> String {
+        format!("{}/{invitation}", invitations(project))
+    }
+
+    /// Of a project, or (`None`) the installation.
+    pub fn audit(project: Option<&ProjectId>) -> String {
+        project.map_or_else(|| "/audit".to_owned(), |project| format!("/projects/{project}/audit"))
     }
 
     pub fn environments(project: &ProjectId) -> String {

@@ -5,6 +5,7 @@
 //! `#cancel`, …) is there exactly when the domain's [`Offer`](crate::domain::view::Offer) is open.
 
 pub mod activity;
+pub mod audit;
 pub mod backup;
 #[cfg(feature = "cli")]
 pub mod client;
@@ -12,6 +13,8 @@ pub mod drill;
 pub mod environment;
 pub mod links;
 pub mod log;
+pub mod member;
+pub mod notice;
 pub mod operation;
 pub mod preflight;
 pub mod project;

@@ -106,6 +106,7 @@ fn taken(state: ActivityState) -> ActivityEntry {
             result: over.map(|_| ActivityResult::Success),
             failure: None,
             initiator: Initiator {
+                address: None,
                 user: Some(id!(UserId, "d".repeat(20))),
                 name: "O'Hara <admin@example.org>".to_owned(),
                 authority: "session".to_owned(),

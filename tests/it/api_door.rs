@@ -70,7 +70,7 @@ impl Door {
     }
 }
 
-const ROUTES: [(&str, &str); 18] = [
+const ROUTES: [(&str, &str); 27] = [
     ("GET", "/api/projects"),
     ("GET", "/api/projects/demo"),
     ("GET", "/api/projects/demo/activities"),
@@ -89,6 +89,15 @@ const ROUTES: [(&str, &str); 18] = [
     ("GET", "/api/projects/demo/environments/main/services/database/dump"),
     ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/services"),
     ("GET", "/api/projects/demo/environments/main/backups/2ca4d90639f706283fee/services/database/dump"),
+    ("GET", "/api/projects/demo/user-access"),
+    ("GET", "/api/projects/demo/user-access/2ca4d90639f706283fee"),
+    ("PATCH", "/api/projects/demo/user-access/2ca4d90639f706283fee"),
+    ("DELETE", "/api/projects/demo/user-access/2ca4d90639f706283fee"),
+    ("GET", "/api/projects/demo/invitations"),
+    ("POST", "/api/projects/demo/invitations"),
+    ("DELETE", "/api/projects/demo/invitations/2ca4d90639f706283fee"),
+    ("GET", "/api/projects/demo/audit"),
+    ("GET", "/api/projects/demo/audit/export"),
 ];
 
 #[tokio::test]

@@ -21,6 +21,11 @@ const OPEN: &[&str] = &[
     "/setup",
     "log-in",
     "set-up",
+    // Prove themselves by the secret of their link.
+    "/join",
+    "/reset",
+    "join",
+    "reset-password",
     // Nothing to protect: ends a session, changes a colour.
     "log-out",
     "theme",
@@ -62,7 +67,9 @@ fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
 /// Segments that stand for something get a value of its form.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.trim_matches([':', '{', '}']) {
-        "activity" | "snapshot" | "backup" if part.starts_with([':', '{']) => "0123456789abcdef0123",
+        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" if part.starts_with([':', '{']) => {
+            "0123456789abcdef0123"
+        }
         "project" if part.starts_with([':', '{']) => "shop",
         "environment" if part.starts_with([':', '{']) => "main",
         "service" if part.starts_with([':', '{']) => "database",
@@ -108,7 +115,7 @@ async fn every_download_refuses() {
     let routes = all_between(&source("app/server.rs").replace([' ', '\n'], ""), ".route(\"", "\"");
     let downloads: Vec<&String> =
         routes.iter().filter(|route| !route.ends_with("/events") && !route.starts_with("/actions")).collect();
-    assert_eq!(downloads.len(), 3, "{routes:?}");
+    assert_eq!(downloads.len(), 5, "{routes:?}");
     for download in downloads {
         let page = send(&router, "GET", &filled(download), &[("accept", "text/html")], "").await;
         assert!(to_login(&page), "{download}: {}", page.status());
@@ -121,15 +128,18 @@ async fn every_download_refuses() {
 async fn every_action_refuses() {
     let test = TestApp::new().await;
     let router = console(&test).await;
-    let actions = all_between(&source("app/actions.rs"), "#[server(prefix = \"/actions\", endpoint = \"", "\"");
+    let text = source("app/actions.rs") + &source("app/actions/people.rs") + &source("app/actions/notices.rs");
+    let actions = all_between(&text, "#[server(prefix = \"/actions\", endpoint = \"", "\"");
     let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\
-                token=0123456789abcdef0123&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&expires_in_days=";
+                token=0123456789abcdef0123&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
+                expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
+                present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),
         ("sec-fetch-site", "same-origin"),
     ];
-    assert!(actions.len() >= 9, "{actions:?}");
+    assert!(actions.len() >= 18, "{actions:?}");
     for action in actions.iter().filter(|action| !OPEN.contains(&action.as_str())) {
         let address = format!("/actions/{action}");
         let response = send(&router, "POST", &address, &headers, form).await;
@@ -173,7 +183,7 @@ async fn every_route_of_the_api_refuses() {
             continue;
         }
         let handlers = rest.split(".route(").next().unwrap_or(rest);
-        for (method, mark) in [("GET", "get("), ("POST", "post("), ("DELETE", "delete(")] {
+        for (method, mark) in [("GET", "get("), ("POST", "post("), ("DELETE", "delete("), ("PATCH", "patch(")] {
             if handlers.contains(mark) {
                 let response = send(&router, method, &format!("/api{}", filled(path)), &[], "").await;
                 assert_eq!(response.status(), 401, "{method} {path}");
@@ -181,7 +191,7 @@ async fn every_route_of_the_api_refuses() {
             }
         }
     }
-    assert!(asked >= 14, "only {asked} routes were found");
+    assert!(asked >= 28, "only {asked} routes were found");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use leptos_meta::Title;
 
 use crate::app::flash::Flash;
 use crate::app::local::LocalPath;
-use crate::app::page::{load_open, problem};
+use crate::app::page::{done, load_open, problem};
 use crate::app::visit::{self, Visit};
 use crate::ops;
 
@@ -32,6 +32,7 @@ fn show(next: LocalPath) -> AnyView {
         <section class="gate">
             <h1>"Log in"</h1>
             <p class="lead">"Snapshots and restores of your environments."</p>
+            {done()}
             {problem("log-in")}
             <form method="post" action="/actions/log-in" class="form">
                 <input type="hidden" name="next" value=next.to_string()/>

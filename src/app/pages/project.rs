@@ -26,6 +26,7 @@ pub fn Project() -> impl IntoView {
 
 fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
+    let (audit, notices) = (page.audit.is_open(), page.notices.is_open());
     let id = project.id.clone();
     let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
     let recent = page.activities.iter();
@@ -41,6 +42,13 @@ fn show(page: ProjectPage) -> AnyView {
                 <span>{format!("{} plan", page.card.plan_title)}</span>
                 <span>{format!("region {}", project.region)}</span>
             </p>
+            <nav class="siblings" aria-label="Of this project">
+                <ul>
+                    <li><a href=at::members(&id)>"Members"</a></li>
+                    {notices.then(|| view! { <li><a href=at::notices(&id)>"Notices"</a></li> })}
+                    {audit.then(|| view! { <li><a href=at::audit(&id)>"Audit"</a></li> })}
+                </ul>
+            </nav>
         </div>
         <div class="condition">{condition(present::condition(&page.card.health))}</div>
         <section aria-labelledby="environments">

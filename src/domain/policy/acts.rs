@@ -27,10 +27,16 @@ pub enum Act {
     ReadContents,
     /// Really restore a snapshot beside the live data, to see that it can be (R29).
     RunDrill,
+    /// Invite, change roles, remove: on the project.
+    ManageMembers,
+    /// Where the project's notices go, and what became of them.
+    ManageNotices,
+    /// Who did what, also what was refused: on the project (R5).
+    ViewAudit,
 }
 
 impl Act {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -39,11 +45,19 @@ impl Act {
         Self::CancelActivity,
         Self::ReadContents,
         Self::RunDrill,
+        Self::ManageMembers,
+        Self::ManageNotices,
+        Self::ViewAudit,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
     pub fn reads_only(self) -> bool {
         matches!(self, Self::ViewProject | Self::ViewHistory)
+    }
+
+    /// Whether it concerns the project as a whole, and so needs a role there.
+    pub fn is_on_project(self) -> bool {
+        matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit)
     }
 
     /// As in "… needs the admin role".
@@ -57,6 +71,9 @@ impl Act {
             Self::CancelActivity => "cancelling an activity",
             Self::ReadContents => "taking data out of an environment",
             Self::RunDrill => "trying a restore",
+            Self::ManageMembers => "managing members",
+            Self::ManageNotices => "managing notices",
+            Self::ViewAudit => "seeing the audit",
         }
     }
 }
@@ -188,6 +205,18 @@ impl Standing {
         }
     }
 
+    /// The same for an act on the project as a whole, which is known to whoever asks.
+    ///
+    /// # Errors
+    /// The refusal to show.
+    pub fn may_in(&self, act: Act, project: &ProjectId) -> Verdict {
+        match self.decide(act, &Subject { project, environment: None }) {
+            Access::Granted => Ok(()),
+            Access::Forbidden(refusal) => Err(refusal),
+            Access::Invisible => Err(Refusal::new("Whoever asks has no role here any more.")),
+        }
+    }
+
     fn sees(&self, subject: &Subject<'_>) -> bool {
         let by_role = match subject.environment {
             None => self.role.is_some() || !self.types.is_empty(),
@@ -201,6 +230,9 @@ impl Standing {
         if act.reads_only() {
             return Ok(());
         }
+        if act.is_on_project() {
+            return self.project_allows(act);
+        }
         let Some((_, kind)) = subject.environment else {
             return Err(Refusal::new(format!("Sorry, {act} is done on an environment.")));
         };
@@ -212,8 +244,29 @@ impl Standing {
         }
     }
 
+    /// Operators too: who runs the installation gives a project its first admin, and finds out what was done.
+    fn project_allows(&self, act: Act) -> Verdict {
+        if self.operator || self.role == Some(ProjectRole::Admin) {
+            return Ok(());
+        }
+        let but = match self.role {
+            _ if self.support => "support staff can't do it".to_owned(),
+            Some(role) => format!("your role is {role}"),
+            None => "your roles are on environment types only".to_owned(),
+        };
+        let text = format!("{act} needs the admin role in the project; {but}.");
+        Err(Refusal::new(sentence(&text)).instead("A project admin can do it, or give you the role."))
+    }
+
     fn token_allows(&self, act: Act) -> Verdict {
         let Some(grants) = &self.grants else { return Ok(()) };
+        if act.is_on_project() && !(grants.types.is_empty() && grants.environments.is_empty()) {
+            return Err(Refusal::new(format!("This token is for some environments only; {act} concerns the project."))
+                .instead("Use a token for the whole project, or the console."));
+        }
+        if grants.read_only && act == Act::ViewAudit {
+            return Ok(());
+        }
         if grants.read_only && !act.reads_only() {
             return Err(Refusal::new(format!("This token may only read; {act} is more than that."))
                 .instead("Make a token without \u{201c}read only\u{201d} on the tokens page."));

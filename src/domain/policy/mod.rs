@@ -2,6 +2,7 @@
 //! and again by the worker when the job starts (R1, R7).
 
 pub mod acts;
+pub mod members;
 pub mod plans;
 #[cfg(feature = "ssr")]
 pub mod provision;
@@ -12,6 +13,7 @@ pub mod terms;
 use serde::{Deserialize, Serialize};
 
 pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
+pub use members::{MemberSource, Roles};
 pub use plans::Plan;
 #[cfg(feature = "ssr")]
 pub use provision::{Blueprint, Provision};

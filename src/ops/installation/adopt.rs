@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{insert_project, local_region, plan, recovery_key};
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
 use crate::domain::manifest::Manifest;
-use crate::domain::policy::ProjectRole;
+use crate::domain::policy::{MemberSource, Roles};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::{Bytes, EnvironmentId, Secret};
 use crate::engine::{Location, Repository};
@@ -65,7 +65,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
     if projects::by_id(&mut tx, &project.id).await?.is_none() {
         insert_project(app, &mut tx, &project, &plan, &access).await?;
         for operator in users::operators(&mut tx).await? {
-            members::set(&mut tx, &project.id, &operator, &(Some(ProjectRole::Admin), BTreeMap::new())).await?;
+            members::set(&mut tx, &project.id, &operator, &Roles::admin(), (MemberSource::Console, now)).await?;
         }
     }
     let mut seen: BTreeMap<EnvironmentId, Environment> = BTreeMap::new();

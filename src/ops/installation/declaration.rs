@@ -12,14 +12,15 @@ use toml::Spanned;
 
 use self::check::Reading;
 use super::{insert_project, local_region, make_repository, plan};
+use crate::domain::audit::AuditKind;
 use crate::domain::environment::{
     CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
     ServiceConnection, ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, ServiceName};
-use crate::domain::policy::{ProjectRole, Provision, TypeRole};
+use crate::domain::policy::{MemberSource, ProjectRole, Provision, Roles, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
-use crate::ops::{App, Error};
+use crate::ops::{App, Error, audit};
 use crate::store::{self, environments, members, projects, users};
 
 #[derive(Debug, Deserialize)]
@@ -238,6 +239,7 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     let title = entry.title.clone().or(kept).unwrap_or_else(|| entry.id.to_string());
     let now = app.now().await?;
     let is_new = known.is_none();
+    let former = known.as_ref().map(|known| known.plan.clone());
     let access = if is_new { Some(make_repository(app, &entry.id).await?) } else { None };
 
     let mut tx = app.store().write().await?;
@@ -257,14 +259,27 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     if is_new && entry.member.is_empty() {
         // Somebody must be able to act in it: whoever runs the installation.
         for operator in users::operators(&mut tx).await? {
-            members::set(&mut tx, &entry.id, &operator, &(Some(ProjectRole::Admin), BTreeMap::new())).await?;
+            members::set(&mut tx, &entry.id, &operator, &Roles::admin(), (MemberSource::Console, now)).await?;
         }
+    }
+    let mut done = vec![format!("applied a declaration under the plan {}", plan.id)];
+    if let Some(former) = former.filter(|former| *former != plan.id) {
+        done.push(format!("the plan was {former}"));
+    }
+    if !entry.member.is_empty() {
+        members::release(&mut tx, &entry.id).await?;
     }
     for member in entry.member {
         let member = member.into_inner();
         let Some(user) = users::by_email(&mut tx, &member.email.trim().to_lowercase()).await? else { continue };
-        members::set(&mut tx, &entry.id, &user.id, &(member.role, member.types)).await?;
+        let roles = Roles { project: member.role, types: member.types };
+        if members::roles(&mut tx, &entry.id, &user.id).await? != roles {
+            done.push(format!("{} is {roles}", user.email));
+        }
+        members::set(&mut tx, &entry.id, &user.id, &roles, (MemberSource::File, now)).await?;
     }
+    let by = (audit::terminal(), Some(&entry.id));
+    audit::note(&mut tx, app, by, AuditKind::Declared, done.join("; ")).await?;
     Ok(app.store().commit(tx).await?)
 }
 

@@ -12,7 +12,7 @@ use crate::domain::problem::sentence;
 use crate::domain::view::Offer;
 use crate::domain::{EnvironmentId, ProjectId, Timestamp};
 use crate::drivers;
-use crate::ops::{App, Error};
+use crate::ops::{App, Error, audit};
 use crate::store::activities::{Filter, Scope};
 use crate::store::{self, Db, activities, environments, projects};
 
@@ -49,7 +49,11 @@ impl Branch {
         let contract = projects::provision(&mut db, &on.project.id).await?;
         let contract = contract.ok_or_else(|| Error::Conflict(not_provided()))?;
         let environment = prospective(on.project.id.clone(), name, on.environment.name.clone(), contract.kind);
-        parent.standing().may(Act::CreateEnvironment, &environment).map_err(Error::Forbidden)?;
+        if let Err(refusal) = parent.standing().may(Act::CreateEnvironment, &environment) {
+            let on = (&on.project.id, Some(&on.environment.name));
+            drop(db);
+            return Err(audit::refused(app, parent.actor(), on, Act::CreateEnvironment, refusal).await?);
+        }
         let parent = environments::composition(&mut db, app.store().sealer(), &on.environment.id).await?;
         let blueprint = contract.blueprint(&environment.name, &parent).map_err(Error::Conflict)?;
         let planned = blueprint.planned(&parent);

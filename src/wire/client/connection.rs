@@ -87,6 +87,23 @@ impl Connection {
         read(&url, reply)
     }
 
+    pub(super) fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        let url = self.url(path);
+        let reply = self.authenticated(|bearer| {
+            self.agent.patch(&url).header("authorization", bearer).header(VERSION_HEADER, VERSION).send_json(body)
+        })?;
+        read(&url, reply)
+    }
+
+    /// What answers with nothing.
+    pub(super) fn delete(&self, path: &str) -> Result<(), Error> {
+        let url = self.url(path);
+        let reply = self.authenticated(|bearer| {
+            self.agent.delete(&url).header("authorization", bearer).header(VERSION_HEADER, VERSION).call()
+        });
+        reply.map(drop)
+    }
+
     /// A part of a reply.
     pub(super) fn parse<T: DeserializeOwned>(&self, path: &str, text: &str) -> Result<T, Error> {
         serde_json::from_str(text).map_err(|_| self.unexpected(path, 200))

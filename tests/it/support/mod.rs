@@ -15,9 +15,9 @@ use stillpoint::authz::{Actor, Authorized, CreateSnapshot, OnEnvironment, Permis
 use stillpoint::domain::activity::{Activity, ActivityState};
 use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::ids::{EnvironmentName, RegionId};
-use stillpoint::domain::policy::{ProjectRole, TypeRole};
+use stillpoint::domain::policy::{MemberSource, ProjectRole, Roles, TypeRole};
 use stillpoint::domain::view::ActivityEntry;
-use stillpoint::domain::{ActivityId, ProjectId, Scope, Secret};
+use stillpoint::domain::{ActivityId, ProjectId, Scope, Secret, Timestamp};
 use stillpoint::gateway::{Gateway, Limits, Settings as GatewaySettings};
 use stillpoint::jobs::{self, Gateways, Jobs};
 use stillpoint::ops::accounts::{self, Kind};
@@ -123,7 +123,9 @@ impl TestApp {
         types: BTreeMap<EnvironmentKind, TypeRole>,
     ) {
         let mut tx = self.store.write().await.expect("a transaction");
-        members::set(&mut tx, &project(), actor.user(), &(role, types)).await.expect("a member");
+        let source = (MemberSource::Console, Timestamp::now());
+        let roles = Roles { project: role, types };
+        members::set(&mut tx, &project(), actor.user(), &roles, source).await.expect("a member");
         self.store.commit(tx).await.expect("a commit");
     }
 

@@ -1,0 +1,58 @@
+//! What a person can do about notices.
+
+use leptos::prelude::*;
+
+use super::act;
+use crate::app::flash::Flash;
+use crate::app::once::Outcome;
+use crate::app::present::at;
+use crate::app::visit::Visit;
+use crate::authz::ManageNotices;
+use crate::domain::Problem;
+use crate::domain::ids::{ChannelId, ProjectId};
+use crate::domain::notice::{Notice, Way};
+use crate::ops::notices::{self, ChannelRequest};
+
+/// Adds an address; the secret of a webhook is shown once. A field for each notice: ticked or not there.
+#[server(prefix = "/actions", endpoint = "add-channel")]
+pub async fn add_channel(
+    project: ProjectId,
+    way: Way,
+    address: String,
+    snapshot_failed: Option<String>,
+    restore_failed: Option<String>,
+    restored: Option<String>,
+    drill_failed: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_project::<ManageNotices>(&actor, &project).await?;
+        let ticked = [snapshot_failed, restore_failed, restored, drill_failed];
+        let notices = Notice::ALL.into_iter().zip(ticked).filter_map(|(notice, tick)| tick.map(|_| notice)).collect();
+        let made = notices::add(&app, &proof, ChannelRequest { way, address, notices }).await?;
+        let flash = made.secret.map(|secret| Flash::Signing { secret: secret.reveal().to_owned() });
+        Ok(Outcome { location: at::notices(&project), flash })
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "remove-channel")]
+pub async fn remove_channel(project: ProjectId, channel: ChannelId, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_project::<ManageNotices>(&actor, &project).await?;
+        notices::remove(&app, &proof, &channel).await?;
+        Ok(Outcome::saying(at::notices(&project), "Nothing is sent there any more."))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "try-channel")]
+pub async fn try_channel(project: ProjectId, channel: ChannelId, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_project::<ManageNotices>(&actor, &project).await?;
+        notices::try_out(&app, &proof, &channel).await?;
+        let text = "A test message goes out within seconds. Load the page again to see below what became of it.";
+        Ok(Outcome::saying(at::notices(&project), text))
+    })
+    .await
+}

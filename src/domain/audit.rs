@@ -1,0 +1,260 @@
+//! The audit (R5, item by item): who did what, when and from where, whether it was done or refused.
+
+use serde::{Deserialize, Serialize};
+
+use super::environment::words;
+use super::ids::{ActivityId, EnvironmentName, ProjectId, UserId};
+use super::time::Timestamp;
+
+/// What is recorded beside activities, which have kinds of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuditKind {
+    MemberAdded,
+    MemberChanged,
+    MemberRemoved,
+    InvitationMade,
+    InvitationRevoked,
+    /// Of a project by a declaration: plan, members.
+    Declared,
+    /// An act on an environment or a project that somebody may see and not do.
+    Refused,
+    AccountMade,
+    LoggedIn,
+    SessionsEnded,
+    PasswordChanged,
+    ResetLinkMade,
+    TokenMade,
+    TokenRevoked,
+    ChannelMade,
+    ChannelRemoved,
+    /// Somebody took the audit itself out.
+    Exported,
+    /// Somebody cancelled an activity.
+    Cancelled,
+}
+
+impl AuditKind {
+    pub const ALL: [Self; 18] = [
+        Self::MemberAdded,
+        Self::MemberChanged,
+        Self::MemberRemoved,
+        Self::InvitationMade,
+        Self::InvitationRevoked,
+        Self::Declared,
+        Self::Refused,
+        Self::AccountMade,
+        Self::LoggedIn,
+        Self::SessionsEnded,
+        Self::PasswordChanged,
+        Self::ResetLinkMade,
+        Self::TokenMade,
+        Self::TokenRevoked,
+        Self::ChannelMade,
+        Self::ChannelRemoved,
+        Self::Exported,
+        Self::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MemberAdded => "project.member.create",
+            Self::MemberChanged => "project.member.update",
+            Self::MemberRemoved => "project.member.delete",
+            Self::InvitationMade => "project.invitation.create",
+            Self::InvitationRevoked => "project.invitation.delete",
+            Self::Declared => "project.apply",
+            Self::Refused => "refused",
+            Self::AccountMade => "user.create",
+            Self::LoggedIn => "user.login",
+            Self::SessionsEnded => "user.sessions.end",
+            Self::PasswordChanged => "user.password",
+            Self::ResetLinkMade => "user.password.link",
+            Self::TokenMade => "user.token.create",
+            Self::TokenRevoked => "user.token.delete",
+            Self::ChannelMade => "project.notices.create",
+            Self::ChannelRemoved => "project.notices.delete",
+            Self::Exported => "audit.export",
+            Self::Cancelled => "environment.activity.cancel",
+        }
+    }
+}
+
+words!(
+    AuditKind,
+    "what an audit records",
+    [
+        Self::MemberAdded,
+        Self::MemberChanged,
+        Self::MemberRemoved,
+        Self::InvitationMade,
+        Self::InvitationRevoked,
+        Self::Declared,
+        Self::Refused,
+        Self::AccountMade,
+        Self::LoggedIn,
+        Self::SessionsEnded,
+        Self::PasswordChanged,
+        Self::ResetLinkMade,
+        Self::TokenMade,
+        Self::TokenRevoked,
+        Self::ChannelMade,
+        Self::ChannelRemoved,
+        Self::Exported,
+        Self::Cancelled,
+    ]
+);
+
+/// One line of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Grows; shared with the feed.
+    pub seq: i64,
+    pub at: Timestamp,
+    /// `None`: of the installation.
+    pub project: Option<ProjectId>,
+    pub environment: Option<EnvironmentName>,
+    /// An activity's type, or a word of [`AuditKind`].
+    pub kind: String,
+    pub user: Option<UserId>,
+    pub name: String,
+    /// `session`, `token:<name>`, `terminal` (the operator's own command line), `none`.
+    pub authority: String,
+    pub address: Option<String>,
+    /// `pending`, `in_progress`, `success`, `failure`, `cancelled`, `refused`.
+    pub outcome: String,
+    /// Why it failed or was refused.
+    pub reason: Option<String>,
+    /// In words: "invited ada@example.org as production:viewer".
+    pub about: String,
+    pub activity: Option<ActivityId>,
+}
+
+impl AuditEntry {
+    pub const COLUMNS: [&'static str; 12] = [
+        "at",
+        "project",
+        "environment",
+        "type",
+        "user",
+        "authority",
+        "address",
+        "outcome",
+        "about",
+        "reason",
+        "activity",
+        "number",
+    ];
+
+    /// In the order of [`AuditEntry::COLUMNS`].
+    pub fn cells(&self) -> [String; 12] {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        [
+            self.at.rfc3339(),
+            text(self.project.as_ref().map(ProjectId::as_str)),
+            text(self.environment.as_ref().map(EnvironmentName::as_str)),
+            self.kind.clone(),
+            self.name.clone(),
+            self.authority.clone(),
+            text(self.address.as_deref()),
+            self.outcome.clone(),
+            self.about.clone(),
+            text(self.reason.as_deref()),
+            text(self.activity.as_ref().map(ActivityId::as_str)),
+            self.seq.to_string(),
+        ]
+    }
+
+    /// A line of CSV (RFC 4180). A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    pub fn csv(cells: &[impl AsRef<str>]) -> String {
+        let quoted = cells.iter().map(|cell| {
+            let cell = cell.as_ref();
+            let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+            match cell.contains([',', '"', '\n', '\r']) {
+                true => format!("\"{guard}{}\"", cell.replace('"', "\"\"")),
+                false => format!("{guard}{cell}"),
+            }
+        });
+        quoted.collect::<Vec<_>>().join(",") + "\r\n"
+    }
+}
+
+/// Which of them; the default is all, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// Kinds, or their beginnings: `environment`, `project.member`.
+    pub kinds: Vec<String>,
+    /// E-mail address.
+    pub name: Option<String>,
+    /// In the installation's audit.
+    pub project: Option<ProjectId>,
+    pub outcome: Option<String>,
+    pub environment: Option<EnvironmentName>,
+    /// At or after.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Below this number.
+    pub before: Option<i64>,
+    pub count: Option<u32>,
+}
+
+/// What of an activity's payload people should read, whatever else stands in it.
+pub fn in_words(kind: &str, payload: &serde_json::Value) -> String {
+    let word = |path: &str| payload.pointer(path).and_then(serde_json::Value::as_str);
+    let verb = match kind {
+        "environment.backup" => "took the snapshot".to_owned(),
+        "environment.backup.delete" => "deleted the snapshot".to_owned(),
+        "environment.restore" => "restored the snapshot".to_owned(),
+        "environment.branch" => "made an environment from the snapshot".to_owned(),
+        "environment.dump" => "read a dump".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut text = verb;
+    if let Some(service) = word("/service") {
+        text.push_str(&format!(" of {service}"));
+        text.push_str(if word("/snapshot").is_some() { " in the snapshot" } else { "" });
+    }
+    if let Some(snapshot) = word("/snapshot") {
+        text.push_str(&format!(" {snapshot}"));
+    }
+    if let Some(from) = word("/from/name") {
+        text.push_str(&format!(" of {from}"));
+    }
+    if let Some(new) = word("/branch/name") {
+        text.push_str(&format!(" as {new}"));
+    }
+    if let Some(note) = word("/note") {
+        text.push_str(&format!(": {note}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_no_spreadsheet_takes_them_for_formulas() {
+        let line = AuditEntry::csv(&["plain", "a,b", "say \"no\"", "=1+1", "@x,y", ""]);
+        assert_eq!(line, "plain,\"a,b\",\"say \"\"no\"\"\",'=1+1,\"'@x,y\",\r\n");
+    }
+
+    #[test]
+    fn a_payload_is_told_in_words() {
+        let tell = |kind, payload| in_words(kind, &payload);
+        let restore = serde_json::json!({"snapshot": "2ca4", "from": {"name": "main"}});
+        assert_eq!(tell("environment.restore", restore), "restored the snapshot 2ca4 of main");
+        let dump = serde_json::json!({"service": "database", "snapshot": "2ca4"});
+        assert_eq!(tell("environment.dump", dump), "read a dump of database in the snapshot 2ca4");
+        let live = serde_json::json!({"service": "database"});
+        assert_eq!(tell("environment.dump", live), "read a dump of database");
+        assert_eq!(tell("environment.merge", serde_json::json!({})), "environment.merge");
+    }
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own() {
+        for kind in AuditKind::ALL {
+            assert_eq!(kind.as_str().parse::<AuditKind>().as_ref(), Ok(&kind));
+        }
+    }
+}

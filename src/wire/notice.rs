@@ -1,0 +1,62 @@
+//! Notices on the wire (ours).
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{ActivityId, ChannelId, DeliveryId};
+use crate::domain::notice::{self, DeliveryState, Notice, Way};
+use crate::domain::time::Timestamp;
+
+/// Where a project's notices go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    pub id: ChannelId,
+    /// `mail` or `webhook`.
+    #[serde(rename = "type")]
+    pub way: Way,
+    pub address: String,
+    pub notices: Vec<Notice>,
+    pub created_at: Timestamp,
+    /// What signs its posts: only in the answer to the request that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// Body of `POST …/notices/channels`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChannelRequest {
+    #[serde(rename = "type")]
+    pub way: Option<Way>,
+    pub address: String,
+    /// All of them when it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notices: Option<Vec<Notice>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub channel: ChannelId,
+    pub activity: Option<ActivityId>,
+    pub notice: Notice,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    pub error: Option<String>,
+    pub created_at: Timestamp,
+    pub done_at: Option<Timestamp>,
+}
+
+impl From<notice::Channel> for Channel {
+    fn from(channel: notice::Channel) -> Self {
+        let notice::Channel { id, way, address, notices, created_at, .. } = channel;
+        Self { id, way, address, notices, created_at, secret: None }
+    }
+}
+
+impl From<notice::Delivery> for Delivery {
+    fn from(delivery: notice::Delivery) -> Self {
+        let notice::Delivery { id, channel, activity, notice, state, attempts, error, created_at, done_at, .. } =
+            delivery;
+        Self { id, channel, activity, notice, state, attempts, error, created_at, done_at }
+    }
+}
