@@ -30,6 +30,7 @@ for (const colorScheme of ["light", "dark"]) {
       const activity = await page.locator("a[href*='/activities/']").first().getAttribute("href");
       const pages = [
         "/", "/projects/demo", environment("main"), `${environment("main")}/snapshots/new`,
+        `${environment("main")}/schedules`,
         `${environment("main")}/snapshots/${name}`, `${environment("main")}/snapshots/${name}/restore`,
         `${environment("main")}/snapshots/${name}/restore?choice=1&into=develop&part=mount:uploads`,
         activity, "/tokens", "/nowhere",

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::fault::Fault;
 use crate::authz::Actor;
 use crate::domain::ids::{
-    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId,
+    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
 };
 use crate::domain::{Client, Secret};
 use crate::ops::{self, App, Error};
@@ -86,6 +86,13 @@ pub struct OfChannel {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct OfSchedule {
+    pub project: ProjectId,
+    pub environment: EnvironmentName,
+    pub schedule: ScheduleId,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct OfActivity {
     pub project: ProjectId,
     pub activity: ActivityId,
@@ -131,6 +138,7 @@ fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str 
         Some("user") => "member",
         Some("invitation") => "invitation",
         Some("channel") => "channel",
+        Some("schedule") => "schedule",
         _ => "page",
     }
 }
@@ -145,6 +153,7 @@ fn is_valid(key: &str, value: &str) -> bool {
         "user" => UserId::parse(value).is_ok(),
         "invitation" => InvitationId::parse(value).is_ok(),
         "channel" => ChannelId::parse(value).is_ok(),
+        "schedule" => ScheduleId::parse(value).is_ok(),
         _ => true,
     }
 }

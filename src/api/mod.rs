@@ -16,6 +16,7 @@ mod log;
 mod members;
 mod notices;
 mod projects;
+mod schedules;
 mod token;
 mod version;
 
@@ -56,6 +57,11 @@ pub fn router(app: App) -> Router {
         )
         .route("/projects/{project}/environments/{environment}/drills", get(drills::list).post(drills::run))
         .route("/projects/{project}/environments/{environment}/drills/{activity}", get(drills::get))
+        .route("/projects/{project}/environments/{environment}/schedules", get(schedules::list).post(schedules::add))
+        .route(
+            "/projects/{project}/environments/{environment}/schedules/{schedule}",
+            get(schedules::get).patch(schedules::edit).delete(schedules::remove),
+        )
         .route("/projects/{project}/environments/{environment}/services", get(dumps::services))
         .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(dumps::dump))
         .route("/projects/{project}/environments/{environment}/backups/{backup}/services", get(dumps::backup_services))

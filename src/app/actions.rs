@@ -29,8 +29,9 @@ use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::policy::Grants;
 use crate::domain::problem::sentence;
 use crate::domain::scope::InvalidPart;
-use crate::domain::{Problem, Secret, SnapshotName, TokenId};
-use crate::ops::restores::{RestoreRequest, Way, Wish};
+use crate::domain::{Problem, ScheduleId, Secret, SnapshotName, TokenId};
+use crate::ops::restores::{RestoreRequest, Way};
+use crate::ops::schedules::{ScheduleEdit, ScheduleRequest, Wish};
 use crate::ops::{self, Error};
 
 /// Queues a snapshot and leads to its activity.
@@ -72,7 +73,7 @@ pub async fn restore_snapshot(
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let branch_from = filled(plan.branch_from);
-        let wish = Wish { target: Some(plan.into.as_str()), branch_from: branch_from.as_deref() };
+        let wish = ops::restores::Wish { target: Some(plan.into.as_str()), branch_from: branch_from.as_deref() };
         let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
         let scope = plan.parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
         let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan.hash) };
@@ -100,6 +101,60 @@ pub async fn cancel_activity(project: ProjectId, activity: ActivityId, form: Str
         let proof = app.authorize_activity::<authz::CancelActivity>(&actor, &project, &activity).await?;
         let entry = ops::activities::cancel(&app, proof, &activity).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Adds a schedule: a preset, or the expression that was written instead.
+#[server(prefix = "/actions", endpoint = "add-schedule")]
+pub async fn add_schedule(
+    project: ProjectId,
+    environment: EnvironmentName,
+    preset: Option<String>,
+    cron: Option<String>,
+    time_zone: String,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
+        let cron = filled(cron).or(filled(preset)).unwrap_or_default();
+        ops::schedules::add(&app, &proof, &ScheduleRequest { cron, time_zone }).await?;
+        Ok(Outcome::at(at::schedules(&project, &environment)))
+    })
+    .await
+}
+
+/// Changes when a schedule runs, pauses it (`wish`: `pause`) or resumes it (`resume`).
+#[server(prefix = "/actions", endpoint = "change-schedule")]
+pub async fn change_schedule(
+    project: ProjectId,
+    environment: EnvironmentName,
+    schedule: ScheduleId,
+    cron: Option<String>,
+    time_zone: Option<String>,
+    wish: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
+        let wish = filled(wish).map(|wish| if wish == "pause" { Wish::Pause } else { Wish::Resume });
+        ops::schedules::edit(&app, &proof, &schedule, &ScheduleEdit { cron, time_zone, wish }).await?;
+        Ok(Outcome::at(at::schedules(&project, &environment)))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "remove-schedule")]
+pub async fn remove_schedule(
+    project: ProjectId,
+    environment: EnvironmentName,
+    schedule: ScheduleId,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
+        ops::schedules::remove(&app, &proof, &schedule).await?;
+        Ok(Outcome::at(at::schedules(&project, &environment)))
     })
     .await
 }

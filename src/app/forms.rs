@@ -21,7 +21,7 @@ use crate::domain::Problem;
 /// Forms hold a few short fields.
 const MAX_BODY: usize = 64 * 1024;
 /// Fields that are given back after a refusal: what a person typed, never a secret.
-const KEPT: [&str; 17] = [
+const KEPT: &[&str] = &[
     "email",
     "note",
     "mode",
@@ -39,6 +39,9 @@ const KEPT: [&str; 17] = [
     "restore_failed",
     "restored",
     "drill_failed",
+    "preset",
+    "cron",
+    "time_zone",
 ];
 
 /// Where a server function leaves what is to be said on the next page.

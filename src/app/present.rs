@@ -5,9 +5,8 @@ use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Paylo
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::snapshot::Snapshot;
-use crate::domain::time;
 use crate::domain::view::{ActivityEntry, ActivityPage, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry};
-use crate::domain::{SnapshotName, Timestamp, view};
+use crate::domain::{SnapshotName, Timestamp, time, view};
 
 /// Addresses of the console's pages: ids hold only characters that are safe in a path (`domain::ids`).
 pub mod at {
@@ -23,6 +22,10 @@ pub mod at {
 
     pub fn new_snapshot(project: &ProjectId, environment: &EnvironmentName) -> String {
         format!("/projects/{project}/environments/{environment}/snapshots/new")
+    }
+
+    pub fn schedules(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/schedules", self::environment(project, environment))
     }
 
     pub fn snapshot(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
@@ -206,6 +209,7 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Branch => "creation",
         ActivityKind::Dump => "download",
         ActivityKind::Drill => "try",
+        ActivityKind::Schedule => "change of a schedule",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -226,6 +230,7 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::Drill => {
                 "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned()
             }
+            ActivityKind::Schedule => "Done.".to_owned(),
         },
         Stage::Cancelled if activity.kind == ActivityKind::Branch => {
             format!("It was cancelled; nothing of {} is left.", made(page))
@@ -255,6 +260,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Branch => "branch",
         ActivityKind::Dump => "download",
         ActivityKind::Drill => "check",
+        ActivityKind::Schedule => "clock",
     }
 }
 

@@ -81,6 +81,11 @@ pub fn Console() -> impl IntoView {
                     ssr=whole.clone()
                 />
                 <Route
+                    path=path!("/projects/:project/environments/:environment/schedules")
+                    view=pages::schedules::Schedules
+                    ssr=whole.clone()
+                />
+                <Route
                     path=path!("/projects/:project/environments/:environment/snapshots/new")
                     view=pages::new_snapshot::NewSnapshot
                     ssr=whole.clone()

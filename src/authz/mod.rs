@@ -11,6 +11,6 @@ pub use actor::{Actor, Authority};
 pub use gatekeeper::{Denied, Need};
 pub(crate) use gatekeeper::{on_activity, on_environment, on_installation, on_project, standing, standing_of};
 pub use proof::{
-    Authorized, CancelActivity, CreateSnapshot, ManageMembers, ManageNotices, OnEnvironment, OnProject, Operator,
-    Permission, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
+    Authorized, CancelActivity, CreateSnapshot, ManageMembers, ManageNotices, ManageSchedules, OnEnvironment,
+    OnProject, Operator, Permission, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
 };

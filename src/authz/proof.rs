@@ -51,6 +51,7 @@ permissions!(
     ManageMembers on OnProject,
     ManageNotices on OnProject,
     ViewAudit on OnProject,
+    ManageSchedules on OnEnvironment,
 );
 
 /// The actor runs the installation. Private fields, as above.

@@ -68,15 +68,15 @@ async fn open_when_over(gateway: &Gateway, store: &Store, stop: &CancellationTok
 }
 
 async fn follow_routes(gateway: &Gateway, store: &Store, stop: &CancellationToken) {
-    let mut known = Vec::new();
+    let mut known = None;
     loop {
         let mut mark = store.mark();
-        match routes(store).await {
-            Ok(routes) if routes != known => {
-                gateway.set_routes(routes.clone());
-                known = routes;
+        match changed_routes(store, known).await {
+            Ok(Some((version, routes))) => {
+                gateway.set_routes(routes);
+                known = Some(version);
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the routes could not be read; visitors go where they went"),
         }
         // A commit may be one of many: looking once a second is enough.
@@ -85,6 +85,19 @@ async fn follow_routes(gateway: &Gateway, store: &Store, stop: &CancellationToke
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The routes and their version, unless that is the one which is known: opening every composition costs time.
+async fn changed_routes(
+    store: &Store,
+    known: Option<(i64, i64)>,
+) -> Result<Option<((i64, i64), Vec<Route>)>, store::Error> {
+    // The version first: what changes between the two readings is then read twice, never missed.
+    let version = environments::version(&mut *store.read().await?).await?;
+    if Some(version) == known {
+        return Ok(None);
+    }
+    Ok(Some((version, routes(store).await?)))
 }
 
 async fn routes(store: &Store) -> Result<Vec<Route>, store::Error> {

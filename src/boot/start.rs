@@ -191,7 +191,7 @@ fn timing() -> Timing {
     }
 }
 
-/// Half-done swaps first: they keep a site shut.
+/// Half-done swaps first: they keep a site shut. Beside the worker what is due by schedules is queued.
 async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
     recover(&context).await;
     let again = async {
@@ -202,7 +202,8 @@ async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
             }
         }
     };
-    tokio::join!(worker.run(stop.clone()), again);
+    let scheduling = jobs::schedule(context.store().clone(), stop.clone());
+    tokio::join!(worker.run(stop.clone()), again, scheduling);
 }
 
 async fn recover(context: &jobs::Context) {

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::PartName;
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ScheduleId, ServiceName, SnapshotName};
 
 /// What was typed.
 #[derive(Debug)]
@@ -127,6 +127,18 @@ pub enum Command {
     /// Show who did what, from where, and what was refused, newest first
     #[command(name = "project:audit", visible_aliases = ["audit"], after_help = AUDIT)]
     Audit(Audit),
+    /// List when an environment's snapshots are taken by themselves
+    #[command(name = "schedule:list", visible_aliases = ["schedules"], after_help = SCHEDULES)]
+    ScheduleList(ScheduleList),
+    /// Have snapshots taken by themselves
+    #[command(name = "schedule:add", after_help = SCHEDULE)]
+    ScheduleAdd(ScheduleAdd),
+    /// Change, pause or resume a schedule
+    #[command(name = "schedule:update")]
+    ScheduleUpdate(ScheduleUpdate),
+    /// Remove a schedule; the snapshots that it took stay
+    #[command(name = "schedule:delete")]
+    ScheduleDelete(ScheduleDelete),
 }
 
 const ROLES: &str = "\
@@ -199,6 +211,73 @@ environments, started, type
 Examples:
   stillpoint activity:list --incomplete
   stillpoint activity:list --all --type environment.restore --result failure";
+
+const SCHEDULES: &str = "\
+Columns: id, cron, time_zone, state, next (the defaults), next_local, overdue_since, owner,
+source, when
+
+Examples:
+  stillpoint schedule:list -e main
+  stillpoint schedule:list --columns id,when,next_local";
+
+const SCHEDULE: &str = "\
+On success stdout has one line, `Schedule: ID`; all else is on stderr. CRON has five fields: minute,
+hour, day of the month, month, day of the week. More often than once a day is advised against.
+
+Examples:
+  stillpoint schedule:add '0 5 * * *'
+  stillpoint schedule:add '0 3 * * 1-5' --time-zone Europe/Berlin -e main";
+
+#[derive(Debug, Args)]
+pub struct ScheduleList {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ScheduleAdd {
+    /// When, e.g. '0 3 * * *' for every day at 03:00
+    #[arg(value_name = "CRON")]
+    pub cron: String,
+    /// By whose clock, e.g. Europe/Berlin
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub time_zone: String,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct ScheduleUpdate {
+    /// Schedule
+    #[arg(value_name = "ID")]
+    pub id: ScheduleId,
+    /// When, e.g. '0 3 * * *' for every day at 03:00
+    #[arg(long, value_name = "CRON", group = "what")]
+    pub cron: Option<String>,
+    /// By whose clock, e.g. Europe/Berlin
+    #[arg(long, value_name = "ZONE", group = "what")]
+    pub time_zone: Option<String>,
+    /// Take nothing until it is resumed
+    #[arg(long, conflicts_with = "resume", group = "what")]
+    pub pause: bool,
+    /// Go on with one that is paused or was stopped
+    #[arg(long, group = "what")]
+    pub resume: bool,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ScheduleDelete {
+    /// Schedule
+    #[arg(value_name = "ID")]
+    pub id: ScheduleId,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
 
 #[derive(Debug, Args)]
 pub struct SnapshotCreate {

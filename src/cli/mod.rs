@@ -19,6 +19,7 @@ mod error;
 mod flags;
 mod project_list;
 mod properties;
+mod schedule;
 mod session;
 mod settings;
 mod snapshot_create;
@@ -92,5 +93,9 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::InvitationList(command) => users::invitations(&command, &session, talk),
         Command::InvitationDelete(command) => users::revoke(&command, &session, talk),
         Command::Audit(command) => audit::run(&command, &session, talk),
+        Command::ScheduleList(command) => schedule::list(&command, &session, talk),
+        Command::ScheduleAdd(command) => schedule::add(&command, &session, talk),
+        Command::ScheduleUpdate(command) => schedule::update(&command, &session, talk),
+        Command::ScheduleDelete(command) => schedule::delete(&command, &answer, &session, talk),
     }
 }

@@ -34,6 +34,7 @@ pub fn run(command: &Snapshots, session: &Session, talk: &mut Talk<'_>) -> Resul
     if rows.is_empty() { Err(no_snapshots(&place)) } else { Ok(()) }
 }
 
+#[allow(clippy::large_enum_variant, reason = "a list of some hundred, made once")]
 enum Row {
     Complete(Backup),
     Running(Activity, SnapshotName),

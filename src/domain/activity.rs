@@ -53,6 +53,9 @@ pub enum ActivityKind {
     /// Ours: a snapshot is restored beside the live data, checked and dropped (R29).
     #[serde(rename = "environment.drill")]
     Drill,
+    /// Ours: somebody, or we ourselves, changed a schedule.
+    #[serde(rename = "environment.schedule")]
+    Schedule,
 }
 
 impl ActivityKind {
@@ -64,6 +67,7 @@ impl ActivityKind {
             Self::Branch => "environment.branch",
             Self::Dump => "environment.dump",
             Self::Drill => "environment.drill",
+            Self::Schedule => "environment.schedule",
         }
     }
 }
@@ -111,7 +115,7 @@ impl ActivityResult {
 words!(
     ActivityKind,
     "an activity type",
-    [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump, Self::Drill]
+    [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump, Self::Drill, Self::Schedule]
 );
 words!(
     ActivityState,
@@ -127,7 +131,7 @@ pub struct Initiator {
     pub user: Option<UserId>,
     /// As shown in the feed: an e-mail address, or "Stillpoint".
     pub name: String,
-    /// `session`, `token:<name>`, `system`.
+    /// `session`, `token:<name>`, `system`, `plan:<id>`, `schedule:<id>`.
     pub authority: String,
     /// Where they were; for the audit alone.
     #[serde(skip)]
@@ -144,6 +148,8 @@ pub enum Payload {
     BranchEnvironment(BranchEnvironment),
     ReadDump(ReadDump),
     RunDrill(RunDrill),
+    /// Nothing to work on: what became of a schedule.
+    ChangeSchedule(ChangeSchedule),
 }
 
 impl Payload {
@@ -244,6 +250,16 @@ pub struct ReadDump {
     pub snapshot: Option<super::SnapshotName>,
     #[serde(default)]
     pub compression: super::dump::Compression,
+}
+
+/// What became of which schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeSchedule {
+    pub schedule: super::ids::ScheduleId,
+    pub change: super::schedule::ScheduleChange,
+    /// As it was asked for.
+    pub cron: String,
+    pub time_zone: String,
 }
 
 /// An environment as it was when a restore of its snapshot into another one was asked for.

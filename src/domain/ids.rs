@@ -87,6 +87,7 @@ id!(InvitationId, "invitation id", hex20);
 id!(ChannelId, "channel id", hex20);
 id!(DeliveryId, "delivery id", hex20);
 id!(TokenId, "token id", hex20);
+id!(ScheduleId, "schedule id", hex20);
 id!(
     /// A service's name within its environment, e.g. `database`.
     ServiceName, "service name", name);

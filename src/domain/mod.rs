@@ -17,6 +17,7 @@ pub mod policy;
 pub mod problem;
 #[cfg(feature = "ssr")]
 pub mod proxies;
+pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod snapshot;
@@ -25,7 +26,7 @@ pub mod tree;
 pub mod view;
 
 pub use bytes::Bytes;
-pub use ids::{ActivityId, EnvironmentId, InvitationId, ProjectId, SnapshotName, TokenId, UserId};
+pub use ids::{ActivityId, EnvironmentId, InvitationId, ProjectId, ScheduleId, SnapshotName, TokenId, UserId};
 pub use problem::Problem;
 #[cfg(feature = "ssr")]
 pub use proxies::{Client, Proxies};

@@ -10,6 +10,7 @@ use super::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceNa
 use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
 use super::policy::{Grants, MemberSource, Refusal, Roles, Verdict};
+use super::schedule::Schedule;
 use super::scope::PartName;
 use super::snapshot::Snapshot;
 use super::time::Timestamp;
@@ -114,6 +115,47 @@ pub struct Part {
     pub name: String,
     /// `sqlite`, `mount`, …
     pub kind: String,
+}
+
+/// When snapshots of an environment are taken by themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SchedulesPage {
+    pub project: Project,
+    pub environment: Environment,
+    pub plan_title: String,
+    /// The plan's own first.
+    pub schedules: Vec<ScheduleEntry>,
+    /// Whether the one who looks may make another.
+    pub add: Offer,
+    /// What to think of when choosing a time (S4).
+    pub advice: String,
+    /// Cron expressions to choose from, and the same in words.
+    pub presets: Vec<(String, String)>,
+    /// Names of time zones to choose from.
+    pub zones: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleEntry {
+    pub schedule: Schedule,
+    /// "every day at 03:00"
+    pub when: String,
+    /// The next three.
+    pub runs: Vec<NextRun>,
+    /// A snapshot should be there since then, and is not.
+    pub overdue_since: Option<Timestamp>,
+    /// More often than once a day: what S4 says to that.
+    pub advice: Option<String>,
+    /// Whether the one who looks may change, pause and resume it.
+    pub change: Offer,
+    pub remove: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRun {
+    pub at: Timestamp,
+    /// By the clock of the schedule's zone: "Mon 23 Nov 2026, 03:00 CET".
+    pub local: String,
 }
 
 /// A page of the feed, newest first.

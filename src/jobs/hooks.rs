@@ -76,7 +76,10 @@ impl<'a> Hooks<'a> {
                 let elsewhere = restore.from.as_ref().filter(|source| source.id != environment.id);
                 ("restore", &restore.snapshot, elsewhere.map(|source| &source.name))
             }
-            Payload::BranchEnvironment(_) | Payload::ReadDump(_) | Payload::RunDrill(_) => return Err(Error::NotWork),
+            Payload::BranchEnvironment(_)
+            | Payload::ReadDump(_)
+            | Payload::RunDrill(_)
+            | Payload::ChangeSchedule(_) => return Err(Error::NotWork),
         };
         // What comes back to where it was taken is its own already.
         if source.is_none() {

@@ -20,6 +20,7 @@ mod recovery;
 mod repositories;
 mod restore;
 mod safety;
+mod scheduler;
 mod snapshot;
 mod stream;
 mod swap;
@@ -35,6 +36,7 @@ pub use paths::{Held, held};
 pub use recovery::recover;
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
+pub use scheduler::{begin_due, schedule};
 
 use crate::domain::activity::Payload;
 use crate::queue::{Failure, Handler, Work};
@@ -57,7 +59,7 @@ impl Handler for Jobs {
                     None => restore::run(&self.0, &work, request).await,
                 },
                 Payload::RunDrill(request) => drill::run(&self.0, &work, request).await,
-                Payload::BranchEnvironment(_) => Err(Error::NotWork),
+                Payload::BranchEnvironment(_) | Payload::ChangeSchedule(_) => Err(Error::NotWork),
                 // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
                 Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),
             };

@@ -405,8 +405,14 @@ pub(super) async fn may_still(
     environment: &Environment,
     act: Act,
 ) -> Result<(), Error> {
-    let Some(user) = &activity.initiator.user else { return Ok(()) };
     let mut db = context.store().read().await?;
+    let automatic = matches!(&activity.payload, Payload::TakeSnapshot(take) if take.origin == Origin::Automatic);
+    let Some(user) = &activity.initiator.user else {
+        return match automatic {
+            true => Ok(projects::terms(&mut db, &project.id).await?.plan.takes_automatic(environment.kind)?),
+            false => Ok(()),
+        };
+    };
     let Some(user) = users::by_id(&mut db, user).await? else {
         return Err(Refusal::new(format!("The account of {} does not exist any more.", activity.initiator.name)).into());
     };
@@ -415,6 +421,7 @@ pub(super) async fn may_still(
         Payload::TakeSnapshot(take) if take.origin == Origin::Manual => {
             projects::terms(&mut db, &project.id).await?.may_create(&standing, environment)
         }
+        _ if automatic => projects::terms(&mut db, &project.id).await?.may_schedule(&standing, environment),
         _ => standing.may(act, environment),
     };
     Ok(verdict?)

@@ -13,6 +13,8 @@ use crate::domain::environment::Environment;
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Act, Refusal, Standing};
+use crate::domain::schedule::ScheduleChange;
+use crate::domain::snapshot::Origin;
 use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
 use crate::domain::{ActivityId, EnvironmentId, PartName, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
@@ -181,7 +183,7 @@ impl<'a> Viewer<'a> {
         let source = match &activity.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
-            Payload::TakeSnapshot(_) | Payload::ReadDump(_) | Payload::RunDrill(_) => None,
+            Payload::TakeSnapshot(_) | Payload::ReadDump(_) | Payload::RunDrill(_) | Payload::ChangeSchedule(_) => None,
         };
         let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
@@ -220,6 +222,7 @@ impl<'a> Viewer<'a> {
                 Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
                     (snapshot.as_ref().and_then(present), None)
                 }
+                Payload::ChangeSchedule(_) => (None, None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -252,6 +255,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
             snapshot.iter().cloned().collect()
         }
+        Payload::ChangeSchedule(_) => Vec::new(),
     }
 }
 
@@ -278,8 +282,11 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
     let environment = &environment.name;
     let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
     match (&activity.payload, over) {
-        (Payload::TakeSnapshot(_), true) => format!("created a snapshot of {environment}"),
-        (Payload::TakeSnapshot(_), false) => format!("asked for a snapshot of {environment}"),
+        (Payload::TakeSnapshot(take), over) => {
+            let verb = if over { "created" } else { "asked for" };
+            let article = if take.origin == Origin::Automatic { "an automatic" } else { "a" };
+            format!("{verb} {article} snapshot of {environment}")
+        }
         (Payload::RestoreSnapshot(restore), over) => {
             let verb = if over { "restored" } else { "asked to restore" };
             let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
@@ -306,6 +313,18 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
                 None => format!("{} in {environment}", read.service),
             };
             format!("{verb} a dump of {of}")
+        }
+        (Payload::ChangeSchedule(entry), over) => {
+            let (cron, zone) = (&entry.cron, &entry.time_zone);
+            // What we stopped has not succeeded, but it is so.
+            match (entry.change, over) {
+                (ScheduleChange::Stopped, _) | (_, true) => {
+                    format!("{} the schedule “{cron}” ({zone}) of {environment}", entry.change.verb())
+                }
+                (_, false) => {
+                    format!("asked to {} the schedule “{cron}” ({zone}) of {environment}", entry.change.infinitive())
+                }
+            }
         }
     }
 }

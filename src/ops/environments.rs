@@ -1,6 +1,6 @@
 //! Environments.
 
-use super::{App, Error, activities, projects, snapshots};
+use super::{App, Error, activities, projects, schedules, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
@@ -124,6 +124,9 @@ pub(super) async fn health(
     let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;
     let now = store::clock::now(db, app.store().dialect()).await?;
+    if let Some(sentence) = schedules::overdue(db, environment, now).await? {
+        return Ok(Health { tone: Tone::Attention, sentence });
+    }
     if let Some(failed) = last.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
         let what = match failed.kind {
             ActivityKind::Restore => "The last restore failed",
@@ -153,5 +156,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Branch => "A new environment is being made from it.",
         ActivityKind::Dump => "A dump is being handed out.",
         ActivityKind::Drill => "A restore is being tried beside the live data.",
+        ActivityKind::Schedule => "A schedule is being changed.",
     }
 }

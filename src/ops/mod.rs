@@ -17,6 +17,7 @@ pub mod members;
 pub mod notices;
 pub mod projects;
 pub mod restores;
+pub mod schedules;
 pub mod snapshots;
 pub mod tokens;
 

@@ -1,12 +1,13 @@
 //! Environments and what they consist of.
 
 use super::row::Columns as _;
-use super::{Db, Error, Sealer};
+use super::{Db, Error, Sealer, schedules};
 use crate::domain::environment::{Composition, Environment};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::{EnvironmentId, ProjectId};
 
-/// Adds the environment, or changes the one of this id. Its composition may hold passwords: it is sealed.
+/// Adds the environment, or changes the one of this id; its schedules follow. Its composition may hold passwords: it is
+/// sealed.
 ///
 /// # Errors
 /// [`Error::Taken`] when the project has another one of this name.
@@ -35,9 +36,9 @@ pub async fn put(
     .bind(sealer.seal(&context(&environment.id), composition))
     .bind(environment.created_at.as_micros())
     .bind(environment.updated_at.as_micros())
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    schedules::follow_environment(db, environment, environment.updated_at).await
 }
 
 /// # Errors
@@ -96,6 +97,22 @@ pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(Environme
             Ok((id, composition))
         })
         .collect()
+}
+
+/// Differs after every change of active environments: whoever follows them need not open all compositions to see that
+/// nothing has changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn version(db: &mut Db) -> Result<(i64, i64), Error> {
+    // A sum of whole times would not fit; the newest alone would miss one that is committed after a younger one.
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(updated_at % 1000000007), 0) AS BIGINT) AS mark FROM environments
+         WHERE status = 'active'",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.number("n")?, row.number("mark")?))
 }
 
 /// Whether an active environment has a route for this host name.

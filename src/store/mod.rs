@@ -22,6 +22,7 @@ pub mod projects;
 pub mod reseal;
 pub mod resets;
 mod row;
+pub mod schedules;
 pub mod seal;
 pub mod sessions;
 pub mod settings;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::row::{Columns as _, to_json};
-use super::{Db, Error, Sealer, environments};
+use super::{Db, Error, Sealer, environments, schedules};
 use crate::domain::environment::{Project, store_is_live};
 use crate::domain::ids::RegionId;
 use crate::domain::policy::{Plan, Provision, Terms};
@@ -61,7 +61,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Changes title and plan.
+/// Changes title and plan; the schedules of its environments follow.
 ///
 /// # Errors
 /// When the database fails.
@@ -72,9 +72,9 @@ pub async fn update(db: &mut Db, project: &ProjectId, title: &str, plan: &Plan, 
         .bind(plan.id.as_str())
         .bind(hash)
         .bind(project.as_str())
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(())
+    schedules::follow_plan(db, project, now).await
 }
 
 async fn store_plan(db: &mut Db, plan: &Plan, now: Timestamp) -> Result<String, Error> {

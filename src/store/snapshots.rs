@@ -82,6 +82,20 @@ pub async fn newest_wanted(db: &mut Db, environment: &EnvironmentId) -> Result<O
     row.map(|row| read(&row)).transpose()
 }
 
+/// When the newest was taken that nobody asked for at that moment; also if it is gone by now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_automatic(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Timestamp>, Error> {
+    let row = sqlx::query(
+        "SELECT taken_at FROM snapshots WHERE environment_id = $1 AND origin = 'automatic' ORDER BY taken_at DESC LIMIT 1",
+    )
+    .bind(environment.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| row.time("taken_at")).transpose()
+}
+
 /// Which of these are in the catalogue.
 ///
 /// # Errors

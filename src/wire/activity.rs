@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::links::{Links, href, path};
 use super::word::Word;
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, SnapshotMode};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ServiceName, SnapshotName, UserId};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId};
 use crate::domain::time::Timestamp;
 use crate::domain::view::{ActivityEntry, ActivityPage};
 
@@ -63,6 +63,9 @@ pub struct Payload {
     /// Of a dump: which service was read; `backup_name` is there when it was in a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// Of a change of a schedule: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<PayloadEnvironment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +192,7 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             payload.backup_name.clone_from(&read.snapshot);
             payload.service = Some(read.service.clone());
         }
+        activity::Payload::ChangeSchedule(entry) => payload.schedule = Some(entry.schedule.clone()),
     }
     (parameters, payload)
 }

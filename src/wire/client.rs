@@ -14,12 +14,14 @@ use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
-    RestoreRequest, Service,
+    RestoreRequest, Schedule, ScheduleRequest, Service,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::dump::Compression;
-use crate::domain::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
+use crate::domain::ids::{
+    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
+};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
@@ -294,6 +296,38 @@ impl Client {
         query: &[(&'static str, String)],
     ) -> Result<Vec<AuditEntry>, Error> {
         self.connection.get(&path::audit(project), query)
+    }
+
+    pub fn schedules(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Vec<Schedule>, Error> {
+        self.connection.get(&path::schedules(project, environment), &[])
+    }
+
+    pub fn add_schedule(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        request: &ScheduleRequest,
+    ) -> Result<Schedule, Error> {
+        self.connection.post(&path::schedules(project, environment), request)
+    }
+
+    pub fn edit_schedule(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        id: &ScheduleId,
+        request: &ScheduleRequest,
+    ) -> Result<Schedule, Error> {
+        self.connection.patch(&path::schedule(project, environment, id), request)
+    }
+
+    pub fn remove_schedule(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        id: &ScheduleId,
+    ) -> Result<(), Error> {
+        self.connection.delete(&path::schedule(project, environment, id))
     }
 
     fn operate(&self, path: &str, body: &impl Serialize) -> Result<Activity, Error> {

@@ -45,6 +45,7 @@ impl From<EnvironmentCard> for Environment {
             .with("backups", href(&path::backups(project, name)))
             .with("activities", href(&path::activities(project, name)))
             .with("services", href(&path::services(project, name)))
+            .with("schedules", href(&path::schedules(project, name)))
             .with_if(take, "#backup");
         Self {
             is_main: environment.kind == EnvironmentKind::Production,

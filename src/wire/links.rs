@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::BASE;
-use crate::domain::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
+use crate::domain::ids::{
+    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
+};
 
 /// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
 /// existing clients ask for nothing else before they act.
@@ -50,7 +52,7 @@ impl Links {
 
 /// Paths of the API below [`BASE`], for links and for the client.
 pub mod path {
-    use super::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, UserId};
+    use super::{ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId};
 
     pub fn projects() -> String {
         "/projects".to_owned()
@@ -120,6 +122,14 @@ pub mod path {
 
     pub fn drill(project: &ProjectId, environment: &EnvironmentName, activity: &ActivityId) -> String {
         format!("{}/{activity}", drills(project, environment))
+    }
+
+    pub fn schedules(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/schedules", self::environment(project, environment))
+    }
+
+    pub fn schedule(project: &ProjectId, environment: &EnvironmentName, id: &ScheduleId) -> String {
+        format!("{}/{id}", schedules(project, environment))
     }
 
     /// `GET` answers the preflight, `POST` starts the restore.

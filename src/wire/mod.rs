@@ -18,6 +18,7 @@ pub mod notice;
 pub mod operation;
 pub mod preflight;
 pub mod project;
+pub mod schedule;
 pub mod service;
 pub mod token;
 pub mod word;
@@ -32,6 +33,7 @@ pub use log::LogItem;
 pub use operation::Operation;
 pub use preflight::Preflight;
 pub use project::Project;
+pub use schedule::{Schedule, ScheduleRequest};
 pub use service::Service;
 pub use word::Word;
 

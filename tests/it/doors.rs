@@ -155,6 +155,55 @@ async fn a_list_of_environments_offers_what_each_of_them_offers() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_the_same_whichever_door_it_was_made_at() {
+    let (doors, admin) = open().await;
+    let wish = Wish::Schedule { environment: "main", cron: "@daily", time_zone: "Europe/Berlin" };
+    let outcome = doors.everywhere(&admin, &wish, 201).await;
+    let [activity] = &outcome.left[..] else { panic!("one activity: {:?}", outcome.left) };
+    assert_eq!((&activity["kind"], &activity["result"]), (&"environment.schedule".into(), &"success".into()));
+    assert_eq!(activity["payload"]["cron"], "0 0 * * *");
+    let list = doors.get(&admin, "/projects/shop/environments/main/schedules").await;
+    let there: Vec<_> = list.as_array().expect("a list").iter().map(|one| &one["time_zone"]).collect();
+    assert_eq!(there, ["UTC", "Europe/Berlin", "Europe/Berlin", "Europe/Berlin"]);
+    let wrong = Wish::Schedule { environment: "main", cron: "0 25 * * *", time_zone: "UTC" };
+    let outcome = doors.everywhere(&admin, &wrong, 400).await;
+    assert_refused(&outcome, "“25” can't be the hour: that takes 0 to 23.");
+    let viewer = doors.shop.test.member("viewer@example.org", TypeRole::Viewer).await;
+    let outcome = doors.everywhere(&doors.person(&viewer).await, &wish, 403).await;
+    assert_refused(&outcome, "Changing schedules needs the admin role on production environments;");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_schedule_is_changed_and_removed_from_the_command_line() {
+    let (doors, admin) = open().await;
+    let run = async |words: &[&str]| {
+        let words = words.iter().chain(&["-p", "shop", "-e", "main"]).map(|word| (*word).to_owned()).collect();
+        let output = doors.command(&admin, words).await;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, told) = run(&["schedule:add", "0 */6 * * *", "--time-zone", "Asia/Kolkata"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("not schedule a backup task more than once a day"), "{told}");
+    let id = said.trim().strip_prefix("Schedule: ").expect("its id").to_owned();
+    let (_, table, _) = run(&["schedules", "--columns", "id,cron,state", "--format", "csv"]).await;
+    assert!(table.contains(&format!("{id},0 */6 * * *,active")), "{table}");
+
+    let (code, _, told) = run(&["schedule:update", &id, "--cron", "0 5 * * *", "--pause"]).await;
+    assert_eq!((code, told.contains("It is paused")), (Some(0), true), "{told}");
+    let (code, _, told) = run(&["schedule:update", &id, "--resume"]).await;
+    assert_eq!((code, told.contains(", 05:0") && told.contains(" IST")), (Some(0), true), "{told}");
+    assert_eq!(run(&["schedule:update", &id]).await.0, Some(2), "nothing to change");
+
+    let (code, _, told) = run(&["schedule:delete", &id]).await;
+    assert_eq!((code, told.trim()), (Some(0), "The schedule is removed."));
+    let (code, _, told) = run(&["schedule:delete", &id]).await;
+    assert_eq!((code, told.contains("There is no such schedule")), (Some(1), true), "{told}");
+    doors.close().await;
+}
+
+#[tokio::test]
 async fn a_note_that_is_too_long_is_refused_in_the_same_words() {
     let (doors, admin) = open().await;
     let wish = Wish::Snapshot { environment: "main", mode: SnapshotMode::Live, note: Some("x".repeat(501)) };

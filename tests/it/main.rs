@@ -29,6 +29,7 @@ mod redis;
 mod roles;
 mod rooms;
 mod rotation;
+mod schedules;
 mod snapshots;
 mod support;
 mod unauthorized;

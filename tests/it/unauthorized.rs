@@ -67,7 +67,9 @@ fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
 /// Segments that stand for something get a value of its form.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.trim_matches([':', '{', '}']) {
-        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" if part.starts_with([':', '{']) => {
+        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" | "schedule"
+            if part.starts_with([':', '{']) =>
+        {
             "0123456789abcdef0123"
         }
         "project" if part.starts_with([':', '{']) => "shop",
@@ -133,7 +135,8 @@ async fn every_action_refuses() {
     let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\
                 token=0123456789abcdef0123&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
                 expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
-                present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x";
+                present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x&\
+                schedule=0123456789abcdef0123&time_zone=UTC";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

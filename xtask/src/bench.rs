@@ -19,6 +19,8 @@ mod hold;
 mod hold5;
 mod idle;
 mod page;
+mod queue;
+mod scheduler;
 mod server;
 mod statistics;
 mod tree;
@@ -65,6 +67,8 @@ const BENCHES: &[Bench] = &[
         measure: hold5::measure,
     },
     Bench { figures: &["dump.vs_native", "load.vs_native"], measure: dump::measure },
+    Bench { figures: &queue::FIGURES, measure: queue::measure },
+    Bench { figures: &["scheduler.core_percent_10k"], measure: scheduler::measure },
 ];
 
 /// What measurements work with.

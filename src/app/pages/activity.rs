@@ -3,11 +3,10 @@
 use leptos::prelude::*;
 
 use crate::app::model::Cancel;
-use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{self, date, icon};
-use crate::app::visit;
+use crate::app::{once, visit};
 use crate::authz::ViewHistory;
 use crate::domain::activity::ActivityKind;
 use crate::domain::drill::Drill;
@@ -52,6 +51,7 @@ fn show(page: ActivityPage) -> AnyView {
         },
         ActivityKind::Dump => format!("Download from {}", entry.environment),
         ActivityKind::Drill => format!("Trying a restore of {}", entry.environment),
+        ActivityKind::Schedule => format!("Schedule of {}", entry.environment),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);

@@ -56,6 +56,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 {parts.iter().map(part).collect_view()}
                 {urls.into_iter().map(site).collect_view()}
             </p>
+            <p><a class="button button-small" href=at::schedules(&project.id, &environment.name)>{icon("clock")}<span>"Schedules"</span></a></p>
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>

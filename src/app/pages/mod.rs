@@ -14,6 +14,7 @@ pub mod project;
 pub mod projects;
 pub mod reset;
 pub mod restore;
+pub mod schedules;
 pub mod setup;
 pub mod snapshot;
 pub mod tokens;

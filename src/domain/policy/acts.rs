@@ -27,6 +27,8 @@ pub enum Act {
     ReadContents,
     /// Really restore a snapshot beside the live data, to see that it can be (R29).
     RunDrill,
+    /// Add, change, pause and remove schedules (R2).
+    ManageSchedules,
     /// Invite, change roles, remove: on the project.
     ManageMembers,
     /// Where the project's notices go, and what became of them.
@@ -36,7 +38,7 @@ pub enum Act {
 }
 
 impl Act {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -45,6 +47,7 @@ impl Act {
         Self::CancelActivity,
         Self::ReadContents,
         Self::RunDrill,
+        Self::ManageSchedules,
         Self::ManageMembers,
         Self::ManageNotices,
         Self::ViewAudit,
@@ -71,6 +74,7 @@ impl Act {
             Self::CancelActivity => "cancelling an activity",
             Self::ReadContents => "taking data out of an environment",
             Self::RunDrill => "trying a restore",
+            Self::ManageSchedules => "changing schedules",
             Self::ManageMembers => "managing members",
             Self::ManageNotices => "managing notices",
             Self::ViewAudit => "seeing the audit",
@@ -328,7 +332,7 @@ mod tests {
         let viewer = production_viewer();
         assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
         let acts = [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity];
-        for act in acts.into_iter().chain([Act::ReadContents, Act::RunDrill]) {
+        for act in acts.into_iter().chain([Act::ReadContents, Act::RunDrill, Act::ManageSchedules]) {
             assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
         }
     }

@@ -8,6 +8,8 @@ pub mod plans;
 pub mod provision;
 #[cfg(feature = "ssr")]
 pub mod restore;
+#[cfg(feature = "ssr")]
+pub mod schedule;
 pub mod terms;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ pub use plans::Plan;
 pub use provision::{Blueprint, Provision};
 #[cfg(feature = "ssr")]
 pub use restore::RestorePlan;
+#[cfg(feature = "ssr")]
+pub use schedule::Rhythm;
 pub use terms::Terms;
 
 /// A rule's answer.

@@ -134,8 +134,10 @@ impl Plan {
         let days = match origin {
             Origin::Manual => self.rules(kind).keep.longest_days(),
             Origin::Safety => Some(SAFETY_DAYS),
+            // Where the plan takes none itself, they are of a person's schedule.
             Origin::Automatic => {
-                self.rules(kind).automatic.as_ref().and_then(|automatic| automatic.keep.longest_days())
+                let rules = self.rules(kind);
+                rules.automatic.as_ref().map_or(&rules.keep, |automatic| &automatic.keep).longest_days()
             }
         };
         days.map(|days| created_at.plus(DAY * days))

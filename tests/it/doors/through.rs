@@ -58,6 +58,7 @@ impl Door {
 pub enum Wish {
     Snapshot { environment: &'static str, mode: SnapshotMode, note: Option<String> },
     Restore { environment: &'static str, snapshot: SnapshotName, into: &'static str, parts: &'static str },
+    Schedule { environment: &'static str, cron: &'static str, time_zone: &'static str },
 }
 
 impl Wish {
@@ -87,6 +88,9 @@ impl Wish {
                 );
                 (page, "/actions/restore")
             }
+            Self::Schedule { environment, .. } => {
+                (format!("/projects/shop/environments/{environment}/schedules"), "/actions/add-schedule")
+            }
         }
     }
 
@@ -96,6 +100,7 @@ impl Wish {
             Self::Restore { environment, snapshot, .. } => {
                 format!("/api/projects/shop/environments/{environment}/backups/{snapshot}/restore")
             }
+            Self::Schedule { environment, .. } => format!("/api/projects/shop/environments/{environment}/schedules"),
         }
     }
 
@@ -110,6 +115,9 @@ impl Wish {
                 let only = (!parts.is_empty()).then_some(["--only", parts]);
                 let words = ["snapshot:restore", "-e", environment, "--target", into, snapshot.as_str()];
                 words.into_iter().chain(only.into_iter().flatten()).collect()
+            }
+            Self::Schedule { environment, cron, time_zone } => {
+                vec!["schedule:add", "-e", environment, "--time-zone", time_zone, cron]
             }
         };
         words.into_iter().chain(["-p", "shop", "--yes"]).map(str::to_owned).collect()
@@ -242,11 +250,15 @@ impl Doors {
                 fields.extend([("environment", *environment), ("snapshot", snapshot.as_str())]);
                 fields.extend([("plan[into]", *into), ("plan[parts]", *parts), ("plan[hash]", plan_hash)]);
             }
+            Wish::Schedule { environment, cron, time_zone } => {
+                fields.extend([("environment", *environment), ("cron", *cron), ("time_zone", *time_zone)]);
+            }
         }
         let reply = self.send(browser(Method::POST, action, &page, &person.session, &fields)).await;
         assert_eq!(reply.status(), 303, "a form leads somewhere");
         let next = reply.headers()[header::LOCATION].to_str().expect("an address").to_owned();
-        if next.starts_with("/projects/shop/activities/") {
+        let is_done = next.starts_with("/projects/shop/activities/") || cookie(&reply, "stillpoint_flash").is_none();
+        if is_done {
             return None;
         }
         let flash = cookie(&reply, "stillpoint_flash").unwrap_or_default();
@@ -270,6 +282,7 @@ impl Doors {
             request.header(header::AUTHORIZATION, &bearer).body(Body::from(body.to_string())).expect("a request")
         };
         let body = match wish {
+            Wish::Schedule { cron, time_zone, .. } => json!({ "cron": cron, "time_zone": time_zone }),
             Wish::Snapshot { mode, note, .. } => json!({ "safe": *mode == SnapshotMode::Consistent, "note": note }),
             Wish::Restore { into, parts, .. } => {
                 let query = format!("?environment_name={into}&parts={}", parts.replace(',', "&parts="));
@@ -285,7 +298,7 @@ impl Doors {
         };
         let reply = self.send(request("POST", "", body)).await;
         assert_eq!(reply.status(), status, "{wish:?}");
-        if status == 202 {
+        if status < 300 {
             return None;
         }
         let problem: Problem = serde_json::from_str(&text(reply).await).expect("a problem");
@@ -306,7 +319,7 @@ impl Doors {
         let output = self.command(person, wish.words()).await;
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         let expected = match status {
-            202 => 0,
+            201 | 202 => 0,
             403 => 6,
             404 if said.contains(TERMINAL_ONLY) => 9,
             _ => 1,
@@ -314,7 +327,7 @@ impl Doors {
         assert_eq!(output.status.code(), Some(expected), "{said}");
         // Told before it was refused: what would be replaced.
         let refusal: Vec<&str> = said.lines().skip_while(|line| is_told_before(line)).collect();
-        (status != 202).then(|| refusal.join(" ").replace(TERMINAL_ONLY, "").trim().to_owned())
+        (status >= 300).then(|| refusal.join(" ").replace(TERMINAL_ONLY, "").trim().to_owned())
     }
 
     pub async fn command(&self, person: &Person, words: Vec<String>) -> Output {
@@ -428,5 +441,8 @@ fn plain(activity: Activity) -> Value {
     value["initiator"]["authority"] = Value::Null;
     let given = if value["kind"] == "environment.backup" { "snapshot" } else { "safety" };
     value["payload"][given] = Value::Null;
+    if value["kind"] == "environment.schedule" {
+        value["payload"]["schedule"] = Value::Null;
+    }
     value
 }

@@ -197,6 +197,16 @@ impl Server {
         self.status("VmHWM:")
     }
 
+    /// Processor time that it has used so far, of all its threads.
+    pub fn processor_seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // proc(5): the second field is the name in brackets, which may hold spaces; fields 14 and 15 are clock ticks, of
+        // which Linux has 100 a second.
+        let fields = stat.rsplit_once(") ").context("the kernel tells it")?.1.split(' ');
+        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(ticks as f64 / 100.0)
+    }
+
     pub fn forget_peak(&self) -> Result<()> {
         // proc(5): 5 resets the peak.
         Ok(fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5")?)

@@ -1,0 +1,250 @@
+//! `…/schedules`: when snapshots are taken by themselves; more of them, and changes (R8, R9).
+
+use leptos::prelude::*;
+
+use crate::app::flash::Flash;
+use crate::app::model::Tone;
+use crate::app::page::{form_number, heading, load, problem};
+use crate::app::present::{self, at};
+use crate::app::views::{badge, date, icon, reason};
+use crate::app::visit;
+use crate::authz::ViewHistory;
+use crate::domain::ids::{EnvironmentName, ProjectId};
+use crate::domain::schedule::{ScheduleSource, ScheduleState};
+use crate::domain::view::{ScheduleEntry, SchedulesPage};
+use crate::ops;
+
+#[component]
+pub fn Schedules() -> impl IntoView {
+    load(
+        |visit| async move {
+            let (project, environment): (ProjectId, EnvironmentName) =
+                (visit::param("project")?, visit::param("environment")?);
+            let proof = visit.app.authorize_environment::<ViewHistory>(&visit.actor, &project, &environment).await?;
+            ops::schedules::page(&visit.app, &proof).await
+        },
+        show,
+    )
+}
+
+fn show(page: SchedulesPage) -> AnyView {
+    let (project, environment) = (page.project.clone(), page.environment.clone());
+    let here = Here { project: project.id.to_string(), environment: environment.name.to_string() };
+    let way = vec![
+        ("/".to_owned(), "Projects".to_owned()),
+        (at::project(&project.id), project.title),
+        (at::environment(&project.id, &environment.name), environment.title),
+    ];
+    let form = form(&page, &here);
+    let zones = page.zones.iter().map(|zone| view! { <option value=zone.clone()></option> }).collect_view();
+    view! {
+        <div class="head">
+            {heading(format!("Schedules of {}", environment.name), way)}
+            <p class="lead">
+                {format!("Snapshots that are taken by themselves, on the {} plan: consistent ones, encrypted as all are.", page.plan_title)}
+            </p>
+        </div>
+        <datalist id="zones">{zones}</datalist>
+        <div class="columns columns-even">
+            <section class="panel" aria-labelledby="schedules">
+                <header class="panel-head"><h2 id="schedules">"Schedules"</h2></header>
+                {problem("change-schedule")}
+                {problem("remove-schedule")}
+                {list(page.schedules, &here)}
+            </section>
+            <section class="panel" aria-labelledby="new">
+                <header class="panel-head"><h2 id="new">"Add a schedule"</h2></header>
+                {problem("add-schedule")}
+                {form}
+            </section>
+        </div>
+    }
+    .into_any()
+}
+
+/// What every form here sends along.
+struct Here {
+    project: String,
+    environment: String,
+}
+
+impl Here {
+    fn fields(&self) -> AnyView {
+        let Self { project, environment } = self;
+        view! {
+            {form_number()}
+            <input type="hidden" name="project" value=project.clone()/>
+            <input type="hidden" name="environment" value=environment.clone()/>
+        }
+        .into_any()
+    }
+}
+
+fn form(page: &SchedulesPage, here: &Here) -> AnyView {
+    let kept = |field| Flash::kept("add-schedule", field);
+    let refusal = present::refusal(&page.add);
+    let closed = refusal.is_some();
+    let (chosen, own) = (kept("preset"), kept("cron"));
+    let is_own = own.as_ref().is_some_and(|own| !own.is_empty());
+    let mut choices: Vec<(String, String)> = page.presets.clone();
+    choices.push((String::new(), "as the expression below says".to_owned()));
+    let choices = choices.into_iter().map(|(cron, words)| {
+        let selected = if is_own { cron.is_empty() } else { chosen.as_ref() == Some(&cron) };
+        let text = if cron.is_empty() { words } else { format!("{words} ({cron})") };
+        view! { <option value=cron selected=selected>{text}</option> }
+    });
+    let zone = kept("time_zone").unwrap_or_else(|| "UTC".to_owned());
+    view! {
+        <form method="post" action="/actions/add-schedule" class="form">
+            {here.fields()}
+            <div class="field">
+                <label for="preset">"When"</label>
+                <select id="preset" name="preset" disabled=closed>{choices.collect_view()}</select>
+            </div>
+            <div class="field">
+                <label for="cron">"Cron expression "<span class="optional">"optional, instead of the above"</span></label>
+                <input
+                    id="cron" name="cron" class="mono" maxlength="200" placeholder="30 4 * * 1-5" value=own
+                    aria-describedby="cron-help" disabled=closed
+                />
+                <p class="help" id="cron-help">"Minute, hour, day of the month, month, day of the week."</p>
+            </div>
+            <div class="field">
+                <label for="zone">"Time zone"</label>
+                <input id="zone" name="time_zone" list="zones" required value=zone aria-describedby="zone-help" disabled=closed/>
+                <p class="help" id="zone-help">
+                    "As in Europe/Berlin. Where clocks change, a time that is skipped comes right after, one that occurs twice once."
+                </p>
+            </div>
+            <p class="help">{page.advice.clone()}</p>
+            <div class="buttons">
+                <button class="button button-main" disabled=closed aria-describedby=closed.then_some("why-not")>
+                    {icon("clock")}<span>"Add the schedule"</span>
+                </button>
+            </div>
+            {refusal.map(|text| reason("why-not".to_owned(), text))}
+        </form>
+    }
+    .into_any()
+}
+
+fn list(entries: Vec<ScheduleEntry>, here: &Here) -> AnyView {
+    if entries.is_empty() {
+        let empty = view! {
+            <div class="empty">
+                <p class="empty-title">"Nothing is taken by itself."</p>
+                <p>"Without a schedule there are only the snapshots that somebody asks for."</p>
+            </div>
+        };
+        return empty.into_any();
+    }
+    view! { <ul class="tokens">{entries.into_iter().map(|entry| item(entry, here)).collect_view()}</ul> }.into_any()
+}
+
+fn item(entry: ScheduleEntry, here: &Here) -> AnyView {
+    let (change, remove) = (present::refusal(&entry.change), present::refusal(&entry.remove));
+    let (source, owner) = (entry.schedule.source, entry.schedule.owner.clone());
+    let whose = match (source, owner) {
+        (ScheduleSource::Plan, _) if entry.schedule.edited => "the plan's own, changed".to_owned(),
+        (ScheduleSource::Plan, _) => "the plan's own".to_owned(),
+        (ScheduleSource::Person, Some(owner)) => format!("in the name of {}", owner.email),
+        (ScheduleSource::Person, None) => "in nobody's name".to_owned(),
+    };
+    let (tone, glyph, word) = match (entry.schedule.state, entry.overdue_since) {
+        (ScheduleState::Active, Some(_)) => (Tone::Attention, "alert", "Overdue"),
+        (ScheduleState::Active, None) => (Tone::Good, "check", "Active"),
+        (ScheduleState::Paused, _) => (Tone::Quiet, "dash", "Paused"),
+        (ScheduleState::Stopped, _) => (Tone::Bad, "cross", "Stopped"),
+    };
+    let overdue = entry.overdue_since.map(|since| {
+        view! { <p class="help">"A snapshot has been due since "{date(present::moment(since))}" and is not there."</p> }
+    });
+    let runs = entry.runs.iter().map(|run| {
+        let local = run.local.clone();
+        view! { <li>{local}" · "{date(present::moment(run.at))}</li> }
+    });
+    let runs = (!entry.runs.is_empty()).then(|| {
+        view! { <p class="help">"Next, there and by your clock:"</p><ul class="plain">{runs.collect_view()}</ul> }
+    });
+    let why = entry.schedule.stopped_because.clone().map(|why| view! { <p class="help">{why}</p> });
+    let note = (change.is_none() && source == ScheduleSource::Plan)
+        .then(|| view! { <p class="help">"You may change and pause it; it can't be removed."</p> });
+    let said = format!("why-{}", entry.schedule.id);
+    let forms = match change {
+        Some(text) => reason(said, text).into_any(),
+        None => changes(&entry, here),
+    };
+    let removal = remove.is_none().then(|| removal(&entry, here));
+    view! {
+        <li class="token">
+            <div>
+                <h3 class="token-name">{entry.when.clone()}{badge(tone, glyph, word)}</h3>
+                <p class="facts">
+                    <span class="mono">{entry.schedule.cron.clone()}</span>
+                    <span>{entry.schedule.time_zone.clone()}</span>
+                    <span>{whose}</span>
+                </p>
+                {why}{overdue}
+                {entry.advice.clone().map(|advice| view! { <p class="help">{advice}</p> })}
+                {runs}{note}{forms}
+            </div>
+            {removal}
+        </li>
+    }
+    .into_any()
+}
+
+/// To change, and to pause or resume.
+fn changes(entry: &ScheduleEntry, here: &Here) -> AnyView {
+    let id = entry.schedule.id.to_string();
+    let label = format!(" {}", entry.when);
+    let (wish, word) = match entry.schedule.state {
+        ScheduleState::Active => ("pause", "Pause"),
+        ScheduleState::Paused | ScheduleState::Stopped => ("resume", "Resume"),
+    };
+    let (cron_id, zone_id) = (format!("cron-{id}"), format!("zone-{id}"));
+    view! {
+        <details class="more">
+            <summary>"Change"<span class="unseen">{label.clone()}</span></summary>
+            <form method="post" action="/actions/change-schedule" class="form">
+                {here.fields()}
+                <input type="hidden" name="schedule" value=id.clone()/>
+                <div class="field">
+                    <label for=cron_id.clone()>"Cron expression"</label>
+                    <input
+                        id=cron_id name="cron" class="mono" maxlength="200" required
+                        value=entry.schedule.cron.clone()
+                    />
+                </div>
+                <div class="field">
+                    <label for=zone_id.clone()>"Time zone"</label>
+                    <input id=zone_id name="time_zone" list="zones" required value=entry.schedule.time_zone.clone()/>
+                </div>
+                <div class="buttons">
+                    <button class="button">{icon("check")}<span>"Save"<span class="unseen">{label.clone()}</span></span></button>
+                </div>
+            </form>
+        </details>
+        <form method="post" action="/actions/change-schedule">
+            {here.fields()}
+            <input type="hidden" name="schedule" value=id/>
+            <input type="hidden" name="wish" value=wish/>
+            <button class="button button-small">{icon("clock")}<span>{word}<span class="unseen">{label}</span></span></button>
+        </form>
+    }
+    .into_any()
+}
+
+fn removal(entry: &ScheduleEntry, here: &Here) -> AnyView {
+    let label = format!(" {}", entry.when);
+    view! {
+        <form method="post" action="/actions/remove-schedule">
+            {here.fields()}
+            <input type="hidden" name="schedule" value=entry.schedule.id.to_string()/>
+            <button class="button button-small">
+                {icon("trash")}<span>"Remove"<span class="unseen">{label}</span></span>
+            </button>
+        </form>
+    }
+    .into_any()
+}

@@ -1,0 +1,307 @@
+//! Schedules: what is taken by itself, and when (R8, R9).
+
+use super::{App, Error};
+use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
+use crate::domain::activity::{ActivityKind, ChangeSchedule, Payload};
+use crate::domain::environment::{Environment, EnvironmentStatus};
+use crate::domain::policy::schedule::{ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, Turns, zones};
+use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
+use crate::domain::schedule::{Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
+use crate::domain::time::span;
+use crate::domain::view::{NextRun, ScheduleEntry, SchedulesPage};
+use crate::domain::{ScheduleId, Timestamp};
+use crate::queue::{self, NewActivity};
+use crate::store::{self, Db, projects, schedules, snapshots};
+
+/// Of one environment, beside the plan's own.
+const MOST: usize = 20;
+/// Next runs that are shown.
+const SHOWN: usize = 3;
+
+#[derive(Debug, Clone)]
+pub struct ScheduleRequest {
+    pub cron: String,
+    pub time_zone: String,
+}
+
+/// What is to be different; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct ScheduleEdit {
+    pub cron: Option<String>,
+    pub time_zone: Option<String>,
+    pub wish: Option<Wish>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Pause,
+    Resume,
+}
+
+/// # Errors
+/// When the store fails.
+pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<SchedulesPage, Error> {
+    let on = proof.on();
+    let mut db = app.store().read().await?;
+    let terms = projects::terms(&mut db, &on.project.id).await?;
+    let now = store::clock::now(&mut db, app.store().dialect()).await?;
+    let facts = Facts { on, standing: proof.standing(), terms: &terms, now };
+    let newest = snapshots::newest_automatic(&mut db, &on.environment.id).await?;
+    let all = schedules::by_environment(&mut db, &on.environment.id).await?;
+    Ok(SchedulesPage {
+        project: on.project.clone(),
+        environment: on.environment.clone(),
+        plan_title: terms.plan.title.clone(),
+        schedules: all.into_iter().map(|schedule| facts.entry(schedule, newest)).collect(),
+        add: terms.may_schedule(proof.standing(), &on.environment).into(),
+        advice: format!("{ONCE_A_DAY} {QUIET_HOURS}"),
+        presets: PRESETS.iter().map(|(cron, words)| ((*cron).to_owned(), (*words).to_owned())).collect(),
+        zones: zones(),
+    })
+}
+
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such schedule.
+pub async fn one(app: &App, proof: &Authorized<ViewHistory>, id: &ScheduleId) -> Result<ScheduleEntry, Error> {
+    let found = page(app, proof).await?.schedules.into_iter().find(|entry| entry.schedule.id == *id);
+    found.ok_or(Error::NotFound("schedule"))
+}
+
+/// Makes a schedule in the actor's name. Its first run is the first that is due from now on.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is no cron expression or time zone; [`Error::Forbidden`] when the plan has none (recorded in
+/// the feed, R5); [`Error::Conflict`] when there are enough.
+pub async fn add(
+    app: &App,
+    proof: &Authorized<ManageSchedules>,
+    request: &ScheduleRequest,
+) -> Result<ScheduleEntry, Error> {
+    let change = Change::begin(app, proof).await?;
+    let now = change.now;
+    let rhythm = parse(&request.cron, &request.time_zone)?;
+    let schedule = Schedule {
+        id: ScheduleId::parse(store::random_id())?,
+        environment: proof.on().environment.id.clone(),
+        source: ScheduleSource::Person,
+        cron: rhythm.text().to_owned(),
+        time_zone: request.time_zone.trim().to_owned(),
+        edited: false,
+        owner: None,
+        state: ScheduleState::Active,
+        stopped_because: None,
+        since: now,
+        slot: None,
+        missed: 0,
+        last_activity: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let allowed = change.terms.may_schedule(proof.standing(), &proof.on().environment);
+    let mut change = change.allow(allowed, &schedule, ScheduleChange::Added).await?;
+    let there = schedules::by_environment(&mut change.tx, &schedule.environment).await?;
+    if there.iter().filter(|other| other.source == ScheduleSource::Person).count() >= MOST {
+        let refusal = Refusal::new(format!("An environment has at most {MOST} schedules."));
+        return Err(Error::Conflict(refusal.instead("Remove or change one of them.")));
+    }
+    change.put(schedule, ScheduleChange::Added).await
+}
+
+/// Changes when it runs, pauses or resumes it. From then on it runs in the actor's name: whoever answers for what it does
+/// is the last who said when.
+///
+/// # Errors
+/// As [`add`], and [`Error::NotFound`] when the environment has no such schedule.
+pub async fn edit(
+    app: &App,
+    proof: &Authorized<ManageSchedules>,
+    id: &ScheduleId,
+    edit: &ScheduleEdit,
+) -> Result<ScheduleEntry, Error> {
+    let mut change = Change::begin(app, proof).await?;
+    let known = change.known(id).await?;
+    let cron = edit.cron.as_deref().unwrap_or(&known.cron);
+    let time_zone = edit.time_zone.as_deref().unwrap_or(&known.time_zone).trim().to_owned();
+    let cron = parse(cron, &time_zone)?.text().to_owned();
+    let state = match edit.wish {
+        Some(Wish::Pause) => ScheduleState::Paused,
+        Some(Wish::Resume) => ScheduleState::Active,
+        None => known.state,
+    };
+    let what = match edit.wish {
+        Some(Wish::Pause) => ScheduleChange::Paused,
+        Some(Wish::Resume) => ScheduleChange::Resumed,
+        None => ScheduleChange::Changed,
+    };
+    let stopped_because = known.stopped_because.clone().filter(|_| state == ScheduleState::Stopped);
+    let edited = known.source == ScheduleSource::Plan;
+    let (since, updated_at) = (change.now, change.now);
+    let schedule = Schedule { cron, time_zone, state, stopped_because, edited, since, updated_at, ..known };
+    let allowed = may_change(&change.terms, proof.standing(), &proof.on().environment, schedule.source);
+    change.allow(allowed, &schedule, what).await?.put(schedule, what).await
+}
+
+/// Removes it. What it has taken stays.
+///
+/// # Errors
+/// [`Error::NotFound`] when the environment has no such schedule; [`Error::Forbidden`] for the plan's own, which can be
+/// paused where the plan allows it.
+pub async fn remove(app: &App, proof: &Authorized<ManageSchedules>, id: &ScheduleId) -> Result<(), Error> {
+    let mut change = Change::begin(app, proof).await?;
+    let known = change.known(id).await?;
+    let allowed = may_remove(&change.terms, proof.standing(), &proof.on().environment, known.source);
+    let mut change = change.allow(allowed, &known, ScheduleChange::Removed).await?;
+    schedules::delete(&mut change.tx, id).await?;
+    let new = change.activity(&known, ScheduleChange::Removed);
+    queue::record_done(&mut change.tx, app.store(), new).await?;
+    Ok(app.store().commit(change.tx).await?)
+}
+
+/// The environment's last automatic snapshot is older than it should be: since when, in a sentence.
+pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timestamp) -> Result<Option<String>, Error> {
+    let all = schedules::by_environment(db, &environment.id).await?;
+    if all.iter().all(|schedule| schedule.slot.is_none()) {
+        return Ok(None);
+    }
+    let newest = snapshots::newest_automatic(db, &environment.id).await?;
+    let late = all.iter().filter_map(|schedule| Some((overdue_since(schedule, newest, now)?, schedule)));
+    let Some((since, schedule)) = late.min_by_key(|(since, _)| *since) else { return Ok(None) };
+    let last = match newest {
+        Some(newest) => format!("The last automatic snapshot is {} old", span(now.since(newest))),
+        None => "There is no automatic snapshot yet".to_owned(),
+    };
+    let when = in_words(schedule);
+    let (since, zone) = (since.table(), &schedule.time_zone);
+    let late = format!("{last}; one is due {when} ({zone}): overdue since {since} UTC.");
+    Ok(Some(format!("{late} Its activities say why; if there are none, see that a worker runs.")))
+}
+
+fn overdue_since(schedule: &Schedule, newest: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    schedule.slot?;
+    let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok()?;
+    Turns::of(&rhythm, &schedule.id, schedule.source).overdue(newest, schedule.since, now)
+}
+
+fn in_words(schedule: &Schedule) -> String {
+    let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok();
+    rhythm.map_or_else(|| schedule.cron.clone(), |rhythm| rhythm.in_words())
+}
+
+fn parse(cron: &str, time_zone: &str) -> Result<Rhythm, Error> {
+    let invalid = |refusal: Refusal| Error::Invalid { message: refusal.reason, hint: refusal.instead };
+    Rhythm::parse(cron, time_zone).map_err(invalid)
+}
+
+fn may_change(terms: &Terms, standing: &Standing, environment: &Environment, source: ScheduleSource) -> Verdict {
+    match source {
+        ScheduleSource::Plan => terms.may_edit_automatic(standing, environment),
+        ScheduleSource::Person => terms.may_schedule(standing, environment),
+    }
+}
+
+fn may_remove(terms: &Terms, standing: &Standing, environment: &Environment, source: ScheduleSource) -> Verdict {
+    match source {
+        ScheduleSource::Plan => {
+            terms.may_edit_automatic(standing, environment)?;
+            Err(Refusal::new("This one belongs to the plan.").instead("Pause it."))
+        }
+        // Also under a plan that has none any more: it takes nothing, and should not have to stand there.
+        ScheduleSource::Person => standing.may(Act::ManageSchedules, environment),
+    }
+}
+
+struct Facts<'a> {
+    on: &'a OnEnvironment,
+    standing: &'a Standing,
+    terms: &'a Terms,
+    now: Timestamp,
+}
+
+impl Facts<'_> {
+    fn entry(&self, schedule: Schedule, newest: Option<Timestamp>) -> ScheduleEntry {
+        let environment = &self.on.environment;
+        let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok();
+        let turns = rhythm.as_ref().map(|rhythm| Turns::of(rhythm, &schedule.id, schedule.source));
+        let mut runs = Vec::new();
+        let mut next = schedule.slot;
+        while let (Some(slot), Some(turns), true) = (next, &turns, runs.len() < SHOWN) {
+            runs.push(NextRun { at: slot.run, local: turns.rhythm.local(slot.run) });
+            next = turns.after(slot.due);
+        }
+        let often = rhythm.as_ref().is_some_and(|rhythm| rhythm.is_more_than_daily(self.now));
+        // What a plan takes is its maker's business.
+        let advise = often && (schedule.source == ScheduleSource::Person || schedule.edited);
+        ScheduleEntry {
+            when: in_words(&schedule),
+            runs,
+            overdue_since: overdue_since(&schedule, newest, self.now),
+            advice: advise.then(|| ONCE_A_DAY.to_owned()),
+            change: may_change(self.terms, self.standing, environment, schedule.source).into(),
+            remove: may_remove(self.terms, self.standing, environment, schedule.source).into(),
+            schedule,
+        }
+    }
+}
+
+/// One change, in the transaction that makes it.
+struct Change<'a> {
+    app: &'a App,
+    proof: &'a Authorized<ManageSchedules>,
+    tx: store::Tx,
+    terms: Terms,
+    now: Timestamp,
+}
+
+impl<'a> Change<'a> {
+    async fn begin(app: &'a App, proof: &'a Authorized<ManageSchedules>) -> Result<Self, Error> {
+        let mut tx = app.store().write().await?;
+        let terms = projects::terms(&mut tx, &proof.on().project.id).await?;
+        let now = store::clock::now(&mut tx, app.store().dialect()).await?;
+        Ok(Self { app, proof, tx, terms, now })
+    }
+
+    async fn known(&mut self, id: &ScheduleId) -> Result<Schedule, Error> {
+        let found = schedules::by_id(&mut self.tx, id).await?;
+        let found = found.filter(|found| found.environment == self.proof.on().environment.id);
+        found.ok_or(Error::NotFound("schedule"))
+    }
+
+    /// Goes on, or ends with a record of what was refused (R5).
+    async fn allow(mut self, allowed: Verdict, schedule: &Schedule, what: ScheduleChange) -> Result<Self, Error> {
+        let Err(refusal) = allowed else { return Ok(self) };
+        let (store, new) = (self.app.store(), self.activity(schedule, what));
+        queue::record_refused(&mut self.tx, store, new, &refusal.to_string()).await?;
+        store.commit(self.tx).await?;
+        Err(Error::Forbidden(refusal))
+    }
+
+    fn activity(&self, schedule: &Schedule, change: ScheduleChange) -> NewActivity {
+        let on = self.proof.on();
+        let (cron, time_zone) = (schedule.cron.clone(), schedule.time_zone.clone());
+        let payload = ChangeSchedule { schedule: schedule.id.clone(), change, cron, time_zone };
+        NewActivity {
+            project: on.project.id.clone(),
+            environment: on.environment.id.clone(),
+            region: on.project.region.clone(),
+            kind: ActivityKind::Schedule,
+            initiator: self.proof.actor().initiator(),
+            payload: Payload::ChangeSchedule(payload),
+        }
+    }
+
+    async fn put(mut self, schedule: Schedule, what: ScheduleChange) -> Result<ScheduleEntry, Error> {
+        let environment = &self.proof.on().environment;
+        let me = self.proof.actor();
+        let owner = Owner { id: me.user().clone(), email: me.me().email };
+        let owner = Some(owner).filter(|_| schedule.source == ScheduleSource::Person);
+        let active = environment.status == EnvironmentStatus::Active;
+        let schedule = schedules::placed(Schedule { owner, ..schedule }, active, self.now);
+        schedules::put(&mut self.tx, &schedule).await?;
+        let new = self.activity(&schedule, what);
+        queue::record_done(&mut self.tx, self.app.store(), new).await?;
+        let newest = snapshots::newest_automatic(&mut self.tx, &environment.id).await?;
+        self.app.store().commit(self.tx).await?;
+        let facts = Facts { on: self.proof.on(), standing: self.proof.standing(), terms: &self.terms, now: self.now };
+        Ok(facts.entry(schedule, newest))
+    }
+}
