@@ -269,6 +269,7 @@ pub fn kind_of(part: &Part) -> String {
     match part.kind.as_str() {
         "mount" => "files".to_owned(),
         "command" => "data of an own program".to_owned(),
+        "solr" => "Solr index".to_owned(),
         kind => format!("{} database", software(kind)),
     }
 }
@@ -285,6 +286,7 @@ pub fn software(kind: &str) -> &str {
         "postgresql" => "PostgreSQL",
         "mysql" => "MySQL or MariaDB",
         "redis" => "Redis",
+        "solr" => "Solr",
         // Which names itself.
         "command" => "Own program:",
         other => other,

@@ -186,7 +186,7 @@ Examples:
 
 const DUMP: &str = "\
 Writes ENVIRONMENT--SERVICE--TIME.EXT, or with --snapshot ENVIRONMENT--SERVICE--NAME.EXT, and
-says how it is loaded: .db SQLite, .dump pg_restore, .sql mariadb or mysql, .rdb redis-server.
+says how it is loaded: .db SQLite, .dump pg_restore, .sql mariadb or mysql, .rdb redis-server, .tar Solr.
 On success stdout has one line, the file's path; all else is on stderr. What breaks off leaves no
 file and ends with 1.
 

@@ -19,7 +19,7 @@ pub struct Form {
     pub what: &'static str,
 }
 
-const FORMS: [Form; 4] = [
+const FORMS: [Form; 5] = [
     Form {
         kind: "sqlite",
         extension: "db",
@@ -43,6 +43,12 @@ const FORMS: [Form; 4] = [
         extension: "rdb",
         media_type: "application/octet-stream",
         what: "a file that a Redis or Valkey server of the same or a newer version reads when it starts",
+    },
+    Form {
+        kind: "solr",
+        extension: "tar",
+        media_type: "application/x-tar",
+        what: "the directory of a core, configuration and index, for a Solr server of the same or the next major version",
     },
 ];
 
@@ -68,6 +74,8 @@ impl Form {
                 let client = "mariadb --binary-mode --comments --default-character-set=utf8mb4 DATABASE";
                 if piped.is_empty() { format!("{client} < {file}") } else { format!("{piped}{client}") }
             }
+            "solr" if piped.is_empty() => format!("tar -xf {file} -C DIRECTORY"),
+            "solr" => format!("{piped}tar -x -C DIRECTORY"),
             _ => format!("{unpacked}mv {plain} DIRECTORY/ && redis-server --dir DIRECTORY --dbfilename {name}"),
         }
     }
@@ -173,6 +181,7 @@ mod tests {
                 "mv a.rdb DIRECTORY/ && redis-server --dir DIRECTORY --dbfilename a.rdb",
                 "gunzip a.rdb.gz && mv a.rdb DIRECTORY/ && redis-server --dir DIRECTORY --dbfilename a.rdb",
             ),
+            ("solr", "tar -xf a.tar -C DIRECTORY", "gunzip -c a.tar.gz | tar -x -C DIRECTORY"),
         ];
         for (kind, plain, packed) in table {
             let form = form(kind);

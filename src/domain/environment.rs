@@ -133,6 +133,9 @@ pub enum ServiceConnection {
     /// A Redis or Valkey server with all its databases. `host` may be the absolute path of its socket; an empty user is
     /// the server's default one, an empty password is none.
     Redis { host: String, port: u16, user: String, password: Secret },
+    /// A core of a Solr server, or a collection of SolrCloud or its alias. `path`: the directory of the server's cores as
+    /// the worker sees it, which a restore needs; an empty user is none.
+    Solr { url: String, user: String, password: Secret, core: String, path: Option<String> },
     /// Anything else, through a program of the operator's (R6).
     Command { command: CommandLine },
 }
@@ -144,6 +147,7 @@ impl ServiceConnection {
             Self::Postgres { .. } => "postgresql",
             Self::Mysql { .. } => "mysql",
             Self::Redis { .. } => "redis",
+            Self::Solr { .. } => "solr",
             Self::Command { .. } => "command",
         }
     }
@@ -226,7 +230,15 @@ impl ServiceConnection {
             Self::Sqlite { path } => Some(path.into()),
             Self::Postgres { .. } => None,
             Self::Mysql { .. } => None,
-            Self::Redis { .. } | Self::Command { .. } => None,
+            Self::Redis { .. } | Self::Solr { .. } | Self::Command { .. } => None,
+        }
+    }
+
+    /// A directory of a server that a restore writes into.
+    pub fn directory(&self) -> Option<std::path::PathBuf> {
+        match self {
+            Self::Solr { path, .. } => path.as_ref().map(Into::into),
+            _ => None,
         }
     }
 
@@ -238,6 +250,7 @@ impl ServiceConnection {
             Self::Mysql { host, port, database, .. } => format!("{database} at {host}:{port}"),
             Self::Redis { host, .. } if host.starts_with('/') => host.clone(),
             Self::Redis { host, port, .. } => format!("redis at {host}:{port}"),
+            Self::Solr { url, core, .. } => format!("{core} at {}", url.trim_end_matches('/')),
             Self::Command { command } => format!("behind `{command}`"),
         }
     }

@@ -105,6 +105,7 @@ impl Facts {
 pub fn nouns(kind: &str) -> (&'static str, &'static str) {
     match kind {
         "redis" => ("key", "database"),
+        "solr" => ("document", "core"),
         "command" => ("item", "set"),
         _ => ("row", "table"),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::client::Cause;
-use super::redis;
+use super::{redis, solr};
 use crate::domain::Bytes;
 use crate::domain::time::span;
 
@@ -154,6 +154,31 @@ pub enum Error {
         at: String,
         #[source]
         source: redis::Cause,
+    },
+
+    #[error("`{url}` is not the address of a Solr server: declare it as in http://127.0.0.1:8983/solr")]
+    SolrAddress { url: String },
+    #[error("`{index}` can't be a core or a collection: declare its name as Solr's administration pages show it")]
+    SolrName { index: String },
+    #[error("no Solr server answers at {at}: start it, or correct `url` in the declaration")]
+    SolrUnreachable {
+        at: String,
+        #[source]
+        source: solr::Cause,
+    },
+    #[error(
+        "the Solr server at {at} does not let `{user}` {doing} it: correct user and password in the declaration and apply \
+         it, or give the account the permissions in docs/declaration.md"
+    )]
+    SolrRefused { at: String, doing: &'static str, user: String },
+    #[error("there is no core, collection or alias `{index}` at {at}: create it, or correct the declaration")]
+    SolrNoIndex { at: String, index: String },
+    #[error("could not {doing} the Solr server at {at}")]
+    Solr {
+        doing: &'static str,
+        at: String,
+        #[source]
+        source: solr::Cause,
     },
 
     // mounts

@@ -13,6 +13,7 @@ pub mod postgres;
 mod program;
 pub mod redis;
 pub mod service;
+pub mod solr;
 pub mod sqlite;
 
 pub use error::{Error, StagingLimit};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, command, mysql, postgres, redis, sqlite};
+use super::{Error, command, mysql, postgres, redis, solr, sqlite};
 use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
@@ -209,6 +209,7 @@ pub enum Beside {
     Postgres(postgres::Beside),
     Mysql(mysql::Beside),
     Redis(redis::Beside),
+    Solr(solr::Beside),
     Command(command::Beside),
 }
 
@@ -220,6 +221,7 @@ pub enum Aside {
     Postgres(postgres::Aside),
     Mysql(mysql::Aside),
     Redis(redis::Aside),
+    Solr(solr::Aside),
     Command(command::Aside),
 }
 
@@ -241,11 +243,13 @@ of_kind!(Beside, Sqlite, sqlite);
 of_kind!(Beside, Postgres, postgres);
 of_kind!(Beside, Mysql, mysql);
 of_kind!(Beside, Redis, redis);
+of_kind!(Beside, Solr, solr);
 of_kind!(Beside, Command, command);
 of_kind!(Aside, Sqlite, sqlite);
 of_kind!(Aside, Postgres, postgres);
 of_kind!(Aside, Mysql, mysql);
 of_kind!(Aside, Redis, redis);
+of_kind!(Aside, Solr, solr);
 of_kind!(Aside, Command, command);
 
 /// What was found against what the snapshot recorded (R22).
@@ -303,6 +307,16 @@ pub fn connect(connection: &ServiceConnection) -> Result<Box<dyn Service>, Error
             let address =
                 redis::Address { host: host.clone(), port: *port, user: user.clone(), password: password.clone() };
             Ok(Box::new(redis::Redis::connect(address)?))
+        }
+        ServiceConnection::Solr { url, user, password, core, path } => {
+            let address = solr::Address {
+                url: url.clone(),
+                user: user.clone(),
+                password: password.clone(),
+                core: core.clone(),
+                path: path.as_ref().map(Into::into),
+            };
+            Ok(Box::new(solr::Solr::connect(address)?))
         }
         ServiceConnection::Command { command } => Ok(Box::new(command::Named::new(command.clone()))),
     }

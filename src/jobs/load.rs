@@ -95,8 +95,8 @@ pub(super) fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
 
 /// Whether the snapshot's server is of a later series than the one that it goes to: `16.3` than `15.13 (Debian …)`.
 fn is_newer(entry: &ServiceEntry, server: &str) -> bool {
-    // A series of PostgreSQL has one number, those of the others have two.
-    let numbers = if entry.kind == "postgresql" { 1 } else { 2 };
+    // A series of PostgreSQL, and of Solr, has one number, those of the others have two.
+    let numbers = if matches!(entry.kind.as_str(), "postgresql" | "solr") { 1 } else { 2 };
     let series = |text: &str| -> Vec<u32> {
         text.split(|letter: char| !letter.is_ascii_digit()).map_while(|part| part.parse().ok()).take(numbers).collect()
     };

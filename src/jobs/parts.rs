@@ -79,8 +79,9 @@ impl Parts {
     pub fn test(&self, rules: &Rules) -> Result<Sizes, Error> {
         let mut sizes = Sizes::default();
         for service in &self.services {
-            if let Some(file) = service.spec.connection.file() {
-                within_roots(&file, rules)?;
+            let connection = &service.spec.connection;
+            for reached in [connection.file(), connection.directory()].into_iter().flatten() {
+                within_roots(&reached, rules)?;
             }
             sizes.services = sizes.services + service.driver.test().map_err(Error::part(service.label()))?.size;
         }

@@ -9,7 +9,7 @@ use crate::domain::view::ServiceEntry;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     pub name: ServiceName,
-    /// `sqlite`, `postgresql`, `mysql`, `redis`.
+    /// `sqlite`, `postgresql`, `mysql`, `redis`, `solr`.
     #[serde(rename = "type")]
     pub kind: String,
     #[serde(rename = "_links")]

@@ -88,6 +88,11 @@ impl Provision {
                     let database = beside(&database, name)?;
                     ServiceConnection::Mysql { host, port, user, password, database }
                 }
+                // Beside the parent's; elsewhere the program makes it.
+                ServiceConnection::Solr { url, user, password, core, path: Some(path) } => {
+                    let core = beside(&core, name)?;
+                    ServiceConnection::Solr { url, user, password, core, path: Some(path) }
+                }
                 other => {
                     asked.push((service.name.clone(), other.kind()));
                     continue;
@@ -192,6 +197,22 @@ mod tests {
         assert_eq!((mount.path.as_str(), mount.exclude.len()), ("/srv/environments/try-out/uploads", 1));
         assert_eq!(blueprint.host.as_deref(), Some("try-out.shop.example.org"));
         assert_eq!(blueprint.directory.as_deref(), Some("/srv/environments/try-out"));
+    }
+
+    #[test]
+    fn a_core_is_made_beside_its_parents_where_its_directory_is_known() {
+        let solr = |path: Option<&str>| ServiceConnection::Solr {
+            url: "http://search:8983/solr".to_owned(),
+            user: String::new(),
+            password: Secret::new(""),
+            core: "shop".to_owned(),
+            path: path.map(str::to_owned),
+        };
+        let with = |connection| Composition { services: vec![service("search", connection)], ..Composition::default() };
+        let made = contract().blueprint(&name("try-out"), &with(solr(Some("/var/solr/data")))).expect("it can be made");
+        assert_eq!(made.composition.services[0].connection.place(), "shop_try_out at http://search:8983/solr");
+        let refused = contract().blueprint(&name("try-out"), &with(solr(None))).expect_err("nobody makes it");
+        assert!(refused.to_string().contains("a solr service is made"), "{refused}");
     }
 
     #[test]

@@ -120,6 +120,21 @@ enum ServiceEntry {
         #[serde(default = "no_password")]
         password: Secret,
     },
+    Solr {
+        name: ServiceName,
+        #[serde(default = "solr_url")]
+        url: String,
+        /// Empty: none is sent.
+        #[serde(default)]
+        user: String,
+        #[serde(default = "no_password")]
+        password: Secret,
+        /// Or a collection of SolrCloud, or its alias.
+        #[serde(alias = "collection")]
+        core: String,
+        /// The directory of the server's cores, as the worker sees it.
+        path: Option<String>,
+    },
     Command {
         name: ServiceName,
         /// A program by its absolute path, and words for it.
@@ -143,6 +158,10 @@ fn redis_port() -> u16 {
     6379
 }
 
+fn solr_url() -> String {
+    "http://127.0.0.1:8983/solr".to_owned()
+}
+
 fn no_password() -> Secret {
     Secret::new("")
 }
@@ -161,6 +180,9 @@ impl ServiceEntry {
             }
             Self::Redis { name, host, port, user, password } => {
                 ServiceSpec { name, connection: ServiceConnection::Redis { host, port, user, password } }
+            }
+            Self::Solr { name, url, user, password, core, path } => {
+                ServiceSpec { name, connection: ServiceConnection::Solr { url, user, password, core, path } }
             }
             Self::Command { name, command } => ServiceSpec { name, connection: ServiceConnection::Command { command } },
         }
