@@ -156,6 +156,8 @@ pub struct Download {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
     pub condition: Condition,
+    /// What restores replaced and is not gone yet, a sentence each.
+    pub aside: Vec<String>,
     pub snapshot: Door,
     pub restore_refusal: Option<String>,
     pub snapshots: Vec<Kept>,

@@ -5,7 +5,9 @@ use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Paylo
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::snapshot::Snapshot;
-use crate::domain::view::{ActivityEntry, ActivityPage, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry};
+use crate::domain::view::{
+    ActivityEntry, ActivityPage, Aside, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry,
+};
 use crate::domain::{SnapshotName, Timestamp, time, view};
 
 /// Addresses of the console's pages: ids hold only characters that are safe in a path (`domain::ids`).
@@ -164,6 +166,7 @@ pub fn overview(page: &EnvironmentPage) -> Overview {
     let (project, environment) = (&page.project.id, &page.card.environment.name);
     Overview {
         condition: condition(&page.card.health),
+        aside: page.card.aside.iter().map(Aside::in_words).collect(),
         snapshot: door(at::new_snapshot(project, environment), &page.card.create_snapshot),
         restore_refusal: refusal(&page.restore),
         snapshots: page.snapshots.iter().map(|snapshot| kept(project, environment, snapshot)).collect(),

@@ -68,7 +68,10 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
 /// When the file does not work: each place on standard error.
 pub async fn apply(app: &App, file: &Path) -> Result<()> {
     match installation::apply(app, file).await.map_err(told)? {
-        Applied::Done { projects, environments } => {
+        Applied::Done { projects, environments, notes } => {
+            for note in &notes {
+                eprintln!("note: {note}");
+            }
             let (projects, environments) =
                 (counted(projects as u64, "project"), counted(environments as u64, "environment"));
             println!("Applied {}: {projects}, {environments}.", file.display());

@@ -80,6 +80,12 @@ fn show(plan: &Preflight, talk: &mut Talk<'_>) {
     if !plan.untouched.is_empty() {
         talk.say(&format!("  stays as it is: {}", plan.untouched.join(", ")));
     }
+    for versions in &plan.versions {
+        talk.say(&format!("  {}", versions.in_words()));
+    }
+    for sentence in &plan.warnings {
+        talk.say(&format!("  WARNING: {sentence}"));
+    }
     for sentence in &plan.expectations {
         talk.say(&format!("  {sentence}"));
     }

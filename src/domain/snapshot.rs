@@ -106,6 +106,9 @@ pub struct Proof {
     /// Time by phase, so that the next one to mend is seen.
     #[serde(default)]
     pub phases: Vec<Phase>,
+    /// Of a restore that loaded something in the hold: how much was kept and loaded there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_place: Option<Bytes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

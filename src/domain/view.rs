@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activity::Activity;
 use super::audit::AuditEntry;
+use super::bytes::Bytes;
 use super::drill::Drill;
 use super::environment::{Environment, Project};
 use super::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, TokenId, UserId};
@@ -74,6 +75,50 @@ pub struct EnvironmentCard {
     pub health: Health,
     /// Whether the one who looks may take a snapshot.
     pub create_snapshot: Offer,
+    /// What restores replaced and is not gone yet.
+    pub aside: Vec<Aside>,
+}
+
+/// What a restore replaced: it stands aside until it is stored as a snapshot, and then goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aside {
+    /// The restore.
+    pub activity: ActivityId,
+    pub parts: Vec<AsidePart>,
+    /// It is stored, and being removed.
+    pub removing: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsidePart {
+    pub part: PartName,
+    /// In bytes, as it was when it was set aside; `None`: not known.
+    pub size: Option<Bytes>,
+    /// "in the database server".
+    pub place: String,
+}
+
+impl Aside {
+    /// A sentence: how much, where, and until when.
+    pub fn in_words(&self) -> String {
+        let until = match self.removing {
+            true => "It is kept as a snapshot, and is being removed.",
+            false => "It goes once it is stored as the safety snapshot.",
+        };
+        let parts: Vec<String> = self.parts.iter().map(AsidePart::in_words).collect();
+        let sum: Bytes = self.parts.iter().filter_map(|part| part.size).sum();
+        match parts.as_slice() {
+            [] => format!("What a restore replaced stands aside; how much it is was not measured yet. {until}"),
+            some => format!("What a restore replaced stands aside and takes {sum}: {}. {until}", some.join(", ")),
+        }
+    }
+}
+
+impl AsidePart {
+    fn in_words(&self) -> String {
+        let size = self.size.map_or_else(|| "of unknown size".to_owned(), |size| size.to_string());
+        format!("the {} {size} ({})", self.part.in_words(), self.place)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -255,10 +300,35 @@ pub struct Preflight {
     pub untouched: Vec<PartName>,
     /// How long the site will wait, and how long it will take, from past runs; sentences.
     pub expectations: Vec<String>,
+    /// What is to be minded before anything else: maintenance, servers that are older than the snapshot's; sentences.
+    pub warnings: Vec<String>,
+    /// Of the servers: the snapshot's beside what it goes to.
+    pub versions: Vec<Versions>,
     /// Why it can't be done now.
     pub obstacles: Vec<String>,
     pub hash: String,
     pub offer: Offer,
+}
+
+/// The server that a service's snapshot was taken of, and the one that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    pub service: ServiceName,
+    /// As the servers say of themselves.
+    pub snapshot: String,
+    pub server: String,
+    /// The server is of an older series than the snapshot's.
+    pub older: bool,
+}
+
+impl Versions {
+    pub fn in_words(&self) -> String {
+        let Self { service, snapshot, server, .. } = self;
+        if snapshot == server {
+            return format!("{service}: version {server}, as when the snapshot was taken");
+        }
+        format!("{service}: version {server} now, {snapshot} when the snapshot was taken")
+    }
 }
 
 /// One part of the environment that a restore replaces.

@@ -28,6 +28,7 @@ use self::tools::Tools;
 use self::view::{MysqlView, Ready};
 use super::Error;
 use super::service::{self, Position, Service, Tested, View};
+use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
 pub use session::Address;
@@ -166,6 +167,15 @@ impl Service for Mysql {
         let (mut session, schema) = swap::open_aside(self, aside)?;
         let tables = survey::tables(&mut session, &schema)?;
         facts::facts(&mut session, &schema, &tables, aside.objects(), &BTreeMap::new())
+    }
+
+    fn aside_size(&self, aside: &service::Aside) -> Result<Option<Bytes>, Error> {
+        let (mut session, schema) = swap::open_aside(self, aside.mysql()?)?;
+        survey::size(&mut session, &schema).map(Some)
+    }
+
+    fn aside_place(&self, _aside: &service::Aside) -> &'static str {
+        "in the database server"
     }
 
     fn provision(&self) -> Result<(), Error> {

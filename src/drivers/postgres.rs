@@ -1,14 +1,18 @@
 //! PostgreSQL databases: read through an exported snapshot and `pg_dump`, replaced by a database that is loaded beside and
-//! takes over the name.
+//! takes over the name; where the account may not create or rename databases, by one transaction in place.
 //!
 //! **Invariant:** the live database is changed by nothing but the exchange of names, and that only by those of whom the
-//! catalogue's oids say that they are the ones.
+//! catalogue's oids say that they are the ones, or by that one transaction.
 //!
 //! The position is the server's snapshot: which transactions have ended. It moves with the end of each transaction that
 //! has an id, so with every commit that wrote, in *any* database of the server (and with a rollback, an automatic
 //! ANALYZE): it errs to "moved". It does not move with what takes no id: reading, locks, a sequence that gives a number
 //! which it had reserved already, and VACUUM.
 
+mod archive;
+mod fate;
+mod place;
+mod psql;
 mod session;
 mod survey;
 mod swap;
@@ -22,15 +26,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::session::Session;
+use self::survey::Way;
 use self::tools::Tools;
 use self::view::{PostgresView, Ready};
 use super::Error;
-use super::service::{self, Position, Service, Tested, View};
+use super::service::{self, InPlace, Position, Service, Tested, View};
+use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
 
 pub use session::Address;
-pub use swap::{Aside, Beside};
+
+/// What is going to be live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Beside {
+    InPlace(place::Beside),
+    /// Also what is only announced: which way it goes is known when it is loaded.
+    Exchange(swap::Beside),
+}
+
+/// What was live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Aside {
+    InPlace(place::Aside),
+    Exchange(swap::Aside),
+}
+
+impl Beside {
+    /// What is moved in the hold, when it is loaded there.
+    pub(super) fn in_place(&self) -> Option<Bytes> {
+        match self {
+            Self::InPlace(beside) => Some(beside.work()),
+            Self::Exchange(_) => None,
+        }
+    }
+}
 
 /// Older servers know neither `pg_current_snapshot` nor `DROP DATABASE … WITH (FORCE)`.
 const OLDEST: u32 = 13;
@@ -52,6 +86,8 @@ pub struct Postgres {
 struct Kept {
     watch: Option<Session>,
     ready: Option<Ready>,
+    /// In the hold of a restore in place: the transaction that has everything locked.
+    place: Option<place::Open>,
 }
 
 impl std::fmt::Debug for Kept {
@@ -130,42 +166,98 @@ impl Service for Postgres {
         Ok(Box::new(PostgresView::open(self.ready()?, within)?))
     }
 
+    fn in_place(&self) -> Result<Option<InPlace>, Error> {
+        let found = survey::look(&mut self.address.open(CONNECT)?)?;
+        Ok(match found.way {
+            Way::InPlace { why } => Some(InPlace { why, size: found.size }),
+            _ => None,
+        })
+    }
+
     fn beside(&self, scratch: &Path) -> Result<service::Beside, Error> {
-        Ok(service::Beside::Postgres(swap::beside(self, scratch)))
+        Ok(service::Beside::Postgres(Beside::Exchange(swap::beside(self, scratch))))
     }
 
     fn load_beside(&self, scratch: &Path, dump: &mut dyn Read) -> Result<service::Beside, Error> {
-        swap::load(self, scratch, dump).map(service::Beside::Postgres)
+        let mut session = self.address.open(CONNECT)?;
+        let found = survey::look(&mut session)?;
+        let major = session.major;
+        drop(session);
+        Ok(service::Beside::Postgres(match &found.way {
+            Way::Beside => Beside::Exchange(swap::load(self, scratch, major, dump)?),
+            Way::InPlace { .. } => Beside::InPlace(place::load(self, scratch, &found, dump)?),
+            Way::Not { why } => return Err(swap::cannot(self, why.as_str())),
+        }))
     }
 
     fn check(&self, beside: &service::Beside, expected: &Facts) -> Result<(), Error> {
-        swap::check(self, beside.postgres()?, expected)
+        match beside.postgres()? {
+            Beside::Exchange(beside) => swap::check(self, beside, expected),
+            Beside::InPlace(beside) => place::check(self, beside, expected),
+        }
     }
 
     fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
-        swap::prepare(self, beside.postgres()?).map(service::Aside::Postgres)
+        Ok(service::Aside::Postgres(match beside.postgres()? {
+            Beside::Exchange(beside) => Aside::Exchange(swap::prepare(self, beside)?),
+            Beside::InPlace(beside) => Aside::InPlace(place::prepare(self, beside)?),
+        }))
     }
 
     fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
-        swap::commit(self, beside.postgres()?, aside.postgres()?)
+        match (beside.postgres()?, aside.postgres()?) {
+            (Beside::Exchange(beside), Aside::Exchange(aside)) => swap::commit(self, beside, aside),
+            (Beside::InPlace(beside), Aside::InPlace(aside)) => place::commit(self, beside, aside),
+            _ => Err(Error::OtherKind),
+        }
     }
 
     fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
-        swap::roll_back(self, beside.postgres()?, aside.postgres()?)
+        match (beside.postgres()?, aside.postgres()?) {
+            (Beside::Exchange(beside), Aside::Exchange(aside)) => swap::roll_back(self, beside, aside),
+            (Beside::InPlace(_), Aside::InPlace(aside)) => place::roll_back(self, aside),
+            _ => Err(Error::OtherKind),
+        }
     }
 
     fn discard(&self, beside: &service::Beside, aside: Option<&service::Aside>) -> Result<(), Error> {
-        swap::discard(self, beside.postgres()?, aside.map(service::Aside::postgres).transpose()?)
+        match (beside.postgres()?, aside.map(service::Aside::postgres).transpose()?) {
+            (Beside::Exchange(beside), None) => swap::discard(self, beside, None),
+            (Beside::Exchange(beside), Some(Aside::Exchange(aside))) => swap::discard(self, beside, Some(aside)),
+            (Beside::InPlace(beside), None | Some(Aside::InPlace(_))) => place::discard(self, beside),
+            _ => Err(Error::OtherKind),
+        }
     }
 
     fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<(), Error> {
-        let ready = Ready::new(swap::open_aside(self, aside.postgres()?)?, &self.tools)?;
+        let aside = match aside.postgres()? {
+            Aside::Exchange(aside) => aside,
+            Aside::InPlace(aside) => return place::dump_aside(aside, out),
+        };
+        let ready = Ready::new(swap::open_aside(self, aside)?, &self.tools)?;
         // A view needs no scratch directory.
         PostgresView::open(ready, CONNECT)?.dump(Path::new("/"), out, &|| false).map(drop)
     }
 
     fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
-        survey::facts(&mut swap::open_aside(self, aside.postgres()?)?)
+        match aside.postgres()? {
+            Aside::Exchange(aside) => survey::facts(&mut swap::open_aside(self, aside)?),
+            Aside::InPlace(aside) => place::aside_facts(aside),
+        }
+    }
+
+    fn aside_size(&self, aside: &service::Aside) -> Result<Option<Bytes>, Error> {
+        match aside.postgres()? {
+            Aside::Exchange(aside) => survey::size(&mut swap::open_aside(self, aside)?).map(Some),
+            Aside::InPlace(aside) => Ok(Some(aside.kept())),
+        }
+    }
+
+    fn aside_place(&self, aside: &service::Aside) -> &'static str {
+        match aside.postgres() {
+            Ok(Aside::InPlace(_)) => "in Stillpoint's data directory",
+            _ => "in the database server",
+        }
     }
 
     fn provision(&self) -> Result<(), Error> {

@@ -124,6 +124,29 @@ pub trait Service: Send + Sync + Debug {
         None
     }
 
+    /// Whether it would be restored in place, as maintenance, for want of a right.
+    ///
+    /// # Errors
+    /// As [`Service::test`].
+    fn in_place(&self) -> Result<Option<InPlace>, Error> {
+        Ok(None)
+    }
+
+    /// About how much space what was swapped out takes, where that can be had without reading it.
+    ///
+    /// # Errors
+    /// As [`Service::aside_facts`].
+    fn aside_size(&self, aside: &Aside) -> Result<Option<Bytes>, Error> {
+        let _ = aside;
+        Ok(None)
+    }
+
+    /// Where that is, in words.
+    fn aside_place(&self, aside: &Aside) -> &'static str {
+        let _ = aside;
+        "in the service"
+    }
+
     /// Makes a new, empty one.
     ///
     /// # Errors
@@ -182,6 +205,15 @@ pub struct Tested {
     pub size: Bytes,
     /// What can't be promised, in sentences.
     pub limits: Vec<String>,
+}
+
+/// A service that is loaded in the hold itself, all or nothing, while visitors are asked to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// Why it can't be loaded beside, with what to do.
+    pub why: String,
+    /// Of what is there now, which is kept first.
+    pub size: Bytes,
 }
 
 /// A point in a service's own terms (R18). Only equality means something.
@@ -251,6 +283,16 @@ of_kind!(Aside, Mysql, mysql);
 of_kind!(Aside, Redis, redis);
 of_kind!(Aside, Solr, solr);
 of_kind!(Aside, Command, command);
+
+impl Beside {
+    /// What is moved in the hold, when it is loaded there and not beside.
+    pub fn in_place(&self) -> Option<Bytes> {
+        match self {
+            Self::Postgres(beside) => beside.in_place(),
+            _ => None,
+        }
+    }
+}
 
 /// What was found against what the snapshot recorded (R22).
 ///

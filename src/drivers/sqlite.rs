@@ -222,6 +222,15 @@ impl Service for Sqlite {
         swap::aside_facts(aside.sqlite()?)
     }
 
+    fn aside_size(&self, aside: &service::Aside) -> Result<Option<Bytes>, Error> {
+        let file = aside.sqlite()?.file();
+        fs::metadata(file).map(|is| Some(Bytes(is.len()))).map_err(Error::reading("look at", file))
+    }
+
+    fn aside_place(&self, _aside: &service::Aside) -> &'static str {
+        "in a file of its own"
+    }
+
     fn notice(&self) -> Option<String> {
         exchange::notice(&self.path)
     }

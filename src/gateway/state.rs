@@ -16,7 +16,7 @@ use super::error::HoldError;
 use super::order::{Closing, GateReport, HoldId, HoldKind};
 
 /// More than any hold takes; keeps what a controller sends from overflowing the clock.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_secs(48 * 60 * 60);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -87,7 +87,7 @@ pub(super) struct Waiter {
 pub(super) enum Refused {
     /// As many wait already as may.
     Full,
-    /// Closed without an owner.
+    /// Closed without an owner, or for longer than anybody may be kept waiting.
     Shut,
 }
 
@@ -122,6 +122,11 @@ impl State {
             Status::Shut { .. } => return Err(Refused::Shut),
             Status::Held(hold) => hold,
         };
+        if hold.queue == 0 {
+            // It takes longer than anybody may be kept waiting.
+            hold.lost += 1;
+            return Err(Refused::Shut);
+        }
         let queue = queue.min(hold.queue);
         if self.waiting.len() >= queue {
             self.waiting.retain(|waiter| !waiter.answer.is_closed());

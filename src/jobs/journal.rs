@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::aside::Spaces;
 use super::{Context, Error};
 use crate::domain::ids::{MountName, ServiceName};
-use crate::domain::{ActivityId, EnvironmentId};
+use crate::domain::{ActivityId, Bytes, EnvironmentId};
 use crate::drivers::mount::{MountAside, MountBeside};
 use crate::drivers::{Aside, Beside};
 use crate::store::swaps::{self, Entry, Stage};
@@ -15,6 +16,9 @@ use crate::store::{Db, clock};
 pub(super) struct Body {
     pub services: Vec<ServiceSwap>,
     pub mounts: Vec<MountSwap>,
+    /// How much stands aside, once that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spaces: Option<Spaces>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +34,14 @@ pub(super) struct MountSwap {
     pub name: MountName,
     pub beside: MountBeside,
     pub aside: Option<MountAside>,
+}
+
+impl Body {
+    /// What is moved in the hold, when something is loaded there and not beside.
+    pub(super) fn in_place(&self) -> Option<Bytes> {
+        let works: Vec<Bytes> = self.services.iter().filter_map(|swap| swap.beside.in_place()).collect();
+        (!works.is_empty()).then(|| works.into_iter().sum())
+    }
 }
 
 /// The journal of one restore.

@@ -7,6 +7,7 @@ use super::paths::Held;
 use super::{Error, stream};
 use crate::domain::Bytes;
 use crate::domain::manifest::{MountEntry, ServiceEntry};
+use crate::domain::policy::versions::is_newer;
 use crate::drivers::Beside;
 use crate::drivers::mount::{Contents, MountBeside};
 use crate::engine::{self, Repository, Restored};
@@ -61,7 +62,7 @@ impl Reading {
         .map_err(Error::io("a pipe could not be made"))?;
         let loaded = service.driver.load_beside(directory, &mut dump);
         let beside = loaded.map_err(|source| match service.driver.test() {
-            Ok(tested) if is_newer(entry, &tested.version) => Error::NewerServer {
+            Ok(tested) if is_newer(&entry.kind, &entry.version, &tested.version) => Error::NewerServer {
                 part: service.label(),
                 snapshot: entry.version.clone(),
                 server: tested.version,
@@ -91,16 +92,6 @@ pub(super) fn expected(entry: &MountEntry, held: &[Held]) -> Contents {
         files: sum.files + held.files,
         bytes: sum.bytes + Bytes(held.bytes),
     })
-}
-
-/// Whether the snapshot's server is of a later series than the one that it goes to: `16.3` than `15.13 (Debian …)`.
-fn is_newer(entry: &ServiceEntry, server: &str) -> bool {
-    // A series of PostgreSQL, and of Solr, has one number, those of the others have two.
-    let numbers = if matches!(entry.kind.as_str(), "postgresql" | "solr") { 1 } else { 2 };
-    let series = |text: &str| -> Vec<u32> {
-        text.split(|letter: char| !letter.is_ascii_digit()).map_while(|part| part.parse().ok()).take(numbers).collect()
-    };
-    series(&entry.version) > series(server)
 }
 
 fn fresh(directory: &Path) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! **Invariant:** a job is safe to run twice and safe to die at any line; it holds a lease, never a database transaction;
 //! whatever it ends with, no site is left on hold.
 
+mod aside;
 mod branch;
 mod context;
 mod drill;
@@ -28,6 +29,7 @@ mod swap;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use aside::standing as standing_aside;
 pub(crate) use context::Scratch;
 pub use context::{Context, Gateways};
 pub use error::Error;

@@ -4,6 +4,7 @@
 //! 1. Ask again whether the initiator may, and whether the confirmed plan still fits (R1, R25).
 //! 2. Share the repository (R14).                        Given back when dropped; expires.
 //! 3. Load everything beside the live data; check it.    What was loaded is removed.
+//!    What can only be loaded in place is fetched and looked at.
 //! 4. In the swap hold: fix the present data, exchange.  The journal rolls back; the gate stays shut until then.
 //! 5. Open the gate. The site serves what was restored.  What was paused for it goes on; that it must is stored.
 //! 6. Store what was replaced as the safety snapshot.    It stays beside until that is complete.
@@ -26,6 +27,7 @@ use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, safety, swap};
 use crate::domain::activity::RestoreSnapshot;
 use crate::domain::environment::{Environment, EnvironmentStatus};
+use crate::domain::ids::ServiceName;
 use crate::domain::manifest::MountEntry;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
@@ -94,10 +96,12 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         let source = source.ok_or_else(|| Refusal::new("The snapshot's environment does not exist any more."))?;
         may_still(context, &work.activity, &project, &source, Act::RestoreSnapshot).await?;
     }
-    let (snapshot, all_mounts, plan) = planned(context, &environment, &request).await?;
+    let (snapshot, all_mounts, mut plan) = planned(context, &environment, &request).await?;
     let hooks = Hooks::load(context, lease, &work.activity, &environment).await?;
     // Only what is replaced has to work.
     let (parts, _) = context.parts(&environment.id, &request.scope).await?;
+    plan.in_place = in_place(&parts, &plan).await?;
+    plan.announced(request.plan_hash.as_deref())?;
     let repository = context.repository(&project.id).await?;
     let loading = Loading { context, lease, job: &job, journal: &journal, repository, snapshot, all_mounts, plan };
     let mut body = Body::default();
@@ -116,7 +120,7 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
             return Err(error);
         }
     };
-    let proof = report.proof();
+    let proof = Proof { in_place: body.in_place(), ..report.proof() };
     lease.log(&format!("Restored. {}", proof.sentence())).await?;
     for kept in body.mounts.iter().filter_map(|swap| swap.aside.as_ref()).flat_map(|aside| aside.kept()) {
         lease.log(&kept).await?;
@@ -128,6 +132,17 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
 pub(super) async fn connected(context: &Context, environment: &Environment) -> Result<Parts, Error> {
     let mut db = context.store().read().await?;
     Parts::connect(&environments::composition(&mut db, context.store().sealer(), &environment.id).await?)
+}
+
+/// The services that can only be loaded in the hold.
+async fn in_place(parts: &Parts, plan: &RestorePlan) -> Result<Vec<ServiceName>, Error> {
+    let mut found = Vec::new();
+    for entry in &plan.services {
+        let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
+        let asked = blocking(move || service.driver.in_place().map_err(Error::part(service.label()))).await?;
+        found.extend(asked.map(|_| entry.name.clone()));
+    }
+    Ok(found)
 }
 
 async fn planned(
@@ -147,7 +162,7 @@ async fn planned(
     let manifest = snapshots::manifest(&mut db, &request.snapshot).await?.ok_or_else(gone)?;
     let composition = environments::composition(&mut db, context.store().sealer(), &environment.id).await?;
     let plan = RestorePlan::new(&environment.id, &manifest, &composition, &request.scope)?;
-    if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
+    if request.plan_hash.as_ref().is_some_and(|confirmed| !plan.replaces(confirmed)) {
         return Err(Refusal::new("The environment has changed since the restore was confirmed.")
             .instead("Look at what would be replaced now, and confirm again.")
             .into());
@@ -224,17 +239,25 @@ impl Loading<'_> {
             let beside = service.driver.beside(&directory).map_err(Error::part(service.label()))?;
             body.services.push(ServiceSwap { name: entry.name.clone(), beside, aside: None });
             self.journal.write(Stage::Loading, body).await?;
-            let name = entry.name.clone();
-            let (reading, entry) = (self.reading(), entry.clone());
+            let (reading, entry, name) = (self.reading(), entry.clone(), entry.name.clone());
             let beside = blocking(move || reading.service(&service, &directory, &entry)).await?;
+            let was_announced = self.plan.in_place.contains(&name) || beside.in_place().is_none();
             if let Some(announced) = body.services.last_mut() {
                 announced.beside = beside;
             }
             self.journal.write(Stage::Loading, body).await?;
-            took.push((PartName::Service(name), begun.elapsed()));
+            took.push((PartName::Service(name.clone()), begun.elapsed()));
+            if !was_announced {
+                // Its rights were taken since.
+                let plan = RestorePlan { in_place: vec![name], ..self.plan.clone() };
+                plan.announced(None)?;
+            }
             crash_point("restore: a service loaded");
         }
-        self.lease.log("Everything is loaded and checked").await?;
+        match self.plan.in_place.as_slice() {
+            [] => self.lease.log("Everything is loaded and checked").await?,
+            _ => self.lease.log("All that can be done beforehand is done; visitors are asked to come back").await?,
+        }
         Ok(took)
     }
 }

@@ -13,7 +13,7 @@ use super::parts::Parts;
 use super::progress::completed;
 use super::restore::connected;
 use super::snapshot::{newest, stored_before, subject};
-use super::{Error, crash_point, stream, swap};
+use super::{Error, aside, crash_point, stream, swap};
 use crate::domain::activity::Payload;
 use crate::domain::environment::{Environment, Project};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
@@ -51,6 +51,7 @@ impl Keeping<'_> {
         name: &SnapshotName,
         proof: Proof,
     ) -> Result<(), Error> {
+        let body = &aside::note(self.journal, Some(lease), parts, body).await;
         lease.log("Storing what was replaced as a safety snapshot").await?;
         let manifest = self.manifest(name, proof);
         let stored = completed(lease, self.job, self.stored(parts, body, manifest)).await;
@@ -72,6 +73,7 @@ impl Keeping<'_> {
 
     /// For a restore that has ended, with all but this done.
     async fn keep_late(&self, parts: &Parts, body: &Body, name: &SnapshotName) -> Result<(), Error> {
+        let body = &aside::note(self.journal, None, parts, body).await;
         let (manifest, archived) = self.stored(parts, body, self.manifest(name, Proof::default())).await?;
         let mut tx = self.context.store().write().await?;
         let now = clock::now(&mut tx, self.context.store().dialect()).await?;

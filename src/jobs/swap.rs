@@ -5,16 +5,28 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::Context;
 use super::hooks::Hooks;
-use super::journal::{Body, Journal};
+use super::journal::{Body, Journal, ServiceSwap};
 use super::parts::Parts;
 use super::{Error, crash_point};
 use crate::domain::EnvironmentId;
-use crate::gateway::{self, Held, HoldKind, HoldReport};
+use crate::gateway::{self, Held, HoldKind, HoldReport, Limits};
 use crate::queue::Lease;
 use crate::store::swaps::Stage;
+
+/// What is loaded in the hold may take: longer than anything, and a hold whose owner dies ends by its lease all the same.
+const IN_PLACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where something is loaded in the hold, nobody is kept waiting for it, but told to come back.
+fn limits(usual: &Limits, body: &Body) -> Limits {
+    match body.in_place() {
+        Some(_) => Limits { ceiling: usual.ceiling + IN_PLACE, queue: 0, ..usual.clone() },
+        None => usual.clone(),
+    }
+}
 
 /// Exchanges all parts inside one swap hold. On success the journal stands at [`Stage::Swapped`] with the asides.
 ///
@@ -30,7 +42,8 @@ pub(super) async fn swap(
     body: &mut Body,
 ) -> Result<HoldReport, Error> {
     let gates = context.gates().await?;
-    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, &hooks.limits(context.limits())).await?;
+    let limits = limits(&hooks.limits(context.limits()), body);
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, &limits).await?;
     crash_point("restore: held");
     *body = match prepare(&held, parts, body).await {
         Ok(prepared) => prepared,
@@ -108,7 +121,7 @@ pub(super) async fn open(context: &Context, environment: &EnvironmentId) {
 /// [`Error::Mixed`]: the gate stays shut.
 pub(super) async fn recover(context: &Context, journal: &Journal<'_>, parts: &Parts, body: &Body) -> Result<(), Error> {
     let gates = context.gates().await?;
-    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, context.limits())
+    let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, &limits(context.limits(), body))
         .await
         .map_err(|error| Error::Mixed(Box::new(error.into())))?;
     // The hold is what keeps two recoveries apart: the other one may have been here before.
@@ -155,37 +168,42 @@ async fn left_shut(held: Held, cause: Error) -> Error {
 }
 
 /// Fixes the present data, in the hold, so that nothing written later is lost with it. The safety snapshot is made of
-/// exactly this.
+/// exactly this. What takes long comes last.
 async fn prepare(_held: &Held, parts: &Parts, body: &Body) -> Result<Body, Error> {
     blocking(parts, body, |parts, body| {
-        for swap in &mut body.services {
+        let prepare = |swap: &mut ServiceSwap| {
             let service = service(parts, swap.name.as_str())?;
             swap.aside = Some(service.driver.prepare(&swap.beside).map_err(Error::part(service.label()))?);
-        }
+            Ok(())
+        };
+        body.services.iter_mut().filter(|swap| swap.beside.in_place().is_none()).try_for_each(prepare)?;
         for swap in &mut body.mounts {
             let mount = mount(parts, swap.name.as_str())?;
             swap.aside = Some(mount.driver.prepare(&swap.beside).map_err(Error::part(mount.label()))?);
         }
-        Ok(())
+        body.services.iter_mut().filter(|swap| swap.beside.in_place().is_some()).try_for_each(prepare)
     })
     .await
 }
 
+/// What takes long to be taken back comes last.
 async fn exchange(_held: &Held, parts: &Parts, body: &Body) -> Result<(), Error> {
     blocking(parts, body, |parts, body| {
-        for swap in &body.services {
+        let commit = |swap: &ServiceSwap| {
             let service = service(parts, swap.name.as_str())?;
-            let Some(aside) = &swap.aside else { continue };
+            let Some(aside) = &swap.aside else { return Ok(()) };
             service.driver.commit(&swap.beside, aside).map_err(Error::part(service.label()))?;
             crash_point("restore: a service exchanged");
-        }
+            Ok(())
+        };
+        body.services.iter().filter(|swap| swap.beside.in_place().is_none()).try_for_each(commit)?;
         for swap in &body.mounts {
             let mount = mount(parts, swap.name.as_str())?;
             let Some(aside) = &swap.aside else { continue };
             mount.driver.commit(&swap.beside, aside, &crash_point).map_err(Error::part(mount.label()))?;
             crash_point("restore: a mount exchanged");
         }
-        Ok(())
+        body.services.iter().filter(|swap| swap.beside.in_place().is_some()).try_for_each(commit)
     })
     .await
     .map(drop)

@@ -8,6 +8,7 @@ use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
+use crate::jobs;
 use crate::store::activities::Filter;
 use crate::store::{self, Db, swaps};
 
@@ -90,6 +91,7 @@ async fn make_card(
         snapshots: store::snapshots::count(db, &environment.id).await?,
         health: health(app, db, &environment, newest.as_ref()).await?,
         newest_snapshot: newest,
+        aside: jobs::standing_aside(db, app.store().sealer(), &environment.id).await?,
         create_snapshot: terms.may_create(standing, &environment).into(),
         environment,
     })

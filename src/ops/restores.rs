@@ -1,5 +1,6 @@
 //! Restores.
 
+mod asked;
 mod branch;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,13 @@ use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
 use crate::domain::ids::{EnvironmentName, MountName};
 use crate::domain::manifest::Manifest;
+use crate::domain::policy::maintenance::Maintenance;
 use crate::domain::policy::restore::parts_of;
 use crate::domain::policy::{Act, Refusal, RestorePlan, Verdict};
 use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
-use crate::domain::view::{ActivityEntry, Change, Offer, Part, Preflight};
+use crate::domain::view::{ActivityEntry, Change, Offer, Part, Preflight, Versions};
 use crate::domain::{Bytes, EnvironmentId, MountPath, PartName, ProjectId, Scope, SnapshotName, Timestamp};
 use crate::drivers::Mount;
 use crate::engine::{self, Location, Repository};
@@ -167,7 +169,24 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     if let Some(new) = way.branch() {
         obstacles.extend(new.obstacles(app).await?);
     }
-    let planned = way.plan(&manifest, &composition, scope);
+    let asked = match way.branch() {
+        Some(_) => asked::Asked::default(),
+        None => asked::ask(&composition, scope, &manifest).await,
+    };
+    let maintenance = asked.maintenance(&mut *app.store().read().await?, &target.id, &snapshot, &manifest).await?;
+    if maintenance.is_some() {
+        expectations.iter_mut().filter(|sentence| *sentence == SERVING).for_each(|sentence| {
+            *sentence =
+                "Your site goes on serving while everything is fetched and checked; then it is maintenance until all \
+                         is new, or all is as it was."
+                    .to_owned();
+        });
+    }
+    let mut warnings: Vec<String> = maintenance.iter().map(Maintenance::announcement).collect();
+    warnings.extend(asked.versions.iter().filter_map(Versions::warning));
+    let planned = way
+        .plan(&manifest, &composition, scope)
+        .map(|plan| RestorePlan { in_place: asked.in_place.iter().map(|(name, _)| name.clone()).collect(), ..plan });
     let (untouched, hash) = match &planned {
         Ok(plan) => (plan.untouched.clone(), plan.hash()),
         Err(refusal) => {
@@ -190,7 +209,7 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     let present = match way.branch() {
         Some(_) => parts_made(&composition, scope),
         None => {
-            expectations.extend(notices(&composition, scope, &manifest).await);
+            expectations.extend(asked.notices);
             present(&composition, scope, paths).await
         }
     };
@@ -221,6 +240,8 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
         changes,
         untouched,
         expectations,
+        warnings,
+        versions: asked.versions,
         obstacles,
         hash,
         offer,
@@ -256,7 +277,7 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
     let (_, manifest, composition) = load(app, &mut tx, &way, &request.snapshot).await?;
     is_active(target).map_err(Error::Conflict)?;
     let plan = way.plan(&manifest, &composition, &request.scope).map_err(Error::Conflict)?;
-    if request.plan_hash.as_ref().is_some_and(|confirmed| *confirmed != plan.hash()) {
+    if request.plan_hash.as_ref().is_some_and(|confirmed| !plan.replaces(confirmed)) {
         return Err(Error::Conflict(
             Refusal::new("The environment has changed since you looked.")
                 .instead("Look at what would be replaced now, and confirm again."),
@@ -267,7 +288,8 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
     let restore = activity::RestoreSnapshot {
         snapshot: request.snapshot,
         safety: SnapshotName::parse(store::random_id())?,
-        plan_hash: Some(plan.hash()),
+        // As it was confirmed: whether maintenance was announced stands in it, which the worker asks for.
+        plan_hash: request.plan_hash.or_else(|| Some(plan.hash())),
         from: matches!(way.into, Target::Other(_)).then(|| activity::Source {
             id: source.id.clone(),
             name: source.name.clone(),
@@ -446,20 +468,7 @@ fn present_at(mount: &MountName, driver: &Mount, paths: &[MountPath]) -> Vec<Pre
     paths.iter().map(|path| (PartName::Path(mount.clone(), path.clone()), part(path), at(path))).collect()
 }
 
-/// What the parts say of the swap itself, as things are now.
-async fn notices(composition: &Composition, scope: &Scope, manifest: &Manifest) -> Vec<String> {
-    let (chosen, mounts) = (composition.only(scope), manifest.mounts.clone());
-    let asked = tokio::task::spawn_blocking(move || {
-        let Ok(connected) = Parts::connect(&chosen) else { return Vec::new() };
-        let services = connected.services.iter().filter_map(|service| service.driver.notice());
-        let found = connected.mounts.iter().flat_map(|mount| {
-            let entry = mounts.iter().find(|entry| entry.name == *mount.name());
-            entry.map(|entry| mount.driver.notices(&entry.databases)).unwrap_or_default()
-        });
-        services.chain(found).collect()
-    });
-    asked.await.unwrap_or_default()
-}
+const SERVING: &str = "Your site goes on serving until the swap; then requests wait for a moment, and none is lost.";
 
 const LOOK: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -493,9 +502,7 @@ async fn expectations(
             None => format!("The last restore took {took}."),
         });
     }
-    sentences.push(
-        "Your site goes on serving until the swap; then requests wait for a moment, and none is lost.".to_owned(),
-    );
+    sentences.push(SERVING.to_owned());
     sentences.push("What is replaced is kept for 7 days as a safety snapshot, so that you can undo this.".to_owned());
     Ok(sentences)
 }

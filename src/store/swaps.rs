@@ -85,12 +85,13 @@ pub async fn by_activity<T: DeserializeOwned>(
 ) -> Result<Option<Entry<T>>, Error> {
     let row =
         sqlx::query("SELECT * FROM swaps WHERE activity_id = $1").bind(activity.as_str()).fetch_optional(db).await?;
-    row.map(|row| {
-        let activity: ActivityId = row.word("activity_id")?;
-        let body = sealer.open(&context(&activity), &row.text("sealed_body")?)?;
-        Ok(Entry { environment: row.word("environment_id")?, stage: row.word("stage")?, body, activity })
-    })
-    .transpose()
+    row.map(|row| read(&row, sealer)).transpose()
+}
+
+fn read<T: DeserializeOwned>(row: &sqlx::any::AnyRow, sealer: &Sealer) -> Result<Entry<T>, Error> {
+    let activity: ActivityId = row.word("activity_id")?;
+    let body = sealer.open(&context(&activity), &row.text("sealed_body")?)?;
+    Ok(Entry { environment: row.word("environment_id")?, stage: row.word("stage")?, body, activity })
 }
 
 /// Swaps that are not done.
@@ -101,6 +102,25 @@ pub async fn unfinished(db: &mut Db) -> Result<Vec<(ActivityId, EnvironmentId, S
     let rows =
         sqlx::query("SELECT activity_id, environment_id, stage FROM swaps WHERE stage <> 'done'").fetch_all(db).await?;
     rows.iter().map(|row| Ok((row.word("activity_id")?, row.word("environment_id")?, row.word("stage")?))).collect()
+}
+
+/// Complete swaps of an environment of which what was replaced still stands aside, oldest first.
+///
+/// # Errors
+/// When the database fails, or an entry can't be unsealed.
+pub async fn aside<T: DeserializeOwned>(
+    db: &mut Db,
+    sealer: &Sealer,
+    environment: &EnvironmentId,
+) -> Result<Vec<Entry<T>>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM swaps WHERE environment_id = $1 AND stage <> 'done' AND stage IN ('swapped', 'kept')
+         ORDER BY updated_at",
+    )
+    .bind(environment.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| read(row, sealer)).collect()
 }
 
 /// Whether this caller is to try again what a complete swap has left to do: nobody began that within the last `pause`.

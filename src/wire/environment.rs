@@ -7,7 +7,7 @@ use super::word::Word;
 use crate::domain::environment::{EnvironmentKind, EnvironmentStatus};
 use crate::domain::ids::{EnvironmentId, EnvironmentName, ProjectId};
 use crate::domain::time::Timestamp;
-use crate::domain::view::EnvironmentCard;
+use crate::domain::view::{Aside, EnvironmentCard};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -32,13 +32,16 @@ pub struct Environment {
     pub head_commit: Option<String>,
     pub last_backup_at: Option<Timestamp>,
     pub deployment_state: Option<serde_json::Value>,
+    /// What restores replaced and still stands aside, with its size and place. Our own addition to U.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aside: Vec<Aside>,
     #[serde(rename = "_links")]
     pub links: Links,
 }
 
 impl From<EnvironmentCard> for Environment {
     fn from(card: EnvironmentCard) -> Self {
-        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, .. } = card;
+        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, aside, .. } = card;
         let (project, name) = (&environment.project, &environment.name);
         let take = create_snapshot.is_open().then(|| href(&path::take_backup(project, name)));
         let links = Links::to_self(href(&path::environment(project, name)))
@@ -64,6 +67,7 @@ impl From<EnvironmentCard> for Environment {
             head_commit: None,
             last_backup_at: newest_snapshot.map(|snapshot| snapshot.created_at),
             deployment_state: None,
+            aside,
             links,
         }
     }

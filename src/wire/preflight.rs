@@ -8,7 +8,7 @@ use crate::domain::bytes::Bytes;
 use crate::domain::ids::{EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::policy::Refusal;
 use crate::domain::time::Timestamp;
-use crate::domain::view::{self, Change};
+use crate::domain::view::{self, Change, Versions};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preflight {
@@ -33,6 +33,12 @@ pub struct Preflight {
     pub untouched: Vec<String>,
     /// Wait and duration, sentences.
     pub expectations: Vec<String>,
+    /// What is to be minded first: maintenance and its length, a server that is older than the snapshot's; sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// The snapshot's servers beside those that it goes to.
+    #[serde(default)]
+    pub versions: Vec<Versions>,
     /// Why it can't be done now, sentences.
     pub obstacles: Vec<String>,
     /// Why the one who asks may not do it.
@@ -60,6 +66,8 @@ impl From<view::Preflight> for Preflight {
             changes: plan.changes,
             untouched: plan.untouched.iter().map(PartName::in_words).collect(),
             expectations: plan.expectations,
+            warnings: plan.warnings,
+            versions: plan.versions,
             obstacles: plan.obstacles,
             refusal: plan.offer.refusal,
             plan_hash: plan.hash,

@@ -8,13 +8,13 @@ use crate::domain::activity::{
 };
 use crate::domain::environment::{self, EnvironmentKind, EnvironmentStatus};
 use crate::domain::ids::{
-    ActivityId, EnvironmentId, EnvironmentName, PlanId, ProjectId, RegionId, SnapshotName, UserId,
+    ActivityId, EnvironmentId, EnvironmentName, PlanId, ProjectId, RegionId, ServiceName, SnapshotName, UserId,
 };
 use crate::domain::policy::Refusal;
 use crate::domain::snapshot::{Consistency, Origin, Snapshot};
 use crate::domain::view::{
     ActivityEntry, ActivityPage, Change, EnvironmentCard, Health, LogLine, Offer, Part, ProjectCard, SnapshotEntry,
-    Tone,
+    Tone, Versions,
 };
 use crate::domain::{Bytes, Scope, Secret, Timestamp};
 
@@ -89,6 +89,7 @@ fn card(create_snapshot: Offer) -> EnvironmentCard {
         newest_snapshot: Some(snapshot(Consistency::Consistent, Origin::Manual)),
         health: Health { tone: Tone::Good, sentence: "All is well.".to_owned() },
         create_snapshot,
+        aside: Vec::new(),
     }
 }
 
@@ -194,6 +195,13 @@ fn a_preflight_shows_the_plan_and_its_hash() {
         changes: vec![change],
         untouched: Vec::new(),
         expectations: vec!["The site waits less than a second.".to_owned()],
+        warnings: vec!["The server is older.".to_owned()],
+        versions: vec![Versions {
+            service: id!(ServiceName, "database"),
+            snapshot: "3.46.0".to_owned(),
+            server: "3.45.1".to_owned(),
+            older: true,
+        }],
         obstacles: Vec::new(),
         hash: "f".repeat(64),
         offer: open(),

@@ -141,6 +141,15 @@ fn what_a_restore_replaced_and_could_not_store_is_stored_when_it_can_be() {
     let reason = at.failed(&asked);
     assert!(reason.contains("could not be stored") && reason.contains("tried again"), "{reason}");
     assert_eq!(at.site.version(), 1, "it is restored all the same");
+    let (_, environment) = at.ask("GET", "/projects/shop/environments/main", None).expect("the server answers");
+    let aside = &environment["aside"][0];
+    assert_eq!(
+        (&aside["activity"], &aside["removing"]),
+        (&asked.activity.clone().into(), &false.into()),
+        "{environment}"
+    );
+    let parts = aside["parts"].as_array().expect("the parts");
+    assert!(parts.len() >= 2 && parts.iter().all(|part| part["size"].as_u64().is_some_and(|size| size > 0)), "{aside}");
     fs::rename(&away, at.repository()).expect("own directory");
 
     // Some minutes later.
@@ -149,6 +158,10 @@ fn what_a_restore_replaced_and_could_not_store_is_stored_when_it_can_be() {
     database.execute("UPDATE swaps SET updated_at = updated_at - 600000000", []).expect("the clock put on");
     until("it is stored", || (at.backups().len() == 2).then_some(()));
     at.assert_no_leftovers();
+    until("nothing stands aside", || {
+        let (_, environment) = at.ask("GET", "/projects/shop/environments/main", None)?;
+        environment["aside"].is_null().then_some(())
+    });
     // One that does not stop there again.
     server.terminate();
     let server = at.start();

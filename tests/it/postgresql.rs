@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::runtime::Runtime;
 
-use crate::process::{Counting, Installation, Site, Turns, said, serve};
+use crate::process::{Counting, Installation, Site, Turns, said, serve, until};
 use crate::support::server::{Server, programs};
 
 const PASSWORD: &str = "not for everybody";
@@ -91,6 +91,11 @@ impl Shop {
         })
     }
 
+    /// Takes the right to make databases away, as with many accounts that are rented.
+    fn rent(&self) {
+        self.as_admin("postgres", "ALTER ROLE shop NOCREATEDB");
+    }
+
     fn declaration(&self, port: u16) -> String {
         format!(
             "[[project]]\nid = \"shop\"\n\n[[project.environment]]\nname = \"main\"\ntype = \"production\"\n\n\
@@ -135,6 +140,111 @@ fn a_restore_of_postgresql_whose_worker_dies_is_taken_back_or_finished() {
         assert!(at.apply(&declaration).0);
         at.restore_dies(step, 1, &*shop);
     }
+}
+
+#[test]
+fn a_restore_in_place_whose_worker_dies_is_taken_back_or_finished() {
+    for step in [
+        "restore: a service loaded",
+        "restore: held",
+        "restore: prepared",
+        "restore: swapping",
+        "restore: a service exchanged",
+        "restore: swapped",
+        "restore: safety stored",
+        "restore: ended",
+    ] {
+        let (shop, at, declaration) = installed();
+        shop.rent();
+        assert!(at.apply(&declaration).0);
+        at.restore_dies(step, 0, &*shop);
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_in_the_transaction_leaves_what_was() {
+    let (shop, at, declaration) = installed();
+    shop.rent();
+    assert!(at.apply(&declaration).0);
+    let mut server = at.start();
+    assert_eq!(at.visit().expect("the gateway").body, "1");
+    let first = at.snapshot();
+    assert_eq!(at.visit().expect("the gateway").body, "2");
+
+    // Who reads keeps the old table from being dropped.
+    let mut reader = shop.runtime.block_on(shop.options("postgres", "shop").connect()).expect("an administrator may");
+    let reading = "BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE";
+    shop.runtime.block_on(sqlx::raw_sql(reading).execute(&mut reader)).expect("a lock");
+    let asked = at.ask_confirmed(&first);
+    let waits = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted";
+    until("the transaction waits", || (shop.as_admin("shop", waits) == Some(1)).then_some(()));
+    server.kill();
+    drop(reader);
+
+    let server = at.start();
+    at.succeeded(&asked);
+    assert_eq!(shop.numbers(), (1, 1));
+    at.assert_no_leftovers();
+    server.terminate();
+}
+
+#[test]
+fn where_the_account_may_not_make_databases_a_restore_is_announced_maintenance() {
+    let (shop, at, declaration) = installed();
+    shop.rent();
+    let (applied, told) = at.apply(&declaration);
+    assert!(applied, "{told}");
+    assert!(told.contains("note: ") && told.contains("Service database: A restore replaces it in place"), "{told}");
+    let server = at.start();
+    assert_eq!(at.visit().expect("the gateway").body, "1");
+    let first = at.snapshot();
+    assert_eq!(at.visit().expect("the gateway").body, "2");
+
+    // Nobody is told, nothing is done.
+    let reason = at.failed(&at.ask_restore(&first));
+    assert!(reason.contains("only be restored in place") && reason.contains("not announced"), "{reason}");
+    assert_eq!(shop.numbers(), (2, 2));
+    let preflight = at.preflight(&first);
+    let warning = preflight["warnings"][0].as_str().expect("a warning");
+    for part in ["503", "about 5 seconds", "none was measured here yet", "ALTER ROLE \"shop\" CREATEDB"] {
+        assert!(warning.contains(part), "{part} is missing: {warning}");
+    }
+    assert_eq!(preflight["versions"][0]["service"], "database");
+    assert_eq!(preflight["versions"][0]["older"], false);
+    assert!(!preflight["expectations"].to_string().contains("none is lost"), "{preflight}");
+
+    let visitor = at.visitor();
+    until("visitors come", || (visitor.so_far().served > 20).then_some(()));
+    let asked = at.ask_confirmed(&first);
+    let activity = at.succeeded(&asked);
+    let visits = visitor.leave();
+    assert_eq!((visits.broken, visits.wrong), (0, Vec::new()));
+    assert!(visits.asked_to_return > 0, "as announced");
+    let (in_database, in_file) = shop.numbers();
+    assert_eq!(in_database, in_file);
+
+    let log = at.log_of(&asked);
+    assert!(log.contains("stands aside and takes") && log.contains("(in Stillpoint's data directory)"), "{log}");
+    assert!(log.contains("(beside the mount)"), "{log}");
+
+    // Undo is the same way, and its length is measured now.
+    let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name");
+    let warning = at.preflight(safety)["warnings"][0].to_string();
+    assert!(warning.contains("the last restore in place took"), "{warning}");
+    at.succeeded(&at.ask_confirmed(safety));
+    let (in_database, in_file) = shop.numbers();
+    assert!(in_database == in_file && in_database > 20, "{in_database}");
+    assert_eq!(shop.left_beside(), 0);
+    at.assert_no_leftovers();
+
+    // A right that was given since is used, and one that was taken since is told of before anything happens.
+    shop.as_admin("postgres", "ALTER ROLE shop CREATEDB");
+    let quiet = at.preflight(&first);
+    assert_eq!(quiet["warnings"], serde_json::json!([]));
+    shop.rent();
+    let reason = at.failed(&at.ask_as_shown(&first, &quiet));
+    assert!(reason.contains("was not announced"), "{reason}");
+    server.terminate();
 }
 
 #[test]

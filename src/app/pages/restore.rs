@@ -8,7 +8,7 @@ use crate::app::views::{date, icon, reason};
 use crate::app::visit;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::problem::sentence;
-use crate::domain::view::{Change, Preflight};
+use crate::domain::view::{Change, Preflight, Versions};
 use crate::domain::{PartName, Scope, SnapshotName};
 use crate::ops::restores::{Way, Wish};
 use crate::ops::{self, Error};
@@ -55,7 +55,7 @@ fn show(preflight: Preflight) -> AnyView {
     let choice = choice(&preflight);
     let parts = chosen(&preflight);
     let Preflight { project, environment, source, branch_from, snapshot, changes, .. } = preflight;
-    let Preflight { untouched, expectations, obstacles, hash, .. } = preflight;
+    let Preflight { untouched, expectations, warnings, versions, obstacles, hash, .. } = preflight;
     let title = if source == environment.name { environment.title.clone() } else { source.to_string() };
     let snapshot_page = at::snapshot(&project.id, &source, &snapshot.name);
     let way = vec![
@@ -98,8 +98,10 @@ fn show(preflight: Preflight) -> AnyView {
             {problem("restore")}
             {choice}
             {hindered(obstacles)}
+            {list("mind", "Mind this first", "alert", warnings)}
             {overwritten(changes, is_new)}
             {list("untouched", "What stays as it is", "check", untouched)}
+            {list("versions", "Versions", "check", versions.iter().map(Versions::in_words).collect())}
             {list("expect", "What to expect", "clock", expectations)}
             <form method="post" action="/actions/restore" class="panel form confirm">
                 {form_number()}

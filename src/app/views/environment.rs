@@ -39,11 +39,13 @@ pub fn environment(
 
 /// What changes beside the feed: ids of elements, and what fills them.
 pub fn environment_parts(overview: Overview) -> [(&'static str, AnyView); 3] {
-    let Overview { condition: stands, snapshot, restore_refusal, snapshots } = overview;
+    let Overview { condition: stands, aside, snapshot, restore_refusal, snapshots } = overview;
+    let aside = aside.into_iter().map(|text| view! { <p class="help">{text}</p> }).collect_view();
+    let status = view! { {condition(stands)} {aside} };
     let why = snapshot.refusal.clone().map(|text| reason("snapshot-reason".to_owned(), text));
     let snapshot = door(snapshot, Weight::Main, "snapshot", "Snapshot", None, "snapshot-reason".to_owned());
     let acts = view! { <div class="condition-act">{snapshot}</div> {why} };
-    [("status", condition(stands).into_any()), ("acts", acts.into_any()), ("kept", kept(snapshots, restore_refusal))]
+    [("status", status.into_any()), ("acts", acts.into_any()), ("kept", kept(snapshots, restore_refusal))]
 }
 
 fn kept(snapshots: Vec<Kept>, refusal: Option<String>) -> AnyView {

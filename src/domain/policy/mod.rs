@@ -2,6 +2,8 @@
 //! and again by the worker when the job starts (R1, R7).
 
 pub mod acts;
+#[cfg(feature = "ssr")]
+pub mod maintenance;
 pub mod members;
 pub mod plans;
 #[cfg(feature = "ssr")]
@@ -11,6 +13,8 @@ pub mod restore;
 #[cfg(feature = "ssr")]
 pub mod schedule;
 pub mod terms;
+#[cfg(feature = "ssr")]
+pub mod versions;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Refusal;
 use crate::domain::environment::Composition;
-use crate::domain::ids::EnvironmentId;
+use crate::domain::ids::{EnvironmentId, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::scope::{PartName, Scope};
 
@@ -21,6 +21,9 @@ pub struct RestorePlan {
     pub mounts: Vec<MountEntry>,
     /// What stands in the environment and is not replaced.
     pub untouched: Vec<PartName>,
+    /// Services that can only be loaded in the hold: known once they were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_place: Vec<ServiceName>,
 }
 
 impl RestorePlan {
@@ -76,7 +79,7 @@ impl RestorePlan {
         let standing = composition.services.iter().map(|service| PartName::Service(service.name.clone()));
         let standing = standing.chain(composition.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())));
         let untouched = standing.filter(|part| !replaced(part)).collect();
-        Ok(Self { environment: environment.clone(), services, mounts, untouched })
+        Ok(Self { environment: environment.clone(), services, mounts, untouched, in_place: Vec::new() })
     }
 
     /// The same for an environment that is made for it: there is nothing that single paths could go into (R21).
@@ -91,10 +94,40 @@ impl RestorePlan {
         }
     }
 
-    /// Stands for the whole plan: what was confirmed is what runs.
+    /// Stands for the whole plan: what was confirmed is what runs. What is announced as maintenance stands at its end, so
+    /// that the rest can be compared without asking the services.
     pub fn hash(&self) -> String {
-        let text = serde_json::to_vec(self).expect("a plan has string keys");
-        Sha256::digest(text).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+        let digest = |text: serde_json::Result<Vec<u8>>, bytes: usize| -> String {
+            let digest = Sha256::digest(text.expect("a plan has string keys"));
+            digest.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+        };
+        let replaced = digest(serde_json::to_vec(&Self { in_place: Vec::new(), ..self.clone() }), 10);
+        match self.in_place.as_slice() {
+            [] => replaced,
+            announced => format!("{replaced}-{}", digest(serde_json::to_vec(announced), 4)),
+        }
+    }
+
+    /// Whether what was confirmed replaces the same.
+    pub fn replaces(&self, confirmed: &str) -> bool {
+        let replaced = |hash: &str| hash.split('-').next().map(str::to_owned);
+        replaced(&self.hash()) == replaced(confirmed)
+    }
+
+    /// Whether the maintenance that it needs was announced.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn announced(&self, confirmed: Option<&str>) -> Result<(), Refusal> {
+        if self.in_place.is_empty() || confirmed == Some(self.hash().as_str()) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.in_place.iter().map(ServiceName::as_str).collect();
+        Err(Refusal::new(format!(
+            "The service {} can only be restored in place, as maintenance, which was not announced to whoever asked for this.",
+            names.join(", ")
+        ))
+        .instead("Look at what the restore would do, where its length is said, and confirm that."))
     }
 }
 
@@ -181,6 +214,30 @@ mod tests {
         assert_eq!((chosen.services.len(), chosen.mounts.len()), (0, 1));
         assert_eq!(names(&chosen.untouched), ["service:database", "service:search"]);
         assert_ne!(chosen.hash(), plan(&here, "").expect("it fits").hash());
+    }
+
+    #[test]
+    fn maintenance_must_have_been_announced() {
+        let here = composition(&["database", "search"], &["uploads"]);
+        let quiet = plan(&here, "").expect("it fits");
+        let named = |name: &str| vec![name.parse().expect("a name")];
+        let loud = RestorePlan { in_place: named("database"), ..quiet.clone() };
+        let other = RestorePlan { in_place: named("search"), ..quiet.clone() };
+        for (plan, confirmed, is_announced) in [
+            (&quiet, None, true),
+            (&quiet, Some(&quiet), true),
+            // It was announced, and is not needed any more.
+            (&quiet, Some(&loud), true),
+            (&loud, None, false),
+            (&loud, Some(&quiet), false),
+            (&loud, Some(&other), false),
+            (&loud, Some(&loud), true),
+        ] {
+            let confirmed = confirmed.map(RestorePlan::hash);
+            assert_eq!(plan.announced(confirmed.as_deref()).is_ok(), is_announced, "{confirmed:?}");
+            assert!(confirmed.is_none_or(|confirmed| plan.replaces(&confirmed)));
+        }
+        assert!(!quiet.replaces(&plan(&here, "mount:uploads").expect("it fits").hash()));
     }
 
     #[test]

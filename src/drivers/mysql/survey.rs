@@ -105,14 +105,7 @@ pub(super) fn look(session: &mut Session, beside: &str) -> Result<Survey, Error>
             remedy: format!("GRANT {} ON {}.* TO {account}", missing.join(", "), pattern(&schema)),
         });
     }
-    let size = session.one(
-        "measure",
-        &format!(
-            "SELECT CAST(coalesce(sum(DATA_LENGTH + INDEX_LENGTH), 0) AS UNSIGNED) FROM information_schema.TABLES
-             WHERE TABLE_SCHEMA = {}",
-            literal(&schema)
-        ),
-    )?;
+    let size = size(session, &schema)?;
     let objects = objects::read(session, &schema)?;
     let mut limits =
         vec!["Accounts, their passwords and grants belong to the server and are not in the snapshot.".to_owned()];
@@ -135,7 +128,11 @@ pub(super) fn look(session: &mut Session, beside: &str) -> Result<Survey, Error>
         let missing = rights.missing(on, &RESTORING);
         if !missing.is_empty() {
             let on = if on == schema { pattern(&schema) } else { ident(&(escaped(&schema) + "\\_stillpoint\\_%")) };
-            obstacles.push(format!("the account may not {}: GRANT ALL ON {on}.* TO {account}", missing.join(", ")));
+            let missing = missing.join(", ");
+            obstacles.push(format!(
+                "the account may not {missing}: GRANT ALL ON {on}.* TO {account} (it can't be restored in place either, since \
+                 the server takes back no change of a table)"
+            ));
         }
     }
     let mine = |object: &&Object| object.definer().is_some_and(|definer| definer.replace('`', "'") != account);
@@ -180,8 +177,19 @@ pub(super) fn look(session: &mut Session, beside: &str) -> Result<Survey, Error>
              GRANT PROCESS, {for_sessions} ON *.* TO {account}."
         ));
     }
-    let size = Bytes(size.and_then(|size| size.parse().ok()).unwrap_or(0));
     Ok(Survey { size, limits, obstacles, objects })
+}
+
+pub(super) fn size(session: &mut Session, schema: &str) -> Result<Bytes, Error> {
+    let size = session.one(
+        "measure",
+        &format!(
+            "SELECT CAST(coalesce(sum(DATA_LENGTH + INDEX_LENGTH), 0) AS UNSIGNED) FROM information_schema.TABLES
+             WHERE TABLE_SCHEMA = {}",
+            literal(schema)
+        ),
+    )?;
+    Ok(Bytes(size.and_then(|size| size.parse().ok()).unwrap_or(0)))
 }
 
 /// As a grant names it: the account that the server took us for.

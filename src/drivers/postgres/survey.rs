@@ -14,9 +14,36 @@ pub(super) struct Survey {
     pub size: Bytes,
     /// For the snapshot's page (R15).
     pub limits: Vec<String>,
-    /// Why it can't be restored by this account as things are, each with what to do.
-    pub obstacles: Vec<String>,
+    pub way: Way,
 }
+
+/// How this account can restore it as things are. Reasons come with what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Loaded beside, and names exchanged.
+    Beside,
+    /// Dropped and loaded in one transaction, while visitors are asked to come back.
+    InPlace {
+        why: String,
+    },
+    Not {
+        why: String,
+    },
+}
+
+pub(super) fn in_words(way: &Way) -> String {
+    match way {
+        Way::Beside => "It is loaded beside, and names are exchanged.".to_owned(),
+        Way::InPlace { why } => format!(
+            "A restore replaces it in place, in one transaction, as maintenance: visitors are asked to come back (503) for \
+             as long as that takes, because {why}."
+        ),
+        Way::Not { why } => format!("It can't be restored as things are: {why}."),
+    }
+}
+
+/// What counts large objects among the facts.
+pub(super) const LARGE_OBJECTS: &str = "large objects";
 
 /// Own tables and those of schemas that are not the server's. Of an extension's own, `pg_dump` reads a few: those that it
 /// may not read it does not ask for.
@@ -99,14 +126,15 @@ pub(super) fn look(session: &mut Session) -> Result<Survey, Error> {
         );
         return Err(Error::NotPermitted { user, what: format!("read all of `{table}`, so no dump is whole"), remedy });
     }
-    let mut obstacles = Vec::new();
+    // Because of the first it can't be loaded beside, because of the second it can't be exchanged.
+    let (mut rights, mut obstacles) = (Vec::new(), Vec::new());
     let mut limits =
         vec!["Roles, their passwords and tablespaces belong to the server and are not in the snapshot.".to_owned()];
     if !found.may_create {
-        obstacles.push(format!("the account may not create databases: ALTER ROLE {} CREATEDB", ident(&user)));
+        rights.push(format!("the account may not create databases: ALTER ROLE {} CREATEDB", ident(&user)));
     }
     if !found.owns {
-        obstacles.push(format!(
+        rights.push(format!(
             "the account does not own the database: GRANT {} TO {}",
             ident(&found.owner),
             ident(&user)
@@ -114,7 +142,7 @@ pub(super) fn look(session: &mut Session) -> Result<Survey, Error> {
     }
     if !found.extensions.is_empty() {
         let names = found.extensions.join(", ");
-        obstacles.push(format!("only a superuser may create {names}, which it uses: declare an account that is one"));
+        rights.push(format!("only a superuser may create {names}, which it uses: declare an account that is one"));
     }
     if !found.sessions.is_empty() {
         let (names, me) = (found.sessions.join(", "), ident(&user));
@@ -138,8 +166,89 @@ pub(super) fn look(session: &mut Session) -> Result<Survey, Error> {
         let names = found.foreign_tables.join(", ");
         limits.push(format!("The rows of foreign tables are on other servers and not in the snapshot: {names}."));
     }
-    limits.extend(obstacles.iter().map(|obstacle| format!("It can't be restored as things are: {obstacle}.")));
-    Ok(Survey { size: Bytes(u64::try_from(found.size).unwrap_or(0)), limits, obstacles })
+    let way = if rights.is_empty() && obstacles.is_empty() {
+        Way::Beside
+    } else if rights.is_empty() {
+        Way::Not { why: obstacles.join("; ") }
+    } else {
+        let hindrances: Vec<String> =
+            session.run("look at", async |db| sqlx::query_scalar(HINDRANCES).fetch_all(db).await)?;
+        let why = rights.join("; ");
+        match hindrances.as_slice() {
+            [] => Way::InPlace { why },
+            some => {
+                rights.extend(obstacles);
+                Way::Not { why: format!("{}; nor in place, since {}", rights.join("; "), some.join("; ")) }
+            }
+        }
+    };
+    if way != Way::Beside {
+        limits.push(in_words(&way));
+    }
+    Ok(Survey { size: Bytes(u64::try_from(found.size).unwrap_or(0)), limits, way })
+}
+
+/// Why it can't all be dropped and made anew in one transaction.
+const HINDRANCES: &str = "
+  WITH own AS (
+    SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+  ), member AS (
+    -- Of an extension, or of what goes only together with it: a range's functions belong to the server's first role.
+    SELECT classid, objid FROM pg_depend WHERE deptype IN ('e', 'i')
+  ), object(class, id, owner, shown) AS (
+    SELECT 'pg_class'::regclass::oid, c.oid, c.relowner, format('%I.%I', n.nspname, c.relname)
+    FROM pg_class c JOIN own n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL SELECT 'pg_proc'::regclass, p.oid, p.proowner, format('%I.%I', n.nspname, p.proname)
+    FROM pg_proc p JOIN own n ON n.oid = p.pronamespace
+    UNION ALL SELECT 'pg_type'::regclass, t.oid, t.typowner, format('%I.%I', n.nspname, t.typname)
+    FROM pg_type t JOIN own n ON n.oid = t.typnamespace WHERE t.typtype IN ('d', 'e', 'r')
+    UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner, 'the large object ' || oid FROM pg_largeobject_metadata
+  )
+  SELECT format('%s belongs to %I, which the account does not act for: GRANT %2$I TO %I', min(shown),
+    pg_get_userbyid(owner), current_user)
+  FROM object o
+  WHERE NOT pg_has_role(owner, 'USAGE')
+    AND NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.id)
+  GROUP BY owner
+  UNION ALL
+  SELECT format('the account may make nothing in the schema %I: GRANT CREATE ON SCHEMA %1$I TO %I', nspname, current_user)
+  FROM own WHERE NOT has_schema_privilege(oid, 'CREATE')
+    AND EXISTS (SELECT FROM object o JOIN pg_class c ON o.class = 'pg_class'::regclass AND c.oid = o.id
+      WHERE c.relnamespace = own.oid AND NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.id))
+  UNION ALL
+  SELECT format('it has the %s %I, which is not replaced in place', what, name)
+  FROM (
+    SELECT 'pg_event_trigger'::regclass, oid, 'event trigger', evtname FROM pg_event_trigger
+    UNION ALL SELECT 'pg_publication'::regclass, oid, 'publication', pubname FROM pg_publication
+    UNION ALL SELECT 'pg_subscription'::regclass, oid, 'subscription', subname FROM pg_subscription
+    WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 'foreign server', srvname FROM pg_foreign_server
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 'foreign data wrapper', fdwname
+    FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_language'::regclass, oid, 'language', lanname FROM pg_language WHERE oid >= 16384
+  ) AS whole(class, id, what, name)
+  WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = whole.class AND m.objid = whole.id)
+  UNION ALL
+  SELECT format('it has default privileges of %I for the whole database, which are not replaced in place', r.rolname)
+  FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole WHERE d.defaclnamespace = 0
+  UNION ALL
+  SELECT format('default privileges of %I can''t be replaced by the account: GRANT %1$I TO %I', r.rolname, current_user)
+  FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole
+  WHERE d.defaclnamespace <> 0 AND NOT pg_has_role(r.oid, 'USAGE')";
+
+/// Of these extensions those that are not there and that the account may not make.
+pub(super) const NOT_TO_BE_MADE: &str = "
+  SELECT w.name FROM unnest($1::text[]) AS w(name)
+  WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = w.name)
+    AND NOT EXISTS (SELECT FROM pg_available_extension_versions v
+      WHERE v.name = w.name AND (NOT v.superuser OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+        OR v.trusted AND has_database_privilege(current_database(), 'CREATE')))";
+
+pub(super) fn size(session: &mut Session) -> Result<Bytes, Error> {
+    let size: i64 = session.run("measure", async |db| {
+        sqlx::query_scalar("SELECT pg_database_size(current_database())").fetch_one(db).await
+    })?;
+    Ok(Bytes(u64::try_from(size).unwrap_or(0)))
 }
 
 /// Tables by oid, with their quoted names.
@@ -150,38 +259,46 @@ pub(super) fn tables(session: &mut Session) -> Result<Vec<(i64, String)>, Error>
 /// Rows by table and the schema's hash, as the session sees them.
 pub(super) fn facts(session: &mut Session) -> Result<Facts, Error> {
     let mut facts = Facts::default();
-    let counted: Vec<String> = session.run("list the tables of", async |db| {
-        // An extension's own tables hold what it brings. A partitioned table's rows are its partitions'.
-        let tables = format!(
-            "SELECT shown FROM ({TABLES}) AS t(oid, shown) JOIN pg_class c ON c.oid = t.oid WHERE c.relkind = 'r'
-             AND NOT EXISTS (SELECT FROM pg_depend d
-               WHERE d.classid = 'pg_class'::regclass AND d.objid = t.oid AND d.deptype = 'e') ORDER BY 1"
-        );
-        sqlx::query_scalar(AssertSqlSafe(tables)).fetch_all(db).await
-    })?;
-    for table in counted {
+    let tables: Vec<String> = session
+        .run("list the tables of", async |db| sqlx::query_scalar(AssertSqlSafe(counted())).fetch_all(db).await)?;
+    for table in tables {
         let count = format!("SELECT count(*) FROM ONLY {table}");
         let rows: i64 = session.run_long("count the rows of", async |db| {
             sqlx::query_scalar(AssertSqlSafe(count)).persistent(false).fetch_one(db).await
         })?;
         facts.rows.insert(table, u64::try_from(rows).unwrap_or(0));
     }
-    let (objects, mut lines) = session.run("read the schema of", async |db| {
+    let (objects, lines) = session.run("read the schema of", async |db| {
         let objects: i64 =
             sqlx::query_scalar("SELECT count(*) FROM pg_largeobject_metadata").fetch_one(&mut *db).await?;
         let lines: Vec<String> = sqlx::query_scalar(include_str!("schema.sql")).fetch_all(db).await?;
         Ok((objects, lines))
     })?;
     if objects > 0 {
-        facts.rows.insert("large objects".to_owned(), u64::try_from(objects).unwrap_or(0));
+        facts.rows.insert(LARGE_OBJECTS.to_owned(), u64::try_from(objects).unwrap_or(0));
     }
-    // Here and not by the server, whose order is the database's collation's.
+    facts.schema = checksum(lines);
+    Ok(facts)
+}
+
+/// The quoted names of the tables whose rows are counted.
+pub(super) fn counted() -> String {
+    // An extension's own tables hold what it brings. A partitioned table's rows are its partitions'.
+    format!(
+        "SELECT shown FROM ({TABLES}) AS t(oid, shown) JOIN pg_class c ON c.oid = t.oid WHERE c.relkind = 'r'
+         AND NOT EXISTS (SELECT FROM pg_depend d
+           WHERE d.classid = 'pg_class'::regclass AND d.objid = t.oid AND d.deptype = 'e') ORDER BY 1"
+    )
+}
+
+/// Of the schema's lines, in whatever order they come.
+pub(super) fn checksum(mut lines: Vec<String>) -> String {
+    // Sorted here and not by the server, whose order is the database's collation's.
     lines.sort_unstable();
     let mut hash = Sha256::new();
     for line in lines {
         hash.update((line.len() as u64).to_le_bytes());
         hash.update(line);
     }
-    facts.schema = hex::encode(hash.finalize());
-    Ok(facts)
+    hex::encode(hash.finalize())
 }

@@ -156,16 +156,8 @@ fn aside_name(beside: &Beside) -> String {
     format!("{}_old", beside.name)
 }
 
-pub(super) fn load(driver: &Postgres, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error> {
-    let mut there = driver.address.open(CONNECT)?;
-    let found = survey::look(&mut there)?;
-    if !found.obstacles.is_empty() {
-        let why = found.obstacles.join("; ");
-        return Err(Error::CannotRestore { database: driver.address.database.clone(), why });
-    }
-    let program = driver.tools.find("pg_restore", there.major)?;
-    drop(there);
-
+pub(super) fn load(driver: &Postgres, scratch: &Path, major: u32, dump: &mut dyn Read) -> Result<Beside, Error> {
+    let program = driver.tools.find("pg_restore", major)?;
     let mut session = driver.address.maintenance(CONNECT)?;
     let live = live(driver, &mut session)?;
     let mut beside = beside(driver, scratch);
@@ -299,7 +291,7 @@ fn live(driver: &Postgres, session: &mut Session) -> Result<Entry, Error> {
     Entry::named(session, name)?.ok_or_else(missing)
 }
 
-fn cannot(driver: &Postgres, why: impl Into<String>) -> Error {
+pub(super) fn cannot(driver: &Postgres, why: impl Into<String>) -> Error {
     Error::CannotRestore { database: driver.address.database.clone(), why: why.into() }
 }
 
@@ -322,6 +314,12 @@ pub(super) fn prepare(driver: &Postgres, beside: &Beside) -> Result<Aside, Error
         let old = old.ok_or_else(|| cannot(driver, format!("what was set aside as `{name}` is gone")))?;
         return Ok(Aside { oid: old.oid, open: old.open(), name });
     }
+    none_prepared(driver, &mut session)?;
+    Ok(Aside { oid: live.oid, open: live.open(), name })
+}
+
+/// Transactions that nobody has open and that hold the database all the same.
+pub(super) fn none_prepared(driver: &Postgres, session: &mut Session) -> Result<(), Error> {
     let database = &driver.address.database;
     let prepared: i64 = session.run("look at", async |db| {
         sqlx::query_scalar("SELECT count(*) FROM pg_prepared_xacts WHERE database = $1")
@@ -329,10 +327,10 @@ pub(super) fn prepare(driver: &Postgres, beside: &Beside) -> Result<Aside, Error
             .fetch_one(db)
             .await
     })?;
-    if prepared > 0 {
-        return Err(cannot(driver, format!("{prepared} prepared transactions hold it: commit them or roll them back")));
+    match prepared {
+        0 => Ok(()),
+        some => Err(cannot(driver, format!("{some} prepared transactions hold it: commit them or roll them back"))),
     }
-    Ok(Aside { oid: live.oid, open: live.open(), name })
 }
 
 pub(super) fn commit(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<(), Error> {
@@ -446,7 +444,12 @@ fn empty(driver: &Postgres, session: &mut Session, oids: &[i64]) -> Result<(), E
 }
 
 pub(super) fn discard(driver: &Postgres, beside: &Beside, aside: Option<&Aside>) -> Result<(), Error> {
-    let mut session = driver.address.maintenance(CONNECT)?;
+    let mut session = match driver.address.maintenance(CONNECT) {
+        Ok(session) => session,
+        // Who may not in there has made nothing from there.
+        Err(Error::NotPermitted { .. }) if beside.oid.is_none() => return Ok(()),
+        Err(error) => return Err(error),
+    };
     match beside.oid {
         None => remove_unfinished(driver, &mut session, beside)?,
         Some(oid) => {

@@ -77,7 +77,7 @@ fn major(program: &Path) -> Option<u32> {
     version.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
 }
 
-fn command(program: &Path, address: &Address) -> Command {
+pub(super) fn command(program: &Path, address: &Address) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);

@@ -210,6 +210,8 @@ pub enum Applied {
     Done {
         projects: usize,
         environments: usize,
+        /// What works, but a restore of it will not be what one expects.
+        notes: Vec<Trouble>,
     },
     /// Nothing was changed.
     Refused(Vec<Trouble>),
@@ -233,7 +235,7 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
             return Ok(Applied::Refused(vec![Trouble { file: reading.name, line, message }]));
         }
     };
-    let troubles = reading.check(&parsed).await?;
+    let (troubles, notes) = reading.check(&parsed).await?;
     if !troubles.is_empty() {
         return Ok(Applied::Refused(troubles));
     }
@@ -242,7 +244,7 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
     for project in parsed.project {
         put(app, project.into_inner()).await?;
     }
-    Ok(Applied::Done { projects, environments })
+    Ok(Applied::Done { projects, environments, notes })
 }
 
 /// Adds or changes one project. Its repository is made first: a project never stands without one.

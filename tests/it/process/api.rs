@@ -77,6 +77,22 @@ impl Installation {
         accepted(self.ask("POST", &format!("{MAIN}/drills"), Some(json!({ "backup": snapshot }))))
     }
 
+    /// What it would do is looked at first, and that is confirmed.
+    #[track_caller]
+    pub fn ask_confirmed(&self, snapshot: &str) -> Asked {
+        self.ask_as_shown(snapshot, &self.preflight(snapshot))
+    }
+
+    #[track_caller]
+    pub fn ask_as_shown(&self, snapshot: &str, preflight: &Value) -> Asked {
+        let confirmed = json!({ "plan_hash": preflight["plan_hash"] });
+        accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(confirmed)))
+    }
+
+    pub fn preflight(&self, snapshot: &str) -> Value {
+        self.get(&format!("{MAIN}/backups/{snapshot}/restore"))
+    }
+
     /// These parts of it alone.
     #[track_caller]
     pub fn ask_restore_of(&self, snapshot: &str, parts: &[&str]) -> Asked {

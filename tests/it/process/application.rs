@@ -113,7 +113,7 @@ impl Installation {
         assert_eq!(self.visit().expect("the gateway").body, "1");
         let first = self.snapshot();
         assert_eq!(self.visit().expect("the gateway").body, "2");
-        let asked = self.ask_restore(&first);
+        let asked = self.ask_confirmed(&first);
         dying.died();
         assert_eq!(shop.left_beside(), beside, "{step}");
 
@@ -121,7 +121,8 @@ impl Installation {
         let activity = self.succeeded(&asked);
         assert_eq!(shop.numbers(), (1, 1), "{step}");
         let safety = activity["payload"]["safety_backup_name"].as_str().expect("a name");
-        self.restore(safety);
+        let undo = self.ask_confirmed(safety);
+        self.succeeded(&undo);
         assert_eq!(shop.numbers(), (2, 2), "{step}");
         self.assert_no_leftovers();
         until("nothing is left beside", || (shop.left_beside() == 0).then_some(()));

@@ -35,8 +35,9 @@ impl Reading<'_> {
     }
 
     /// What does not work in it: every connection and path is really tried.
-    pub async fn check(&self, file: &File) -> Result<Vec<Trouble>, Error> {
-        let mut troubles = Vec::new();
+    /// And what does, but not as one expects.
+    pub async fn check(&self, file: &File) -> Result<(Vec<Trouble>, Vec<Trouble>), Error> {
+        let (mut troubles, mut notes) = (Vec::new(), Vec::new());
         let declared: Vec<(ProjectId, &EnvironmentEntry)> = file
             .project
             .iter()
@@ -82,10 +83,12 @@ impl Reading<'_> {
                     }
                 }
                 self.check_commands(environment.get_ref(), &mut troubles);
-                self.check_parts(&entry.id, environment.get_ref(), &declared, &others, &mut troubles).await?;
+                let (found, noted) = self.check_parts(&entry.id, environment.get_ref(), &declared, &others).await?;
+                troubles.extend(found);
+                notes.extend(noted);
             }
         }
-        Ok(troubles)
+        Ok((troubles, notes))
     }
 
     /// What other environments, which this file leaves as they are, consist of; by `project/environment`.
@@ -155,8 +158,8 @@ impl Reading<'_> {
         environment: &EnvironmentEntry,
         declared: &[(ProjectId, &EnvironmentEntry)],
         elsewhere: &[(String, Composition)],
-        troubles: &mut Vec<Trouble>,
-    ) -> Result<(), Error> {
+    ) -> Result<(Vec<Trouble>, Vec<Trouble>), Error> {
+        let (mut troubles, mut notes) = (Vec::new(), Vec::new());
         let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
         let settings = self.app.settings();
         let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
@@ -201,14 +204,31 @@ impl Reading<'_> {
                 (mount.span(), one, rules)
             }));
         for (span, composition, rules) in parts {
-            let tried = tokio::task::spawn_blocking(move || Parts::connect(&composition)?.test(&rules)).await;
-            if let Err(error) = tried.expect("a connection test does not panic") {
-                troubles.push(self.trouble(&span, error.for_people()));
+            let tried = tokio::task::spawn_blocking(move || {
+                let parts = Parts::connect(&composition)?;
+                parts.test(&rules).map(|_| unlike_expected(&parts))
+            });
+            match tried.await.expect("a connection test does not panic") {
+                Ok(found) => notes.extend(found.into_iter().map(|note| self.trouble(&span, note))),
+                Err(error) => troubles.push(self.trouble(&span, error.for_people())),
             }
         }
-        Ok(())
+        Ok((troubles, notes))
     }
 }
+
+/// Of the services: what can't be restored at all by its account, or only as maintenance.
+fn unlike_expected(parts: &Parts) -> Vec<String> {
+    let said = parts.services.iter().flat_map(|service| {
+        let limits = service.driver.test().map(|tested| tested.limits).unwrap_or_default();
+        let telling = limits.into_iter().filter(|limit| RESTORES.iter().any(|start| limit.starts_with(start)));
+        telling.map(|limit| format!("Service {}: {limit}", service.name())).collect::<Vec<_>>()
+    });
+    said.collect()
+}
+
+/// How drivers begin what they say of restores.
+const RESTORES: [&str; 2] = ["A restore replaces it in place", "It can't be restored as things are"];
 
 /// What of a provisioning contract can be tried without making anything.
 fn provided(provision: &Provision, roots: &[PathBuf]) -> Result<(), String> {
