@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use super::extract::{Asked, Caller, InEnvironment, Json, OfBackup, Place};
 use super::fault::Fault;
 use crate::authz::{CreateSnapshot, ViewHistory};
-use crate::domain::PartName;
 use crate::domain::activity::SnapshotMode;
 use crate::domain::problem::sentence;
+use crate::domain::{PartName, SnapshotName};
 use crate::ops::restores::{RestoreRequest, Way, Wish};
 use crate::ops::snapshots::SnapshotRequest;
 use crate::ops::{self, App};
@@ -73,12 +73,15 @@ pub async fn restore(
 ) -> Result<Accepted, Fault> {
     let wish = Wish { target: body.environment_name.as_deref(), branch_from: body.branch_from.as_deref() };
     let way = Way::authorize(&app, &actor, &at.project, &at.environment, wish).await?;
+    let entry = ops::restores::create(&app, way, restore_request(at.backup, body)?).await?;
+    Ok((StatusCode::ACCEPTED, Reply(entry.into())))
+}
+
+pub(super) fn restore_request(snapshot: SnapshotName, body: wire::RestoreRequest) -> Result<RestoreRequest, Fault> {
     if body.parts.as_ref().is_some_and(Vec::is_empty) {
         let message = "No part is named: name at least one, or leave `parts` out to restore everything.";
         return Err(Fault::bad_request(message));
     }
     let scope = body.parts.into_iter().flatten().collect();
-    let request = RestoreRequest { snapshot: at.backup, scope, plan_hash: body.plan_hash };
-    let entry = ops::restores::create(&app, way, request).await?;
-    Ok((StatusCode::ACCEPTED, Reply(entry.into())))
+    Ok(RestoreRequest { snapshot, scope, plan_hash: body.plan_hash })
 }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use super::fault::Fault;
 use crate::authz::Actor;
 use crate::domain::ids::{
-    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
+    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId,
+    UserId,
 };
 use crate::domain::{Client, Secret};
 use crate::ops::{self, App, Error};
@@ -99,6 +100,19 @@ pub struct OfActivity {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct OfTicket {
+    pub project: ProjectId,
+    pub ticket: TicketId,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OfTicketAct {
+    pub project: ProjectId,
+    pub ticket: TicketId,
+    pub act: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct OfEnvironmentActivity {
     pub project: ProjectId,
     pub environment: EnvironmentName,
@@ -139,6 +153,7 @@ fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str 
         Some("invitation") => "invitation",
         Some("channel") => "channel",
         Some("schedule") => "schedule",
+        Some("ticket") => "ticket",
         _ => "page",
     }
 }
@@ -154,6 +169,7 @@ fn is_valid(key: &str, value: &str) -> bool {
         "invitation" => InvitationId::parse(value).is_ok(),
         "channel" => ChannelId::parse(value).is_ok(),
         "schedule" => ScheduleId::parse(value).is_ok(),
+        "ticket" => TicketId::parse(value).is_ok(),
         _ => true,
     }
 }

@@ -17,6 +17,7 @@ mod members;
 mod notices;
 mod projects;
 mod schedules;
+mod tickets;
 mod token;
 mod version;
 
@@ -62,6 +63,12 @@ pub fn router(app: App) -> Router {
             "/projects/{project}/environments/{environment}/schedules/{schedule}",
             get(schedules::get).patch(schedules::edit).delete(schedules::remove),
         )
+        .route("/projects/{project}/environments/{environment}/backups/{backup}/tickets", post(tickets::file))
+        .route("/tickets", get(tickets::all))
+        .route("/projects/{project}/tickets", get(tickets::of_project))
+        .route("/projects/{project}/tickets/{ticket}", get(tickets::get))
+        .route("/projects/{project}/tickets/{ticket}/evidence", get(tickets::evidence))
+        .route("/projects/{project}/tickets/{ticket}/{act}", post(tickets::act))
         .route("/projects/{project}/environments/{environment}/services", get(dumps::services))
         .route("/projects/{project}/environments/{environment}/services/{service}/dump", get(dumps::dump))
         .route("/projects/{project}/environments/{environment}/backups/{backup}/services", get(dumps::backup_services))

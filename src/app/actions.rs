@@ -29,8 +29,9 @@ use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
 use crate::domain::policy::Grants;
 use crate::domain::problem::sentence;
 use crate::domain::scope::InvalidPart;
-use crate::domain::{Problem, ScheduleId, Secret, SnapshotName, TokenId};
-use crate::ops::restores::{RestoreRequest, Way};
+use crate::domain::ticket::TicketAct;
+use crate::domain::{Problem, ScheduleId, Secret, SnapshotName, TicketId, TokenId};
+use crate::ops::restores::{self, RestoreRequest, Way};
 use crate::ops::schedules::{ScheduleEdit, ScheduleRequest, Wish};
 use crate::ops::{self, Error};
 
@@ -62,6 +63,53 @@ pub struct ShownPlan {
     hash: String,
 }
 
+impl ShownPlan {
+    fn wish(&self) -> Wish<'_> {
+        let parent = self.branch_from.as_deref().map(str::trim).filter(|parent| !parent.is_empty());
+        Wish { target: Some(self.into.as_str()), branch_from: parent }
+    }
+
+    fn request(self, snapshot: SnapshotName) -> Result<RestoreRequest, Error> {
+        let scope = self.parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
+        Ok(RestoreRequest { snapshot, scope, plan_hash: Some(self.hash) })
+    }
+}
+
+/// Asks support staff for a restore, and leads to the ticket.
+#[server(prefix = "/actions", endpoint = "file-ticket")]
+pub async fn file_ticket(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    plan: ShownPlan,
+    reason: String,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let way = Way::authorize(&app, &actor, &project, &environment, plan.wish()).await?;
+        let request = ops::tickets::TicketRequest { restore: plan.request(snapshot)?, reason };
+        let entry = ops::tickets::file(&app, way, request).await?;
+        Ok(Outcome::at(at::ticket(&project, &entry.ticket.id)))
+    })
+    .await
+}
+
+/// Does one thing with a ticket, and leads to it.
+#[server(prefix = "/actions", endpoint = "ticket")]
+pub async fn act_on_ticket(
+    project: ProjectId,
+    ticket: TicketId,
+    act: TicketAct,
+    text: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    self::act(&form, |Visit { app, actor }| async move {
+        ops::tickets::act(&app, &actor, (&project, &ticket), act, filled(text)).await?;
+        Ok(Outcome::at(at::ticket(&project, &ticket)))
+    })
+    .await
+}
+
 /// Queues a restore of what the preflight said, and leads to its activity.
 #[server(prefix = "/actions", endpoint = "restore")]
 pub async fn restore_snapshot(
@@ -72,12 +120,8 @@ pub async fn restore_snapshot(
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
-        let branch_from = filled(plan.branch_from);
-        let wish = ops::restores::Wish { target: Some(plan.into.as_str()), branch_from: branch_from.as_deref() };
-        let way = Way::authorize(&app, &actor, &project, &environment, wish).await?;
-        let scope = plan.parts.parse().map_err(|error: InvalidPart| Error::invalid(sentence(&error.to_string())))?;
-        let request = RestoreRequest { snapshot, scope, plan_hash: Some(plan.hash) };
-        let entry = ops::restores::create(&app, way, request).await?;
+        let way = Way::authorize(&app, &actor, &project, &environment, plan.wish()).await?;
+        let entry = ops::restores::create(&app, way, plan.request(snapshot)?).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
     .await

@@ -42,6 +42,8 @@ const KEPT: &[&str] = &[
     "preset",
     "cron",
     "time_zone",
+    "text",
+    "reason",
 ];
 
 /// Where a server function leaves what is to be said on the next page.

@@ -138,6 +138,7 @@ fn account(me: Me) -> AnyView {
     view! {
         <nav class="top-nav" aria-label="Console">
             <a href="/">"Projects"</a>
+            {me.support.then(|| view! { <a href="/support/tickets">"Support queue"</a> })}
             <a href="/tokens">"API tokens"</a>
             {me.operator.then(|| view! { <a href="/accounts">"Accounts"</a> <a href="/audit">"Audit"</a> })}
         </nav>

@@ -8,11 +8,11 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::view::{
     ActivityEntry, ActivityPage, Aside, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry,
 };
-use crate::domain::{SnapshotName, Timestamp, time, view};
+use crate::domain::{SnapshotName, TicketId, Timestamp, time, view};
 
 /// Addresses of the console's pages: ids hold only characters that are safe in a path (`domain::ids`).
 pub mod at {
-    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
+    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName, TicketId};
 
     pub fn project(project: &ProjectId) -> String {
         format!("/projects/{project}")
@@ -57,6 +57,18 @@ pub mod at {
 
     pub fn activity(project: &ProjectId, activity: &ActivityId) -> String {
         format!("/projects/{project}/activities/{activity}")
+    }
+
+    pub fn tickets(project: &ProjectId) -> String {
+        format!("/projects/{project}/tickets")
+    }
+
+    pub fn ticket(project: &ProjectId, ticket: &TicketId) -> String {
+        format!("/projects/{project}/tickets/{ticket}")
+    }
+
+    pub fn new_ticket(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("/projects/{project}/environments/{environment}/snapshots/{name}/ticket")
     }
 
     /// `page`: the environment's, or the snapshot's.
@@ -104,7 +116,10 @@ pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
     let is_backup = activity.kind == ActivityKind::Backup;
     Entry {
         id: activity.id.to_string(),
-        href: at::activity(project, &activity.id),
+        href: match &activity.payload {
+            Payload::Ticket(step) => at::ticket(project, &step.ticket),
+            _ => at::activity(project, &activity.id),
+        },
         glyph: glyph(activity.kind),
         stage,
         who: activity.initiator.name.clone(),
@@ -213,6 +228,7 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Dump => "download",
         ActivityKind::Drill => "try",
         ActivityKind::Schedule => "change of a schedule",
+        ActivityKind::Ticket(_) => "step",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -234,6 +250,7 @@ fn sentence(page: &ActivityPage) -> String {
                 "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned()
             }
             ActivityKind::Schedule => "Done.".to_owned(),
+            ActivityKind::Ticket(_) => "It is done, and stands in the ticket.".to_owned(),
         },
         Stage::Cancelled if activity.kind == ActivityKind::Branch => {
             format!("It was cancelled; nothing of {} is left.", made(page))
@@ -264,6 +281,7 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Dump => "download",
         ActivityKind::Drill => "check",
         ActivityKind::Schedule => "clock",
+        ActivityKind::Ticket(_) => "ticket",
     }
 }
 

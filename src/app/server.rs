@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::once::Once;
-use super::{Assets, downloads, events, forms, security, shell};
+use super::{Assets, downloads, events, evidence, forms, security, shell};
 use crate::ops;
 
 /// What the routes work with.
@@ -57,6 +57,7 @@ pub fn router(app: ops::App, assets: Assets, shutdown: CancellationToken) -> Rou
         )
         .route("/projects/{project}/audit/export", get(downloads::audit))
         .route("/audit/export", get(downloads::audit))
+        .route("/projects/{project}/tickets/{ticket}/evidence.json", get(evidence::json))
         .fallback(page)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(security::same_origin))

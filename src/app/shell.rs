@@ -70,6 +70,19 @@ pub fn Console() -> impl IntoView {
                 <Route path=path!("/projects/:project/audit") view=pages::audit::Audit ssr=whole.clone()/>
                 <Route path=path!("/tokens") view=pages::tokens::Tokens ssr=whole.clone()/>
                 <Route path=path!("/projects/:project") view=pages::project::Project ssr=whole.clone()/>
+                <Route path=path!("/support/tickets") view=pages::tickets::Queue ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/tickets") view=pages::tickets::Tickets ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/tickets/:ticket") view=pages::ticket::Ticket ssr=whole.clone()/>
+                <Route
+                    path=path!("/projects/:project/tickets/:ticket/evidence")
+                    view=pages::evidence::Evidence
+                    ssr=whole.clone()
+                />
+                <Route
+                    path=path!("/projects/:project/environments/:environment/snapshots/:snapshot/ticket")
+                    view=pages::new_ticket::NewTicket
+                    ssr=whole.clone()
+                />
                 <Route
                     path=path!("/projects/:project/activities/:activity")
                     view=pages::activity::Activity

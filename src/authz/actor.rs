@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::domain::activity::Initiator;
-use crate::domain::ids::{TokenId, UserId};
+use crate::domain::ids::{TicketId, TokenId, UserId};
 use crate::domain::policy::Grants;
 use crate::domain::view::Me;
 
@@ -22,7 +22,16 @@ pub struct Actor {
 #[derive(Debug, Clone)]
 pub enum Authority {
     Session,
-    Token { id: TokenId, name: String, grants: Grants },
+    Token {
+        id: TokenId,
+        name: String,
+        grants: Grants,
+    },
+    /// Support staff acts for whoever filed a ticket, and stands in the activity (R28).
+    Ticket {
+        id: TicketId,
+        staff: Initiator,
+    },
 }
 
 impl Actor {
@@ -46,13 +55,14 @@ impl Actor {
         let authority = match &self.authority {
             Authority::Session => "session".to_owned(),
             Authority::Token { name, .. } => format!("token:{name}"),
+            Authority::Ticket { id, staff } => return Initiator { authority: format!("ticket:{id}"), ..staff.clone() },
         };
         Initiator { user: Some(self.user.clone()), name: self.email.clone(), authority, address: self.address }
     }
 
     pub(crate) fn grants(&self) -> Option<&Grants> {
         match &self.authority {
-            Authority::Session => None,
+            Authority::Session | Authority::Ticket { .. } => None,
             Authority::Token { grants, .. } => Some(grants),
         }
     }

@@ -1,13 +1,13 @@
 //! Loads the role, asks the rule, mints the proof.
 
-use super::actor::Actor;
-use super::proof::{Authorized, OnEnvironment, OnProject, Operator, Permission, ViewProject};
+use super::actor::{Actor, Authority};
+use super::proof::{Authorized, OnEnvironment, OnProject, OnTicket, Operator, Permission, ViewProject};
 use crate::domain::environment::Project;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, TicketId};
 use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Grants, Refusal, Standing};
 use crate::store::users::User;
-use crate::store::{self, Db, activities, environments, members, projects};
+use crate::store::{self, Db, activities, environments, members, projects, tickets, users};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,48 @@ pub fn on_installation(actor: &Actor, need: Need) -> Result<Operator, Denied> {
 pub enum Need {
     Look,
     Change,
+}
+
+/// The proof for a ticket: the act is asked of both environments that it is about.
+///
+/// # Errors
+/// [`Denied::Invisible`] for unknown and foreign tickets alike.
+pub async fn on_ticket<A: Permission<On = OnTicket>>(
+    db: &mut Db,
+    actor: &Actor,
+    project: &ProjectId,
+    ticket: &TicketId,
+) -> Result<Authorized<A>, Denied> {
+    let (project, standing) = seen(db, actor, project).await?;
+    let ticket = tickets::by_id(db, ticket).await?.filter(|ticket| ticket.project == project.id);
+    let ticket = ticket.filter(|ticket| ticket.is_visible(&standing)).ok_or(Denied::Invisible("ticket"))?;
+    for subject in &ticket.subjects() {
+        ask::<A>(&standing, subject, "ticket")?;
+    }
+    Ok(Authorized::mint(actor, standing, OnTicket { project, ticket }))
+}
+
+/// Whoever filed the ticket, with the role that they have now, for looking at what they ask for and running it (R28);
+/// what is done so, whoever holds the proof has done. `None`: there is no such account any more.
+///
+/// # Errors
+/// When the store can't be read.
+pub async fn requester<A: Permission<On = OnTicket>>(
+    db: &mut Db,
+    proof: &Authorized<A>,
+) -> Result<Option<Actor>, store::Error> {
+    let ticket = &proof.on().ticket;
+    let user = users::by_id(db, &ticket.requester.user).await?;
+    let authority = Authority::Ticket { id: ticket.id.clone(), staff: proof.actor().initiator() };
+    // Neither running the installation nor support gives a role in the project.
+    Ok(user.map(|user| Actor {
+        user: user.id,
+        email: user.email,
+        operator: false,
+        support: false,
+        authority,
+        address: proof.actor().address,
+    }))
 }
 
 /// The project and what the actor is in it. Asked before anything in it is looked for, so that no answer tells a foreign

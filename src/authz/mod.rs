@@ -9,8 +9,11 @@ mod proof;
 
 pub use actor::{Actor, Authority};
 pub use gatekeeper::{Denied, Need};
-pub(crate) use gatekeeper::{on_activity, on_environment, on_installation, on_project, standing, standing_of};
+pub(crate) use gatekeeper::{
+    on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing, standing_of,
+};
 pub use proof::{
-    Authorized, CancelActivity, CreateSnapshot, ManageMembers, ManageNotices, ManageSchedules, OnEnvironment,
-    OnProject, Operator, Permission, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
+    Authorized, CancelActivity, CommentTicket, CreateSnapshot, FileTicket, ManageMembers, ManageNotices,
+    ManageSchedules, OnEnvironment, OnProject, OnTicket, Operator, Permission, ReadContents, RestoreSnapshot, RunDrill,
+    ViewAudit, ViewHistory, ViewProject, ViewTicket, WorkTicket,
 };

@@ -3,6 +3,7 @@
 use super::actor::Actor;
 use crate::domain::environment::{Environment, Project};
 use crate::domain::policy::{Act, Standing};
+use crate::domain::ticket::Ticket;
 
 /// `actor` may do the act `A` on `on`. Private fields: only this room can make one.
 #[derive(Debug, Clone)]
@@ -29,6 +30,22 @@ pub struct OnEnvironment {
     pub environment: Environment,
 }
 
+#[derive(Debug, Clone)]
+pub struct OnTicket {
+    pub project: Project,
+    /// As it was then: what is changed is read again.
+    pub ticket: Ticket,
+}
+
+/// Seeing a ticket is seeing the history of both its environments.
+#[derive(Debug, Clone)]
+pub struct ViewTicket;
+
+impl Permission for ViewTicket {
+    const ACT: Act = Act::ViewHistory;
+    type On = OnTicket;
+}
+
 macro_rules! permissions {
     ($($name:ident on $on:ty),+ $(,)?) => {$(
         #[derive(Debug, Clone)]
@@ -52,6 +69,9 @@ permissions!(
     ManageNotices on OnProject,
     ViewAudit on OnProject,
     ManageSchedules on OnEnvironment,
+    FileTicket on OnTicket,
+    CommentTicket on OnTicket,
+    WorkTicket on OnTicket,
 );
 
 /// The actor runs the installation. Private fields, as above.

@@ -18,12 +18,16 @@ use crate::ops::{self, App, account, accounts, tokens};
 /// What did not work, for the terminal.
 pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
     match command {
-        Admin::User(User::Add { email, password_stdin, operator }) => {
+        Admin::User(User::Add { email, password_stdin, operator, support }) => {
             if !password_stdin {
                 bail!("give the password by standard input, with --password-stdin: arguments can be seen by others");
             }
             let password = secret_from_stdin("password")?;
-            let kind = if operator { accounts::Kind::Operator } else { accounts::Kind::Member };
+            let kind = match (operator, support) {
+                (true, _) => accounts::Kind::Operator,
+                (_, true) => accounts::Kind::Support,
+                _ => accounts::Kind::Member,
+            };
             accounts::unchecked_add(app, &email, &password, kind).await.map_err(told)?;
             eprintln!("Added {}.", email.trim().to_lowercase());
         }

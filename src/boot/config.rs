@@ -143,6 +143,9 @@ pub enum User {
         /// The account runs the installation
         #[arg(long)]
         operator: bool,
+        /// The account works restore tickets
+        #[arg(long, conflicts_with = "operator")]
+        support: bool,
     },
     /// Makes a link that sets an account's password once, within a day, and prints it, alone
     ResetLink { email: String },

@@ -100,6 +100,8 @@ pub enum Command {
     /// Cancel an activity that is pending, or that can safely be stopped
     #[command(name = "activity:cancel")]
     ActivityCancel(ActivityCancel),
+    #[command(flatten)]
+    Ticket(super::tickets::Command),
     /// List the projects that you may see
     #[command(name = "project:list", visible_aliases = ["projects", "pro"])]
     ProjectList(ProjectList),

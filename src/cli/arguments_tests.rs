@@ -103,3 +103,21 @@ fn help_and_version_are_answers() {
     let help = read("stillpoint help snapshot:create").expect_err("clap answers it").to_string();
     assert!(help.contains("Backup name:") && help.contains("--no-wait"), "{help}");
 }
+
+#[test]
+fn a_tickets_acts_take_it_and_a_text() {
+    use crate::cli::tickets::Command as OnTicket;
+    let line =
+        format!("stillpoint ticket:create -e main --target staging --only service:database --reason rehearsal {NAME}");
+    let Command::Ticket(OnTicket::Create(create)) = command(&line) else { panic!("another command") };
+    assert_eq!(
+        (create.target.as_deref(), create.only.len(), create.reason.as_str()),
+        (Some("staging"), 1, "rehearsal")
+    );
+    assert!(read(&format!("stillpoint ticket:create --target staging {NAME}")).is_err(), "a reason is needed");
+    let Command::Ticket(OnTicket::Decline(decline)) = command(&format!("stillpoint ticket:decline {NAME} no")) else {
+        panic!("another command")
+    };
+    assert_eq!((decline.which.id.as_str(), decline.text.as_deref()), (NAME, Some("no")));
+    assert!(read("stillpoint ticket:list --all --state open").is_err());
+}

@@ -27,6 +27,7 @@ mod snapshot_restore;
 mod snapshots;
 mod table;
 mod talk;
+mod tickets;
 mod users;
 mod wait;
 
@@ -84,6 +85,7 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::ActivityGet(command) => activity_get::run(&command, &session, talk),
         Command::ActivityLog(command) => activity_log::run(&command, &session, talk),
         Command::ActivityCancel(command) => activity_cancel::run(&command, &session, talk),
+        Command::Ticket(command) => tickets::run(&command, &answer, &session, talk),
         Command::ProjectList(command) => project_list::run(&command, &session, talk),
         Command::EnvironmentList(command) => environment_list::run(&command, &session, talk),
         Command::UserList(command) => users::list(&command, &session, talk),

@@ -63,7 +63,7 @@ pub fn run(
     Ok(())
 }
 
-fn show(plan: &Preflight, talk: &mut Talk<'_>) {
+pub(super) fn show(plan: &Preflight, talk: &mut Talk<'_>) {
     let taken = plan.taken_at.table();
     let of = if plan.source == plan.environment { String::new() } else { format!(" of {}", plan.source) };
     let into = match &plan.branch_from {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::words;
 use super::ids::{ActivityId, EnvironmentId, ProjectId, UserId};
+use super::ticket::{TicketAct, TicketStep};
 use super::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub enum ActivityKind {
     /// Ours: somebody, or we ourselves, changed a schedule.
     #[serde(rename = "environment.schedule")]
     Schedule,
+    /// Ours: a step of a restore ticket (R28).
+    #[serde(untagged)]
+    Ticket(TicketAct),
 }
 
 impl ActivityKind {
@@ -68,6 +72,7 @@ impl ActivityKind {
             Self::Dump => "environment.dump",
             Self::Drill => "environment.drill",
             Self::Schedule => "environment.schedule",
+            Self::Ticket(act) => act.as_str(),
         }
     }
 }
@@ -115,7 +120,23 @@ impl ActivityResult {
 words!(
     ActivityKind,
     "an activity type",
-    [Self::Backup, Self::Restore, Self::BackupDelete, Self::Branch, Self::Dump, Self::Drill, Self::Schedule]
+    [
+        Self::Backup,
+        Self::Restore,
+        Self::BackupDelete,
+        Self::Branch,
+        Self::Dump,
+        Self::Drill,
+        Self::Schedule,
+        Self::Ticket(TicketAct::File),
+        Self::Ticket(TicketAct::Comment),
+        Self::Ticket(TicketAct::Claim),
+        Self::Ticket(TicketAct::Release),
+        Self::Ticket(TicketAct::Decline),
+        Self::Ticket(TicketAct::Run),
+        Self::Ticket(TicketAct::Withdraw),
+        Self::Ticket(TicketAct::Reopen),
+    ]
 );
 words!(
     ActivityState,
@@ -131,7 +152,7 @@ pub struct Initiator {
     pub user: Option<UserId>,
     /// As shown in the feed: an e-mail address, or "Stillpoint".
     pub name: String,
-    /// `session`, `token:<name>`, `system`, `plan:<id>`, `schedule:<id>`.
+    /// `session`, `token:<name>`, `ticket:<id>`, `system`, `plan:<id>`, `schedule:<id>`.
     pub authority: String,
     /// Where they were; for the audit alone.
     #[serde(skip)]
@@ -150,6 +171,8 @@ pub enum Payload {
     RunDrill(RunDrill),
     /// Nothing to work on: what became of a schedule.
     ChangeSchedule(ChangeSchedule),
+    /// Nothing to work on: a line of the feed.
+    Ticket(TicketStep),
 }
 
 impl Payload {
@@ -189,6 +212,9 @@ pub struct RestoreSnapshot {
     /// The target is made for it, and stands in the feed where the snapshot was taken until it is there (R21).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<NewEnvironment>,
+    /// Support staff runs it for whoever filed this ticket, whose role counts (R28).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<super::TicketId>,
 }
 
 /// An environment that a restore makes.

@@ -89,6 +89,9 @@ id!(DeliveryId, "delivery id", hex20);
 id!(TokenId, "token id", hex20);
 id!(ScheduleId, "schedule id", hex20);
 id!(
+    /// A restore ticket.
+    TicketId, "ticket id", hex20);
+id!(
     /// A service's name within its environment, e.g. `database`.
     ServiceName, "service name", name);
 id!(

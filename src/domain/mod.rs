@@ -21,12 +21,15 @@ pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod snapshot;
+pub mod ticket;
 pub mod time;
 pub mod tree;
 pub mod view;
 
 pub use bytes::Bytes;
-pub use ids::{ActivityId, EnvironmentId, InvitationId, ProjectId, ScheduleId, SnapshotName, TokenId, UserId};
+pub use ids::{
+    ActivityId, EnvironmentId, InvitationId, ProjectId, ScheduleId, SnapshotName, TicketId, TokenId, UserId,
+};
 pub use problem::Problem;
 #[cfg(feature = "ssr")]
 pub use proxies::{Client, Proxies};

@@ -1,6 +1,10 @@
 //! Read models: what a page or a reply is made from, with every verdict already in it, so that no door decides.
 
+mod ticket;
+
 use serde::{Deserialize, Serialize};
+
+pub use ticket::{Evidence, Queue, Run, Step, TicketEntry, TicketPage};
 
 use super::activity::Activity;
 use super::audit::AuditEntry;
@@ -131,6 +135,8 @@ pub struct ProjectPage {
     pub audit: Offer,
     /// Whether the one who looks may see where notices go.
     pub notices: Offer,
+    /// How many restore tickets are unfinished; `None`: there are none, and the region needs none (R27).
+    pub tickets: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -308,6 +314,8 @@ pub struct Preflight {
     pub obstacles: Vec<String>,
     pub hash: String,
     pub offer: Offer,
+    /// The region lets support staff do it: whether the one who looks may file the ticket (R27).
+    pub ticket: Option<Offer>,
 }
 
 /// The server that a service's snapshot was taken of, and the one that it goes to.

@@ -79,7 +79,8 @@ impl<'a> Hooks<'a> {
             Payload::BranchEnvironment(_)
             | Payload::ReadDump(_)
             | Payload::RunDrill(_)
-            | Payload::ChangeSchedule(_) => return Err(Error::NotWork),
+            | Payload::ChangeSchedule(_)
+            | Payload::Ticket(_) => return Err(Error::NotWork),
         };
         // What comes back to where it was taken is its own already.
         if source.is_none() {

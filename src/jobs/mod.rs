@@ -61,7 +61,7 @@ impl Handler for Jobs {
                     None => restore::run(&self.0, &work, request).await,
                 },
                 Payload::RunDrill(request) => drill::run(&self.0, &work, request).await,
-                Payload::BranchEnvironment(_) | Payload::ChangeSchedule(_) => Err(Error::NotWork),
+                Payload::BranchEnvironment(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Err(Error::NotWork),
                 // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
                 Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),
             };

@@ -33,13 +33,14 @@ use crate::domain::policy::Refusal;
 use crate::domain::policy::acts::Act;
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
-use crate::domain::{Bytes, Scope, SnapshotName, Timestamp};
+use crate::domain::{Bytes, Scope, SnapshotName, TicketId, Timestamp, UserId};
 use crate::drivers::View;
 use crate::drivers::mount::{Scan, Settled};
 use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, SourceTree, Stream};
 use crate::queue::{Lease, Work};
+use crate::store::users::User;
 use crate::store::work::End;
-use crate::store::{environments, projects, snapshots, users};
+use crate::store::{Db, environments, projects, regions, snapshots, tickets, users};
 
 pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
     // First of all, so that what a try that died left goes whatever becomes of this one.
@@ -413,9 +414,17 @@ pub(super) async fn may_still(
             false => Ok(()),
         };
     };
-    let Some(user) = users::by_id(&mut db, user).await? else {
-        return Err(Refusal::new(format!("The account of {} does not exist any more.", activity.initiator.name)).into());
-    };
+    let user = account(&mut db, user, &activity.initiator.name).await?;
+    if let Payload::RestoreSnapshot(restore) = &activity.payload {
+        let region = regions::by_id(&mut db, &project.region).await?;
+        if let Some(ticket) = &restore.ticket {
+            region.may_run_ticket()?;
+            return for_ticket((&mut db, activity, &user), ticket, (project, environment), act).await;
+        }
+        if restore.from.is_some() || restore.branch.is_some() {
+            region.may_restore_elsewhere("stillpoint ticket:create")?;
+        }
+    }
     let standing = authz::standing_of(&mut db, &user, project).await?;
     let verdict = match &activity.payload {
         Payload::TakeSnapshot(take) if take.origin == Origin::Manual => {
@@ -425,4 +434,33 @@ pub(super) async fn may_still(
         _ => standing.may(act, environment),
     };
     Ok(verdict?)
+}
+
+async fn account(db: &mut Db, user: &UserId, name: &str) -> Result<User, Error> {
+    let user = users::by_id(db, user).await?;
+    let gone = || Refusal::new(format!("The account of {name} does not exist any more."));
+    Ok(user.ok_or_else(gone)?)
+}
+
+/// Support staff runs a ticket with the role of whoever filed it (R28).
+async fn for_ticket(
+    (db, activity, staff): (&mut Db, &Activity, &User),
+    ticket: &TicketId,
+    (project, environment): (&Project, &Environment),
+    act: Act,
+) -> Result<(), Error> {
+    if !staff.support {
+        return Err(Refusal::new(format!("The account {} is not support staff any more.", staff.email)).into());
+    }
+    let ticket = tickets::by_id(db, ticket).await?;
+    let ticket = ticket.filter(|ticket| ticket.run.as_ref() == Some(&activity.id) && !ticket.state.is_over());
+    let ticket = ticket.ok_or_else(|| Refusal::new("The ticket is not in progress any more."))?;
+    let name = &ticket.requester.name;
+    let requester = account(db, &ticket.requester.user, name).await?;
+    let standing = authz::standing_of(db, &requester, project).await?;
+    standing.may(act, environment).map_err(|_| {
+        let kind = environment.kind;
+        let reason = format!("The one who filed the ticket, {name}, is no admin of {kind} environments any more.");
+        Refusal::new(reason).instead("Give them the role again, or decline the ticket.").into()
+    })
 }

@@ -87,6 +87,8 @@ pub async fn set_up(app: &App, code: &str, email: &str, password: &Secret) -> Re
 pub enum Kind {
     /// Runs the installation.
     Operator,
+    /// Works restore tickets (R3).
+    Support,
     Member,
 }
 
@@ -155,7 +157,7 @@ pub(super) async fn new_user(app: &App, email: &str, password: &Secret, kind: Ki
         email,
         password_hash: new_hash(password).await?,
         operator: kind == Kind::Operator,
-        support: false,
+        support: kind == Kind::Support,
         created_at: app.now().await?,
         last_seen_at: None,
     })

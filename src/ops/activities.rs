@@ -15,6 +15,7 @@ use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Act, Refusal, Standing};
 use crate::domain::schedule::ScheduleChange;
 use crate::domain::snapshot::Origin;
+use crate::domain::ticket::{TicketAct, TicketStep};
 use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
 use crate::domain::{ActivityId, EnvironmentId, PartName, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
@@ -183,7 +184,11 @@ impl<'a> Viewer<'a> {
         let source = match &activity.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
-            Payload::TakeSnapshot(_) | Payload::ReadDump(_) | Payload::RunDrill(_) | Payload::ChangeSchedule(_) => None,
+            Payload::TakeSnapshot(_)
+            | Payload::ReadDump(_)
+            | Payload::RunDrill(_)
+            | Payload::ChangeSchedule(_)
+            | Payload::Ticket(_) => None,
         };
         let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
@@ -198,6 +203,26 @@ impl<'a> Viewer<'a> {
         let new = restore.branch.as_ref()?;
         let subject = Subject { project: &activity.project, environment: Some((&new.id, new.kind)) };
         (self.standing.decide(Act::ViewHistory, &subject) == Access::Granted).then(|| new.name.clone())
+    }
+
+    /// The target is named to those who may know of it (R2).
+    fn describe_step(&self, activity: &Activity, step: &TicketStep, environment: &Environment) -> String {
+        let subject = Subject { project: &activity.project, environment: Some((&step.target.id, step.target.kind)) };
+        let into = match self.standing.decide(Act::ViewHistory, &subject) {
+            Access::Granted => step.target.name.to_string(),
+            Access::Forbidden(_) | Access::Invisible => "another environment".to_owned(),
+        };
+        let about = match step.act {
+            TicketAct::File => "filed a ticket for",
+            TicketAct::Comment => "commented on the ticket for",
+            TicketAct::Claim => "claimed the ticket for",
+            TicketAct::Release => "handed back the ticket for",
+            TicketAct::Decline => "declined the ticket for",
+            TicketAct::Run => "tried to run the ticket for",
+            TicketAct::Withdraw => "withdrew the ticket for",
+            TicketAct::Reopen => "reopened the ticket for",
+        };
+        format!("{about} restoring {} of {} into {into}", step.snapshot, environment.name)
     }
 
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
@@ -222,7 +247,7 @@ impl<'a> Viewer<'a> {
                 Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
                     (snapshot.as_ref().and_then(present), None)
                 }
-                Payload::ChangeSchedule(_) => (None, None),
+                Payload::ChangeSchedule(_) | Payload::Ticket(_) => (None, None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -233,7 +258,10 @@ impl<'a> Viewer<'a> {
             let branch = self.branch(&activity);
             Some(ActivityEntry {
                 environment: environment.name.clone(),
-                description: describe(&activity, environment, &from, branch.as_ref()),
+                description: match &activity.payload {
+                    Payload::Ticket(step) => self.describe_step(&activity, step, environment),
+                    _ => describe(&activity, environment, &from, branch.as_ref()),
+                },
                 branch,
                 source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
                 restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
@@ -255,7 +283,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
             snapshot.iter().cloned().collect()
         }
-        Payload::ChangeSchedule(_) => Vec::new(),
+        Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
     }
 }
 
@@ -292,10 +320,11 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
             let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
             let parts = if parts.is_empty() { String::new() } else { format!("{} of ", parts.join(", ")) };
             let of = from.of(&restore.snapshot);
+            let by = restore.ticket.as_ref().map(|_| ", on a ticket").unwrap_or_default();
             match (&restore.branch, branch) {
-                (None, _) => format!("{verb} {parts}{of} into {environment}"),
-                (Some(_), Some(new)) => format!("{verb} {parts}{of} into the new environment {new}"),
-                (Some(_), None) => format!("{verb} {parts}{of} into a new environment"),
+                (None, _) => format!("{verb} {parts}{of} into {environment}{by}"),
+                (Some(_), Some(new)) => format!("{verb} {parts}{of} into the new environment {new}{by}"),
+                (Some(_), None) => format!("{verb} {parts}{of} into a new environment{by}"),
             }
         }
         (Payload::BranchEnvironment(branch), _) => {
@@ -326,5 +355,6 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
                 }
             }
         }
+        (Payload::Ticket(step), _) => step.act.done().to_owned(),
     }
 }

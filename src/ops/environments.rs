@@ -156,7 +156,7 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Restore => "A restore is running.",
         ActivityKind::BackupDelete => "A snapshot is being deleted.",
         ActivityKind::Branch => "A new environment is being made from it.",
-        ActivityKind::Dump => "A dump is being handed out.",
+        ActivityKind::Dump | ActivityKind::Ticket(_) => "A dump is being handed out.",
         ActivityKind::Drill => "A restore is being tried beside the live data.",
         ActivityKind::Schedule => "A schedule is being changed.",
     }

@@ -15,6 +15,9 @@ pub enum Error {
     /// Also for what exists and must not be known to (STYLE: invisible is 404).
     #[error("there is no such {0}, or it is not visible to you")]
     NotFound(&'static str),
+    /// The same, where there is something to say on how it could be there.
+    #[error("there is no such {what}, or it is not visible to you")]
+    Absent { what: &'static str, hint: String },
     #[error(transparent)]
     Forbidden(Refusal),
     #[error("{message}")]
@@ -51,6 +54,7 @@ impl Error {
             Self::NotLoggedIn => (401, "not_logged_in", Some("Log in, or give a valid API token.".to_owned())),
             Self::WrongCredentials => (401, "wrong_credentials", Some("Check both and try again.".to_owned())),
             Self::NotFound(_) => (404, "not_found", None),
+            Self::Absent { hint, .. } => (404, "not_found", Some(hint.clone())),
             Self::Forbidden(refusal) => return from_refusal(403, "forbidden", refusal),
             Self::Conflict(refusal) => return from_refusal(409, "conflict", refusal),
             Self::Invalid { hint, .. } => (400, "invalid", hint.clone()),

@@ -14,14 +14,20 @@ pub use declaration::{Applied, Trouble, apply};
 use super::{App, Error};
 use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
-use crate::domain::policy::Plan;
+use crate::domain::policy::{Plan, Region, RestoreElsewhere};
 use crate::domain::{ProjectId, Secret};
 use crate::engine::{self, Location, Repository};
 use crate::store::projects::RepositoryAccess;
-use crate::store::{self, Db, projects, settings};
+use crate::store::{self, Db, projects, regions, settings};
 
 /// The region of an installation on one machine.
 pub const LOCAL_REGION: &str = "local";
+
+/// A region as it is until somebody declares it.
+fn undeclared(id: RegionId) -> Region {
+    Region { id, title: "This machine".to_owned(), restore_elsewhere: RestoreElsewhere::SelfService }
+}
+
 const RECOVERY_KEY: &str = "sealed_recovery_key";
 
 pub(super) fn local_region() -> RegionId {
@@ -83,7 +89,7 @@ async fn insert_project(
     plan: &Plan,
     access: &RepositoryAccess,
 ) -> Result<(), store::Error> {
-    projects::insert_region(db, &project.region, "This machine", "self_service").await?;
+    regions::add(db, &undeclared(project.region.clone())).await?;
     projects::insert(db, app.store().sealer(), project, plan, access).await
 }
 

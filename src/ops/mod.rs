@@ -19,6 +19,7 @@ pub mod projects;
 pub mod restores;
 pub mod schedules;
 pub mod snapshots;
+pub mod tickets;
 pub mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -27,9 +28,9 @@ use std::sync::Arc;
 pub use error::Error;
 pub(crate) use error::chain;
 
-use crate::authz::{self, Actor, Authorized, Need, OnEnvironment, OnProject, Operator, Permission};
+use crate::authz::{self, Actor, Authorized, Need, OnEnvironment, OnProject, OnTicket, Operator, Permission};
 use crate::domain::Timestamp;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, TicketId};
 use crate::queue::Timing;
 use crate::store::{Store, clock};
 
@@ -155,6 +156,19 @@ impl App {
             }
             asked => Ok(asked?),
         }
+    }
+
+    /// The proof that the actor may do `A` on the ticket.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what does not exist or must not be seen, [`Error::Forbidden`] with the reason.
+    pub async fn authorize_ticket<A: Permission<On = OnTicket>>(
+        &self,
+        actor: &Actor,
+        project: &ProjectId,
+        ticket: &TicketId,
+    ) -> Result<Authorized<A>, Error> {
+        Ok(authz::on_ticket(&mut *self.store().read().await?, actor, project, ticket).await?)
     }
 
     /// Whether the database answers.

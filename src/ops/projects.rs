@@ -1,6 +1,6 @@
 //! Projects.
 
-use super::{App, Error, activities, environments};
+use super::{App, Error, activities, environments, tickets};
 use crate::authz::{self, Actor, Authorized, ViewProject};
 use crate::domain::environment::{Environment, Project};
 use crate::domain::policy::Standing;
@@ -30,11 +30,12 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
 pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPage, Error> {
     let environments = environments::list(app, proof.clone()).await?;
     let activities = activities::project_feed(app, &proof, activities::Filter::default()).await?.entries;
+    let tickets = tickets::unfinished(app, &proof).await?;
     let mut db = app.store().read().await?;
     let card = card(app, &mut db, proof.on().project.clone(), proof.standing()).await?;
     let audit = proof.standing().may_in(Act::ViewAudit, &proof.on().project.id).into();
     let notices = proof.standing().may_in(Act::ManageNotices, &proof.on().project.id).into();
-    Ok(ProjectPage { card, environments, activities, audit, notices })
+    Ok(ProjectPage { card, environments, activities, audit, notices, tickets })
 }
 
 async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> Result<ProjectCard, Error> {

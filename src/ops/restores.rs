@@ -14,13 +14,15 @@ use crate::authz::{Actor, Authorized, RestoreSnapshot, ViewHistory};
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
-use crate::domain::ids::{EnvironmentName, MountName};
+use crate::domain::ids::{ActivityId, EnvironmentName, InvalidId, MountName};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::maintenance::Maintenance;
+use crate::domain::policy::provision::nearest;
 use crate::domain::policy::restore::parts_of;
-use crate::domain::policy::{Act, Refusal, RestorePlan, Verdict};
+use crate::domain::policy::{Act, Refusal, Region, RestorePlan, Verdict};
 use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::ticket::Ticket;
 use crate::domain::time::span;
 use crate::domain::view::{ActivityEntry, Change, Offer, Part, Preflight, Versions};
 use crate::domain::{Bytes, EnvironmentId, MountPath, PartName, ProjectId, Scope, SnapshotName, Timestamp};
@@ -28,7 +30,7 @@ use crate::drivers::Mount;
 use crate::engine::{self, Location, Repository};
 use crate::jobs::{self, Held, Parts};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, Db, activities, environments, snapshots};
+use crate::store::{self, Db, activities, environments, regions, snapshots, tickets};
 
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
@@ -80,25 +82,35 @@ impl Way {
             (Some(target), None) if target == from.as_str() => Target::Own,
             (Some(target), None) => {
                 let name = EnvironmentName::parse(target)?;
-                let target = app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await?;
-                Target::Other(Box::new(target))
+                let target = app.authorize_environment::<RestoreSnapshot>(actor, project, &name).await;
+                let hint = format!("To have {name} made for it, say what it is made after: --branch-from {from}.");
+                Target::Other(Box::new(target.map_err(|error| absent(error, hint))?))
             }
             (target, Some(parent)) => {
                 let parent = EnvironmentName::parse(parent)?;
-                let name = target.map(EnvironmentName::parse).transpose()?;
-                let parent = app.authorize_environment::<ViewHistory>(actor, project, &parent).await?;
-                Target::New(Box::new(Branch::plan(app, &parent, name).await?))
+                let name = target.map(|text| EnvironmentName::parse(text).map_err(|error| unusable(&error, text)));
+                let name = name.transpose()?;
+                let seen = app.authorize_environment::<ViewHistory>(actor, project, &parent).await;
+                let hint = format!(
+                    "{parent} was to give the new environment its services and mounts: name one that is there \
+                     (--branch-from)."
+                );
+                Target::New(Box::new(Branch::plan(app, &seen.map_err(|error| absent(error, hint))?, name).await?))
             }
         };
         Ok(Self { from: source, into })
     }
 
-    fn source(&self) -> &Environment {
+    pub(super) fn from(&self) -> &Authorized<RestoreSnapshot> {
+        &self.from
+    }
+
+    pub(super) fn source(&self) -> &Environment {
         &self.from.on().environment
     }
 
     /// What is overwritten or made.
-    fn target(&self) -> &Environment {
+    pub(super) fn target(&self) -> &Environment {
         match &self.into {
             Target::Own => self.source(),
             Target::Other(target) => &target.on().environment,
@@ -106,11 +118,54 @@ impl Way {
         }
     }
 
-    fn is_elsewhere(&self) -> bool {
+    pub(super) fn is_elsewhere(&self) -> bool {
         !matches!(self.into, Target::Own)
     }
 
-    fn plan(&self, manifest: &Manifest, composition: &Composition, scope: &Scope) -> Result<RestorePlan, Refusal> {
+    /// What a new environment is made after.
+    pub(super) fn branch_from(&self) -> Option<&EnvironmentName> {
+        self.branch().map(|new| &new.parent)
+    }
+
+    /// Whether the one whose way it is may file a ticket for it.
+    ///
+    /// # Errors
+    /// The refusal to show.
+    pub(super) fn may_file_ticket(&self) -> Verdict {
+        self.from.standing().may(Act::FileTicket, self.source())?;
+        self.from.standing().may(Act::FileTicket, self.target())
+    }
+
+    /// A command line that does the same from another environment, or by another command.
+    fn command(&self, verb: &str, from: &EnvironmentName, snapshot: &SnapshotName, scope: &Scope) -> String {
+        let mut command = format!("stillpoint {verb} -p {} -e {from}", self.from.on().project.id);
+        if self.target().name != *from {
+            command += &format!(" --target {}", self.target().name);
+        }
+        if let Some(parent) = self.branch_from() {
+            command += &format!(" --branch-from {parent}");
+        }
+        if !scope.is_everything() {
+            command += &format!(" --only {}", quoted(&scope.to_string()));
+        }
+        format!("{command} {snapshot}")
+    }
+
+    /// What the region says to it (R27).
+    fn region_allows(&self, region: &Region, snapshot: &SnapshotName, scope: &Scope) -> Verdict {
+        if !self.is_elsewhere() {
+            return Ok(());
+        }
+        let command = self.command("ticket:create --reason '…'", &self.source().name, snapshot, scope);
+        region.may_restore_elsewhere(&command)
+    }
+
+    pub(super) fn plan(
+        &self,
+        manifest: &Manifest,
+        composition: &Composition,
+        scope: &Scope,
+    ) -> Result<RestorePlan, Refusal> {
         let plan = RestorePlan::new(&self.target().id, manifest, composition, scope)?;
         if self.branch().is_some() { plan.into_new() } else { Ok(plan) }
     }
@@ -139,6 +194,8 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
     let (snapshot, manifest, composition) = load(app, &mut db, way, snapshot).await?;
     let now = store::clock::now(&mut db, app.store().dialect()).await?;
     let targets = targets(&mut db, way).await?;
+    let region = regions::by_id(&mut db, &project.region).await?;
+    let allowed = way.region_allows(&region, &snapshot.name, scope);
     let branch = branch::offer(&mut db, &way.from).await?;
     let ago = span(now.since(snapshot.taken_at));
     let mut expectations = match way.branch() {
@@ -221,10 +278,10 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
             Err(obstacle) => obstacles.push(sentence(&obstacle)),
         }
     }
-    let offer = match obstacles.first() {
-        None => Offer::from(Ok(())),
-        Some(first) => Offer::from(Err(Refusal::new(first.clone()))),
-    };
+    let unhindered = || obstacles.first().map_or(Ok(()), |first| Err(Refusal::new(first.clone())));
+    let offer = Offer::from(unhindered().and(allowed));
+    let is_by_ticket = way.is_elsewhere() && region.may_file_ticket().is_ok();
+    let ticket = is_by_ticket.then(|| Offer::from(way.may_file_ticket().and(unhindered())));
     let mut choices = parts_of(&manifest);
     choices.extend(scope.named().filter(|part| matches!(part, PartName::Path(..))).cloned());
     let choices = choices.into_iter().map(|part| (part.clone(), scope.has(&part))).collect();
@@ -245,6 +302,7 @@ pub async fn preflight(app: &App, way: &Way, snapshot: &SnapshotName, scope: &Sc
         obstacles,
         hash,
         offer,
+        ticket,
     })
 }
 
@@ -265,16 +323,31 @@ async fn targets(db: &mut Db, way: &Way) -> Result<Vec<EnvironmentName>, Error> 
 /// [`Error::NotFound`] when the source has no such snapshot, [`Error::Conflict`] when what was confirmed is not what
 /// would happen now.
 pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<ActivityEntry, Error> {
+    let activity = enqueue(app, &way, request, None).await?;
+    let proof = match &way.into {
+        Target::Other(target) => target,
+        _ => &way.from,
+    };
+    Viewer::of(proof).one(app, &activity).await
+}
+
+/// Queues a restore, of one's own or for a ticket, of which it then is the run.
+pub(super) async fn enqueue(
+    app: &App,
+    way: &Way,
+    request: RestoreRequest,
+    ticket: Option<&Ticket>,
+) -> Result<ActivityId, Error> {
     let target = way.target();
     let project = &way.from.on().project;
     if request.scope.named().any(|part| matches!(part, PartName::Path(..))) {
         let (snapshot, manifest, composition) =
-            load(app, &mut *app.store().read().await?, &way, &request.snapshot).await?;
+            load(app, &mut *app.store().read().await?, way, &request.snapshot).await?;
         let plan = way.plan(&manifest, &composition, &request.scope).map_err(Error::Conflict)?;
         held_paths(app, &project.id, (&snapshot, &manifest), &plan).await?.map_err(Error::Conflict)?;
     }
     let mut tx = app.store().write().await?;
-    let (_, manifest, composition) = load(app, &mut tx, &way, &request.snapshot).await?;
+    let (_, manifest, composition) = load(app, &mut tx, way, &request.snapshot).await?;
     is_active(target).map_err(Error::Conflict)?;
     let plan = way.plan(&manifest, &composition, &request.scope).map_err(Error::Conflict)?;
     if request.plan_hash.as_ref().is_some_and(|confirmed| !plan.replaces(confirmed)) {
@@ -284,6 +357,11 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
         ));
     }
     let source = way.source();
+    let region = regions::by_id(&mut tx, &project.region).await?;
+    let allowed = match ticket {
+        Some(_) => region.may_run_ticket(),
+        None => way.region_allows(&region, &request.snapshot, &request.scope),
+    };
     let all = parts_of(&manifest).iter().all(|part| request.scope.has(part));
     let restore = activity::RestoreSnapshot {
         snapshot: request.snapshot,
@@ -297,6 +375,7 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
         }),
         scope: if all { Scope::default() } else { request.scope },
         branch: way.branch().map(Branch::wanted),
+        ticket: ticket.map(|ticket| ticket.id.clone()),
     };
     // What is made stands in the feed of the snapshot's environment, which goes on meanwhile.
     let (environment, kind) = match &way.into {
@@ -311,6 +390,11 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
         initiator: way.from.actor().initiator(),
         payload: Payload::RestoreSnapshot(restore),
     };
+    if let Err(refusal) = allowed {
+        queue::record_refused(&mut tx, app.store(), new, &refusal.to_string()).await?;
+        app.store().commit(tx).await?;
+        return Err(Error::Forbidden(refusal));
+    }
     let activity = match way.branch() {
         Some(branch) => {
             branch.is_free(app, &mut tx, &project.id).await?;
@@ -318,12 +402,36 @@ pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<Acti
         }
         None => queue::enqueue(&mut tx, app.store(), new).await?,
     };
+    if let Some(ticket) = ticket {
+        let run = Ticket { run: Some(activity.id.clone()), ..ticket.clone() };
+        if !tickets::change(&mut tx, &run, activity.created_at).await? {
+            let refusal = Refusal::new("Somebody else changed this ticket in the same moment.");
+            return Err(Error::Conflict(refusal.instead("Look at it again.")));
+        }
+        tickets::add_step(&mut tx, &ticket.id, &activity.id).await?;
+    }
     app.store().commit(tx).await?;
-    let proof = match &way.into {
-        Target::Other(target) => target,
-        _ => &way.from,
-    };
-    Viewer::of(proof).one(app, &activity.id).await
+    Ok(activity.id)
+}
+
+/// Tells what could be done about an environment that is not there.
+fn absent(error: Error, hint: String) -> Error {
+    match error {
+        Error::NotFound(what) => Error::Absent { what, hint },
+        other => other,
+    }
+}
+
+/// A name that no environment can have, with one that it could.
+fn unusable(error: &InvalidId, text: &str) -> Error {
+    let hint = nearest(text).map(|name| format!("Try {name}."));
+    Error::Invalid { message: sentence(&error.to_string()), hint }
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,".contains(letter);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn is_active(environment: &Environment) -> Verdict {
@@ -336,18 +444,36 @@ fn is_active(environment: &Environment) -> Verdict {
 }
 
 /// Only a complete snapshot, only one that was taken of the source (R21); and what the target consists of.
-async fn load(
+pub(super) async fn load(
     app: &App,
     db: &mut Db,
     way: &Way,
     name: &SnapshotName,
 ) -> Result<(Snapshot, Manifest, Composition), Error> {
-    let (snapshot, manifest) = taken_of(db, &way.source().id, name).await?;
+    let taken = match taken_of(db, &way.source().id, name).await {
+        Err(Error::NotFound(what)) => Err(taken_elsewhere(db, way, name).await?.unwrap_or(Error::NotFound(what))),
+        taken => taken,
+    };
+    let (snapshot, manifest) = taken?;
     let composition = match way.branch() {
         Some(new) => new.composition(),
         None => environments::composition(db, app.store().sealer(), &way.target().id).await?,
     };
     Ok((snapshot, manifest, composition))
+}
+
+/// R21: one acts on the environment where the snapshot was taken; the command that works, if that one may be known.
+async fn taken_elsewhere(db: &mut Db, way: &Way, name: &SnapshotName) -> Result<Option<Error>, Error> {
+    let Some(snapshot) = snapshots::by_name(db, name).await? else { return Ok(None) };
+    let Some(taken_of) = environments::by_id(db, &snapshot.environment).await? else { return Ok(None) };
+    let is_known =
+        taken_of.project == way.source().project && way.from.standing().may(Act::ViewHistory, &taken_of).is_ok();
+    let refusal = || {
+        let command = way.command("snapshot:restore", &taken_of.name, name, &Scope::default());
+        Refusal::new(format!("The snapshot {name} was taken of {}, not of {}.", taken_of.name, way.source().name))
+            .instead(format!("Act on the environment where it was taken: {command}"))
+    };
+    Ok(is_known.then(|| Error::Conflict(refusal())))
 }
 
 fn paths_of(plan: &RestorePlan) -> BTreeMap<MountName, Vec<MountPath>> {

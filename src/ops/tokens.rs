@@ -82,7 +82,7 @@ pub async fn revoke(app: &App, actor: &Actor, token: &TokenId) -> Result<(), Err
 fn person(actor: &Actor) -> Result<(), Error> {
     match actor.authority {
         Authority::Session => Ok(()),
-        Authority::Token { .. } => Err(Error::Forbidden(
+        Authority::Token { .. } | Authority::Ticket { .. } => Err(Error::Forbidden(
             Refusal::new("A token can't manage tokens.").instead("Log in to the console and use the tokens page."),
         )),
     }

@@ -1,4 +1,4 @@
-//! Projects, their regions and the very texts of their plans.
+//! Projects, and the very texts of their plans.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -6,7 +6,6 @@ use sha2::{Digest as _, Sha256};
 use super::row::{Columns as _, to_json};
 use super::{Db, Error, Sealer, environments, schedules};
 use crate::domain::environment::{Project, store_is_live};
-use crate::domain::ids::RegionId;
 use crate::domain::policy::{Plan, Provision, Terms};
 use crate::domain::{ProjectId, Secret, Timestamp};
 
@@ -16,21 +15,6 @@ pub struct RepositoryAccess {
     /// A directory.
     pub location: String,
     pub key: Secret,
-}
-
-/// # Errors
-/// When the database fails.
-pub async fn insert_region(db: &mut Db, id: &RegionId, title: &str, restore_elsewhere: &str) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO regions (id, title, restore_elsewhere) VALUES ($1, $2, $3)
-         ON CONFLICT (id) DO UPDATE SET title = excluded.title, restore_elsewhere = excluded.restore_elsewhere",
-    )
-    .bind(id.as_str())
-    .bind(title)
-    .bind(restore_elsewhere)
-    .execute(db)
-    .await?;
-    Ok(())
 }
 
 /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::any::AnyRow;
 
 use super::row::{Columns as _, to_json};
-use super::{Db, Dialect, Error, activities, events};
+use super::{Db, Dialect, Error, activities, events, tickets};
 use crate::domain::activity::{Activity, ActivityResult, ActivityState, Payload};
 use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, Timestamp};
@@ -153,6 +153,9 @@ pub async fn finish(db: &mut Db, holder: &Holder, end: &End, now: Timestamp) -> 
         Value::Number(i64::from(matches!(end, End::Success))),
     ];
     let row = under_lease(db, holder, set, &values).await?;
+    if row.is_some() {
+        tickets::run_ended(db, &holder.activity, matches!(end, End::Success), now).await?;
+    }
     announced(db, row).await
 }
 
@@ -213,6 +216,9 @@ pub async fn cancel_pending(db: &mut Db, activity: &ActivityId, now: Timestamp) 
     .bind(activity.as_str())
     .fetch_optional(&mut *db)
     .await?;
+    if row.is_some() {
+        tickets::run_ended(db, activity, false, now).await?;
+    }
     announced(db, row).await
 }
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::links::{Links, href, path};
 use super::word::Word;
 use crate::domain::activity::{self, ActivityKind, ActivityResult, ActivityState, SnapshotMode};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId};
+use crate::domain::ids::{
+    ActivityId, EnvironmentName, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId, UserId,
+};
 use crate::domain::time::Timestamp;
 use crate::domain::view::{ActivityEntry, ActivityPage};
 
@@ -66,6 +68,9 @@ pub struct Payload {
     /// Of a change of a schedule: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
+    /// Of a step of a restore ticket, and of a restore that was run for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<PayloadEnvironment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,9 +186,11 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
         }
         activity::Payload::BranchEnvironment(branch) => payload.backup_name = Some(branch.snapshot.clone()),
         activity::Payload::RestoreSnapshot(restore) if restore.branch.is_some() => {
+            payload.ticket.clone_from(&restore.ticket);
             payload.backup_name = Some(restore.snapshot.clone());
         }
         activity::Payload::RestoreSnapshot(restore) => {
+            payload.ticket.clone_from(&restore.ticket);
             payload.backup_name = Some(restore.snapshot.clone());
             payload.safety_backup_name = Some(restore.safety.clone());
         }
@@ -193,6 +200,10 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             payload.service = Some(read.service.clone());
         }
         activity::Payload::ChangeSchedule(entry) => payload.schedule = Some(entry.schedule.clone()),
+        activity::Payload::Ticket(step) => {
+            payload.backup_name = Some(step.snapshot.clone());
+            payload.ticket = Some(step.ticket.clone());
+        }
     }
     (parameters, payload)
 }

@@ -14,14 +14,16 @@ use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
-    RestoreRequest, Schedule, ScheduleRequest, Service,
+    RestoreRequest, Schedule, ScheduleRequest, Service, Ticket, TicketRequest, TicketText, ticket,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::dump::Compression;
 use crate::domain::ids::{
-    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
+    ActivityId, EnvironmentName, InvitationId, ProjectId, RegionId, ScheduleId, ServiceName, SnapshotName, TicketId,
+    UserId,
 };
+use crate::domain::ticket::{TicketAct, TicketState};
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,16 @@ pub struct Query {
     /// Created at or before.
     pub starts_at: Option<Timestamp>,
     pub count: Option<u32>,
+}
+
+/// Which tickets; all by default.
+#[derive(Debug, Clone, Default)]
+pub struct TicketQuery {
+    pub id: Option<TicketId>,
+    pub states: Vec<TicketState>,
+    pub region: Option<RegionId>,
+    /// Filed or worked on by the one who asks.
+    pub mine: bool,
 }
 
 /// Which dump.
@@ -178,6 +190,44 @@ impl Client {
         request: &DrillRequest,
     ) -> Result<Activity, Error> {
         self.operate(&path::drills(project, environment), request)
+    }
+
+    /// Oldest first; of one project, or of all that one may see.
+    pub fn tickets(&self, project: Option<&ProjectId>, query: &TicketQuery) -> Result<Vec<Ticket>, Error> {
+        let mut pairs: Pairs = query.states.iter().map(|state| ("state", state.to_string())).collect();
+        pairs.extend(query.id.iter().map(|id| ("id", id.to_string())));
+        pairs.extend(query.region.iter().map(|region| ("region", region.to_string())));
+        pairs.extend(query.mine.then(|| ("mine", "1".to_owned())));
+        self.connection.get(&path::tickets(project), &pairs)
+    }
+
+    pub fn ticket(&self, project: &ProjectId, ticket: &TicketId) -> Result<Ticket, Error> {
+        self.connection.get(&path::ticket(project, ticket), &[])
+    }
+
+    pub fn ticket_evidence(&self, project: &ProjectId, ticket: &TicketId) -> Result<serde_json::Value, Error> {
+        self.connection.get(&format!("{}/evidence", path::ticket(project, ticket)), &[])
+    }
+
+    pub fn file_ticket(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+        request: &TicketRequest,
+    ) -> Result<Ticket, Error> {
+        self.connection.post(&path::backup_tickets(project, environment, name), request)
+    }
+
+    pub fn act_on_ticket(
+        &self,
+        project: &ProjectId,
+        id: &TicketId,
+        act: TicketAct,
+        text: Option<&str>,
+    ) -> Result<Ticket, Error> {
+        let body = TicketText { text: text.map(str::to_owned) };
+        self.connection.post(&format!("{}/{}", path::ticket(project, id), ticket::word(act)), &body)
     }
 
     /// Newest first; of one environment, or of all that one may see.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BASE;
 use crate::domain::ids::{
-    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId,
+    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId, UserId,
 };
 
 /// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
@@ -52,7 +52,9 @@ impl Links {
 
 /// Paths of the API below [`BASE`], for links and for the client.
 pub mod path {
-    use super::{ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, UserId};
+    use super::{
+        ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId, UserId,
+    };
 
     pub fn projects() -> String {
         "/projects".to_owned()
@@ -135,6 +137,20 @@ pub mod path {
     /// `GET` answers the preflight, `POST` starts the restore.
     pub fn restore(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
         format!("{}/restore", backup(project, environment, name))
+    }
+
+    /// `POST` files one.
+    pub fn backup_tickets(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/tickets", backup(project, environment, name))
+    }
+
+    /// Of one project, or of all.
+    pub fn tickets(project: Option<&ProjectId>) -> String {
+        project.map_or_else(|| "/tickets".to_owned(), |project| format!("/projects/{project}/tickets"))
+    }
+
+    pub fn ticket(project: &ProjectId, ticket: &TicketId) -> String {
+        format!("/projects/{project}/tickets/{ticket}")
     }
 
     pub fn project_activities(project: &ProjectId) -> String {

@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod project;
 pub mod schedule;
 pub mod service;
+pub mod ticket;
 pub mod token;
 pub mod word;
 
@@ -35,6 +36,7 @@ pub use preflight::Preflight;
 pub use project::Project;
 pub use schedule::{Schedule, ScheduleRequest};
 pub use service::Service;
+pub use ticket::{Ticket, TicketRequest, TicketText};
 pub use word::Word;
 
 /// Where the API lives under the console's address.

@@ -52,6 +52,8 @@ pub struct Preflight {
 impl From<view::Preflight> for Preflight {
     fn from(plan: view::Preflight) -> Self {
         let here = href(&path::restore(&plan.project.id, &plan.source, &plan.snapshot.name));
+        let file = plan.ticket.as_ref().is_some_and(view::Offer::is_open);
+        let file = file.then(|| href(&path::backup_tickets(&plan.project.id, &plan.source, &plan.snapshot.name)));
         let open = (plan.offer.is_open() && plan.obstacles.is_empty()).then(|| here.clone());
         Self {
             project: plan.project.id,
@@ -71,7 +73,7 @@ impl From<view::Preflight> for Preflight {
             obstacles: plan.obstacles,
             refusal: plan.offer.refusal,
             plan_hash: plan.hash,
-            links: Links::to_self(here).with_if(open, "#restore"),
+            links: Links::to_self(here).with_if(open, "#restore").with_if(file, "#ticket"),
         }
     }
 }

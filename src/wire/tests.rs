@@ -144,6 +144,7 @@ fn restored() -> ActivityEntry {
         from: None,
         scope: Scope::default(),
         branch: None,
+        ticket: None,
     });
     entry.undo = Some(id!(SnapshotName, "e".repeat(20)));
     entry
@@ -205,6 +206,7 @@ fn a_preflight_shows_the_plan_and_its_hash() {
         obstacles: Vec::new(),
         hash: "f".repeat(64),
         offer: open(),
+        ticket: None,
     };
     assert_json_snapshot!(Preflight::from(plan));
 }

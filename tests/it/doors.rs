@@ -1,7 +1,7 @@
 //! The same operation through the browser's form, the API and the command line gives the same: the same activity, the
 //! same refusal in the same words.
 
-mod through;
+pub mod through;
 
 use std::collections::BTreeMap;
 

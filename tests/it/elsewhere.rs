@@ -136,7 +136,7 @@ async fn it_needs_admin_on_both_types_when_it_is_asked_for_and_when_it_starts() 
     }
     shop.test.set_roles(&person, None, BTreeMap::from([(production, TypeRole::Admin)])).await;
     let refused = way(&shop, &person, "main", "staging").await;
-    assert!(matches!(refused, Err(Error::NotFound("environment"))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Absent { what: "environment", .. })), "{refused:?}");
 
     shop.test.set_roles(&person, None, roles(TypeRole::Admin, TypeRole::Admin)).await;
     let both = way(&shop, &person, "main", "staging").await.expect("an admin of both");
@@ -185,13 +185,55 @@ async fn a_target_that_would_have_to_be_made_is_refused_with_what_works() {
         (Some("new"), Some("main"), "[project.provision]"),
         (Some("staging"), Some("main"), "exists already"),
         (Some("new"), None, "no such environment"),
+        (Some("new"), None, "--branch-from main"),
         (Some("-rf"), None, "not a valid environment name"),
+        (Some("Feature/Cart"), Some("main"), "only lower-case letters, digits and hyphens are allowed"),
+        (Some("Feature/Cart"), Some("main"), "Try feature-cart."),
+        (None, Some("nowhere"), "nowhere was to give the new environment its services and mounts"),
+        (None, Some("a b"), "not a valid environment name"),
+        (None, None, ""),
     ];
     for (target, branch_from, said) in table {
         let wish = Wish { target, branch_from };
         let refused = Way::authorize(&shop.test.app, &shop.admin, &project(), &environment("main"), wish).await;
+        if said.is_empty() {
+            refused.expect("in place nothing has to be made");
+            continue;
+        }
         let refused = refused.expect_err("it can't be made").problem();
         let words = format!("{} {}", refused.message, refused.hint.unwrap_or_default());
         assert!(words.contains(said), "{target:?} {branch_from:?}: {words}");
     }
+}
+
+#[tokio::test]
+async fn acting_on_another_environment_than_the_snapshots_own_is_refused_with_the_command_that_works() {
+    let shop = TestApp::with_shop().await;
+    shop.add_staging().await;
+    let name = shop.snapshot().await;
+    let table = [
+        (None, "", format!("-e main --target staging {name}")),
+        (Some("staging"), "mount:uploads", format!("-e main --target staging {name}")),
+        (Some("main"), "", format!("-e main {name}")),
+    ];
+    for (target, scope, command) in table {
+        let wish = Wish { target, branch_from: None };
+        let way = Way::authorize(&shop.test.app, &shop.admin, &project(), &environment("staging"), wish).await;
+        let way = way.expect("an admin of both");
+        let scope: Scope = scope.parse().expect("a scope");
+        let looked = restores::preflight(&shop.test.app, &way, &name, &scope).await.expect_err("taken elsewhere");
+        let asked = ask(&shop, way, &name, "").await.expect_err("taken elsewhere");
+        for refused in [looked.problem(), asked.problem()] {
+            assert_eq!(refused.status, 409);
+            assert_eq!(refused.message, format!("The snapshot {name} was taken of main, not of staging."));
+            let hint = refused.hint.expect("what works");
+            assert!(hint.ends_with(&format!("stillpoint snapshot:restore -p shop {command}")), "{hint}");
+        }
+    }
+    // Who may not see where it was taken does not learn that it exists.
+    let person = shop.test.outsider("person@example.org").await;
+    shop.test.set_roles(&person, None, BTreeMap::from([(EnvironmentKind::Staging, TypeRole::Admin)])).await;
+    let way = Way::authorize(&shop.test.app, &person, &project(), &environment("staging"), Wish::default()).await;
+    let refused = ask(&shop, way.expect("an admin of staging"), &name, "").await;
+    assert!(matches!(refused, Err(Error::NotFound("snapshot"))), "{refused:?}");
 }

@@ -32,4 +32,5 @@ mod rotation;
 mod schedules;
 mod snapshots;
 mod support;
+mod tickets;
 mod unauthorized;

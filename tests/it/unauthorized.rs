@@ -67,7 +67,7 @@ fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
 /// Segments that stand for something get a value of its form.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.trim_matches([':', '{', '}']) {
-        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" | "schedule"
+        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" | "schedule" | "ticket"
             if part.starts_with([':', '{']) =>
         {
             "0123456789abcdef0123"
@@ -75,6 +75,7 @@ fn filled(path: &str) -> String {
         "project" if part.starts_with([':', '{']) => "shop",
         "environment" if part.starts_with([':', '{']) => "main",
         "service" if part.starts_with([':', '{']) => "database",
+        "act" if part.starts_with([':', '{']) => "claim",
         _ => part,
     });
     parts.collect::<Vec<_>>().join("/")
@@ -127,6 +128,19 @@ async fn every_download_refuses() {
 }
 
 #[tokio::test]
+async fn every_export_refuses() {
+    let test = TestApp::new().await;
+    let router = console(&test).await;
+    let routes = all_between(&source("app/server.rs"), ".route(\"", "\"");
+    let exports: Vec<&String> = routes.iter().filter(|route| route.ends_with(".json")).collect();
+    assert_eq!(exports.len(), 1, "{routes:?}");
+    for export in exports {
+        let response = send(&router, "GET", &filled(export), &[("accept", "text/html")], "").await;
+        assert_eq!(response.status(), 401, "{export}");
+    }
+}
+
+#[tokio::test]
 async fn every_action_refuses() {
     let test = TestApp::new().await;
     let router = console(&test).await;
@@ -136,7 +150,7 @@ async fn every_action_refuses() {
                 token=0123456789abcdef0123&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
                 expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
                 present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x&\
-                schedule=0123456789abcdef0123&time_zone=UTC";
+                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

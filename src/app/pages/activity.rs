@@ -52,6 +52,7 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Dump => format!("Download from {}", entry.environment),
         ActivityKind::Drill => format!("Trying a restore of {}", entry.environment),
         ActivityKind::Schedule => format!("Schedule of {}", entry.environment),
+        ActivityKind::Ticket(_) => "A step of a restore ticket".to_owned(),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);
@@ -110,10 +111,11 @@ fn report(project: &ProjectId, drill: Drill) -> AnyView {
     .into_any()
 }
 
-/// `session`, `token:<name>`, `system`: as people say it.
+/// `session`, `token:<name>`, `ticket:<id>`, `system`: as people say it.
 fn authority(authority: &str) -> String {
     match authority.split_once(':') {
         Some(("token", name)) => format!("the API token “{name}”"),
+        Some(("ticket", id)) => format!("the ticket {id}"),
         _ if authority == "session" => "the console".to_owned(),
         _ => "Stillpoint itself".to_owned(),
     }

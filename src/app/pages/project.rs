@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::{condition, date, entry, reason};
+use crate::app::views::{condition, date, entry, icon, reason};
 use crate::app::visit;
 use crate::authz::ViewProject;
 use crate::domain::bytes::counted;
@@ -41,6 +41,10 @@ fn show(page: ProjectPage) -> AnyView {
                 <span class="mono">{project.id.to_string()}</span>
                 <span>{format!("{} plan", page.card.plan_title)}</span>
                 <span>{format!("region {}", project.region)}</span>
+                {page.tickets.map(|unfinished| {
+                    let text = if unfinished == 0 { "Restore tickets".to_owned() } else { format!("Restore tickets: {unfinished} unfinished") };
+                    view! { <a class="part" href=at::tickets(&project.id)>{icon("ticket")}{text}</a> }
+                })}
             </p>
             <nav class="siblings" aria-label="Of this project">
                 <ul>

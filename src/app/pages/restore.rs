@@ -2,9 +2,11 @@
 
 use leptos::prelude::*;
 
+use super::ticket::WhenFiled;
+use crate::app::model::Door;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{date, icon, reason};
+use crate::app::views::{Weight, date, door, icon, reason};
 use crate::app::visit;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::problem::sentence;
@@ -54,6 +56,7 @@ fn show(preflight: Preflight) -> AnyView {
     let refusal = present::refusal(&preflight.offer);
     let choice = choice(&preflight);
     let parts = chosen(&preflight);
+    let ticket = by_ticket(&preflight);
     let Preflight { project, environment, source, branch_from, snapshot, changes, .. } = preflight;
     let Preflight { untouched, expectations, warnings, versions, obstacles, hash, .. } = preflight;
     let title = if source == environment.name { environment.title.clone() } else { source.to_string() };
@@ -64,9 +67,10 @@ fn show(preflight: Preflight) -> AnyView {
         (at::environment(&project.id, &source), title),
         (snapshot_page.clone(), "Snapshot".to_owned()),
     ];
-    let unsaid = refusal.filter(|refusal| !obstacles.contains(refusal));
+    let unsaid = refusal.filter(|refusal| ticket.is_none() && !obstacles.contains(refusal));
     let obstacles: Vec<String> = unsaid.into_iter().chain(obstacles).collect();
-    let closed = !obstacles.is_empty();
+    let closed = !obstacles.is_empty() || ticket.is_some();
+    let why = if obstacles.is_empty() { "by-ticket" } else { "obstacles" };
     let untouched = untouched.iter().map(|part| sentence_start(&part.in_words())).collect();
     let is_new = branch_from.is_some();
     let becomes = match source == environment.name {
@@ -99,10 +103,11 @@ fn show(preflight: Preflight) -> AnyView {
             {choice}
             {hindered(obstacles)}
             {list("mind", "Mind this first", "alert", warnings)}
-            {overwritten(changes, is_new)}
+            {overwritten(changes, is_new, &WhenFiled::new())}
             {list("untouched", "What stays as it is", "check", untouched)}
             {list("versions", "Versions", "check", versions.iter().map(Versions::in_words).collect())}
             {list("expect", "What to expect", "clock", expectations)}
+            {ticket}
             <form method="post" action="/actions/restore" class="panel form confirm">
                 {form_number()}
                 <input type="hidden" name="project" value=project.id.to_string()/>
@@ -114,7 +119,7 @@ fn show(preflight: Preflight) -> AnyView {
                 <input type="hidden" name="plan[hash]" value=hash/>
                 <p class="stale">"You changed the choice above. Press “Show what that would do” to see it first."</p>
                 <div class="buttons">
-                    <button class=class disabled=closed aria-describedby=closed.then_some("obstacles")>
+                    <button class=class disabled=closed aria-describedby=closed.then_some(why)>
                         {icon(if is_new { "branch" } else { "restore" })}<span>{button}</span>
                     </button>
                     <a class="button" href=snapshot_page>"Back"</a>
@@ -125,8 +130,35 @@ fn show(preflight: Preflight) -> AnyView {
     .into_any()
 }
 
+/// Where the region does not let one do it by oneself: both ways that there are (R27).
+fn by_ticket(preflight: &Preflight) -> Option<AnyView> {
+    let offer = preflight.ticket.as_ref()?;
+    let Preflight { project, environment, source, branch_from, snapshot, .. } = preflight;
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("into", environment.name.as_str());
+    query.extend_pairs(branch_from.iter().map(|parent| ("branch_from", parent.as_str())));
+    let parts = chosen(preflight);
+    query.extend_pairs(parts.split(',').filter(|part| !part.is_empty()).map(|part| ("part", part)));
+    let href = format!("{}?{}", at::new_ticket(&project.id, source, &snapshot.name), query.finish());
+    let to = Door { href, refusal: present::refusal(offer) };
+    let why = to.refusal.clone();
+    let region = &project.region;
+    let view = view! {
+        <section class="panel" aria-labelledby="by-ticket">
+            <header class="panel-head"><h2 id="by-ticket">{format!("In the region {region} support staff does this")}</h2></header>
+            <p>
+                "Snapshots are restored into another environment on a ticket here. File one: what is shown above is filled in, \
+                 and you follow it on its page. Or ask the operator to move the project to a region that lets you do it yourself."
+            </p>
+            <div class="buttons">{door(to, Weight::Main, "ticket", "File a ticket", None, "ticket-reason".to_owned())}</div>
+            {why.map(|text| reason("ticket-reason".to_owned(), text))}
+        </section>
+    };
+    Some(view.into_any())
+}
+
 /// The chosen parts for the form; none: everything.
-fn chosen(preflight: &Preflight) -> String {
+pub(super) fn chosen(preflight: &Preflight) -> String {
     if preflight.choices.iter().all(|(_, chosen)| *chosen) {
         return String::new();
     }
@@ -209,25 +241,33 @@ fn choice(preflight: &Preflight) -> Option<AnyView> {
     Some(view.into_any())
 }
 
-fn overwritten(changes: Vec<Change>, is_new: bool) -> impl IntoView {
+/// `before`: what was there at an earlier time, by the part's name, where that was looked at.
+pub(super) fn overwritten(changes: Vec<Change>, is_new: bool, before: &WhenFiled) -> impl IntoView + use<> {
     let title = if is_new { "What it will hold" } else { "What will be overwritten" };
+    let changes: Vec<_> = changes
+        .into_iter()
+        .map(|it| {
+            let before = before.get(&it.part.name).filter(|before| **before != it.replaces).cloned();
+            (it, before)
+        })
+        .collect();
     (!changes.is_empty()).then(|| {
         view! {
             <section class="panel" aria-labelledby="changes">
                 <header class="panel-head"><h2 id="changes">{title}</h2></header>
-                <ul class="changes">{changes.into_iter().map(|it| change(it, is_new)).collect_view()}</ul>
+                <ul class="changes">{changes.into_iter().map(|(it, before)| change(it, is_new, before)).collect_view()}</ul>
             </section>
         }
     })
 }
 
 /// With a capital letter.
-fn sentence_start(words: &str) -> String {
+pub(super) fn sentence_start(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn hindered(obstacles: Vec<String>) -> impl IntoView {
+pub(super) fn hindered(obstacles: Vec<String>) -> impl IntoView {
     (!obstacles.is_empty()).then(|| {
         let texts = obstacles.into_iter().enumerate();
         let texts = texts.map(|(number, text)| reason(format!("obstacle-{number}"), text)).collect_view();
@@ -240,9 +280,11 @@ fn hindered(obstacles: Vec<String>) -> impl IntoView {
     })
 }
 
-fn change(change: Change, is_new: bool) -> AnyView {
+fn change(change: Change, is_new: bool, before: Option<String>) -> AnyView {
+    let before =
+        before.map(|before| view! { <dd class="second">{format!("when the ticket was filed: {before}")}</dd> });
     let replaces = (!is_new).then(|| {
-        view! { <div class="swap-out"><dt>"Now, will be replaced"</dt><dd>{change.replaces}</dd></div> }
+        view! { <div class="swap-out"><dt>"Now, will be replaced"</dt><dd>{change.replaces}</dd>{before}</div> }
     });
     view! {
         <li class="change">
@@ -260,7 +302,7 @@ fn change(change: Change, is_new: bool) -> AnyView {
     .into_any()
 }
 
-fn list(id: &'static str, title: &'static str, glyph: &'static str, texts: Vec<String>) -> impl IntoView {
+pub(super) fn list(id: &'static str, title: &'static str, glyph: &'static str, texts: Vec<String>) -> impl IntoView {
     (!texts.is_empty()).then(|| {
         let items = texts.into_iter().map(|text| view! { <li>{icon(glyph)}<span>{text}</span></li> }).collect_view();
         view! {

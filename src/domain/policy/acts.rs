@@ -35,10 +35,16 @@ pub enum Act {
     ManageNotices,
     /// Who did what, also what was refused: on the project (R5).
     ViewAudit,
+    /// File a restore ticket, and take it back (R28).
+    FileTicket,
+    /// Write to a ticket, and open it again: whoever may file one, and support staff.
+    CommentTicket,
+    /// Claim, decline and run tickets (R3).
+    WorkTicket,
 }
 
 impl Act {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -51,6 +57,9 @@ impl Act {
         Self::ManageMembers,
         Self::ManageNotices,
         Self::ViewAudit,
+        Self::FileTicket,
+        Self::CommentTicket,
+        Self::WorkTicket,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
@@ -78,6 +87,9 @@ impl Act {
             Self::ManageMembers => "managing members",
             Self::ManageNotices => "managing notices",
             Self::ViewAudit => "seeing the audit",
+            Self::FileTicket => "filing or withdrawing a ticket",
+            Self::CommentTicket => "writing to a ticket",
+            Self::WorkTicket => "working on a ticket",
         }
     }
 }
@@ -201,7 +213,15 @@ impl Standing {
     /// The refusal to show.
     pub fn may(&self, act: Act, environment: &Environment) -> Verdict {
         let subject = Subject { project: &environment.project, environment: Some((&environment.id, environment.kind)) };
-        match self.decide(act, &subject) {
+        self.may_on(act, &subject)
+    }
+
+    /// The same where the environment may not exist yet, or any more.
+    ///
+    /// # Errors
+    /// The refusal to show.
+    pub fn may_on(&self, act: Act, subject: &Subject<'_>) -> Verdict {
+        match self.decide(act, subject) {
             Access::Granted => Ok(()),
             Access::Forbidden(refusal) => Err(refusal),
             // A role that was lost while the job waited: there is nothing to hide from its feed.
@@ -236,6 +256,13 @@ impl Standing {
         }
         if act.is_on_project() {
             return self.project_allows(act);
+        }
+        match act {
+            Act::WorkTicket if !self.support => {
+                return Err(Refusal::new("Working on tickets is for support staff."));
+            }
+            Act::WorkTicket | Act::CommentTicket if self.support => return Ok(()),
+            _ => {}
         }
         let Some((_, kind)) = subject.environment else {
             return Err(Refusal::new(format!("Sorry, {act} is done on an environment.")));
@@ -347,7 +374,9 @@ mod tests {
         let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
         for act in Act::ALL {
             for kind in EnvironmentKind::ALL {
-                assert_eq!(decide(&admin, act, kind), Access::Granted, "{act} on {kind}");
+                // Support staff's alone, whatever role somebody has.
+                let granted = matches!(decide(&admin, act, kind), Access::Granted);
+                assert_eq!(granted, act != Act::WorkTicket, "{act} on {kind}");
             }
         }
     }

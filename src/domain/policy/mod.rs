@@ -8,11 +8,13 @@ pub mod members;
 pub mod plans;
 #[cfg(feature = "ssr")]
 pub mod provision;
+pub mod region;
 #[cfg(feature = "ssr")]
 pub mod restore;
 #[cfg(feature = "ssr")]
 pub mod schedule;
 pub mod terms;
+mod tickets;
 #[cfg(feature = "ssr")]
 pub mod versions;
 
@@ -23,6 +25,7 @@ pub use members::{MemberSource, Roles};
 pub use plans::Plan;
 #[cfg(feature = "ssr")]
 pub use provision::{Blueprint, Provision};
+pub use region::{Region, RestoreElsewhere};
 #[cfg(feature = "ssr")]
 pub use restore::RestorePlan;
 #[cfg(feature = "ssr")]

@@ -141,6 +141,15 @@ pub fn made_up(parent: &EnvironmentName, is_taken: impl Fn(&EnvironmentName) -> 
     free.next().expect("numbers do not end")
 }
 
+/// A name as near to what was typed as one can be, for a message; `None` where nothing of it can be kept.
+pub fn nearest(text: &str) -> Option<EnvironmentName> {
+    let kept: String = text.chars().take(200).flat_map(char::to_lowercase).collect();
+    let is_allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let words: Vec<&str> = kept.split(|letter| !is_allowed(letter)).filter(|word| !word.is_empty()).collect();
+    let name = words.join("-");
+    EnvironmentName::parse(name[..name.len().min(63)].trim_end_matches('-')).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +247,41 @@ mod tests {
         assert!(nowhere.blueprint(&name("copy"), &parent()).expect_err("no place").to_string().contains("`directory`"));
         let refused = contract().blueprint(&name(&"a".repeat(63)), &parent()).expect_err("too long");
         assert!(refused.to_string().contains("shorter name"), "{refused}");
+    }
+
+    #[test]
+    fn what_git_would_refuse_is_no_name_and_has_one_near_it() {
+        // git-check-ref-format(1), rule by rule; and what git would take and no host name could carry.
+        let table = [
+            (".hidden", Some("hidden")),
+            ("feature/.x", Some("feature-x")),
+            ("shop.lock", Some("shop-lock")),
+            ("a..b", Some("a-b")),
+            ("a b", Some("a-b")),
+            ("a~1", Some("a-1")),
+            ("a^", Some("a")),
+            ("a:b", Some("a-b")),
+            ("a?", Some("a")),
+            ("a*", Some("a")),
+            ("a[1]", Some("a-1")),
+            ("/a", Some("a")),
+            ("a//b", Some("a-b")),
+            ("a/", Some("a")),
+            ("a.", Some("a")),
+            ("a@{1}", Some("a-1")),
+            ("@", None),
+            ("a\\b", Some("a-b")),
+            ("a\u{7f}", Some("a")),
+            ("-rf", Some("rf")),
+            ("", None),
+            ("Feature/Checkout", Some("feature-checkout")),
+            ("umlaut-\u{e4}", Some("umlaut")),
+        ];
+        for (text, near) in table {
+            assert!(EnvironmentName::parse(text).is_err(), "{text:?}");
+            assert_eq!(nearest(text), near.map(name), "{text:?}");
+        }
+        assert_eq!(nearest(&"a".repeat(70)).map(|name| name.as_str().len()), Some(63));
     }
 
     #[test]

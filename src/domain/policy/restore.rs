@@ -9,6 +9,7 @@ use super::Refusal;
 use crate::domain::environment::Composition;
 use crate::domain::ids::{EnvironmentId, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
+use crate::domain::problem::sentence;
 use crate::domain::scope::{PartName, Scope};
 
 /// The parts of an environment that a snapshot replaces, matched by name and kind.
@@ -92,6 +93,35 @@ impl RestorePlan {
                 .instead("Restore the whole mount, or restore the paths into an environment that exists.")),
             None => Ok(self),
         }
+    }
+
+    /// Whether it replaces exactly what `filed` does, which somebody asked for earlier (R28). What was written since changes
+    /// no plan; what stands beside it may have changed, and is told.
+    ///
+    /// # Errors
+    /// When it replaces something else.
+    pub fn still(&self, filed: &Self) -> Result<Vec<String>, Refusal> {
+        let refuse =
+            |reason: &str| Err(Refusal::new(reason).instead("Decline the ticket; what is wanted now is a new one."));
+        if self.environment != filed.environment {
+            return refuse("The target is not the environment that it was when the ticket was filed.");
+        }
+        if (&self.services, &self.mounts) != (&filed.services, &filed.mounts) {
+            return refuse("What would be replaced is not what the ticket says.");
+        }
+        let only_in = |one: &Self, other: &Self| -> Vec<PartName> {
+            one.untouched.iter().filter(|part| !other.untouched.contains(part)).cloned().collect()
+        };
+        let came = only_in(self, filed).into_iter().map(|part| {
+            sentence(&format!("the {} has come since the ticket was filed, and stays as it is", part.in_words()))
+        });
+        let went = only_in(filed, self).into_iter().map(|part| {
+            sentence(&format!(
+                "the {} is not there any more, which stayed as it was when the ticket was filed",
+                part.in_words()
+            ))
+        });
+        Ok(came.chain(went).collect())
     }
 
     /// Stands for the whole plan: what was confirmed is what runs. What is announced as maintenance stands at its end, so
@@ -267,6 +297,21 @@ mod tests {
             let refused = plan(more).expect_err("not in it");
             assert!(refused.to_string().contains("mount:uploads/2024"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_plan_is_still_the_same_while_it_replaces_the_same() {
+        let filed = plan(&composition(&["database", "search"], &["uploads", "logs"]), "").expect("it fits");
+        let now = plan(&composition(&["database", "search", "queue"], &["uploads"]), "").expect("it fits");
+        assert_eq!(filed.still(&filed), Ok(Vec::new()));
+        assert_ne!(now.hash(), filed.hash());
+        let told = now.still(&filed).expect("the same is replaced");
+        assert!(told[0].contains("queue has come") && told[1].contains("logs is not there any more"), "{told:?}");
+        let less = plan(&composition(&["database", "search"], &["uploads", "logs"]), "mount:uploads").expect("it fits");
+        assert!(less.still(&filed).is_err());
+        let elsewhere =
+            RestorePlan { environment: EnvironmentId::parse("f".repeat(20)).expect("a valid id"), ..filed.clone() };
+        assert!(elsewhere.still(&filed).is_err());
     }
 
     #[test]

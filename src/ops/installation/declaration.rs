@@ -11,23 +11,34 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::check::Reading;
-use super::{insert_project, local_region, make_repository, plan};
+use super::{insert_project, local_region, make_repository, plan, undeclared};
 use crate::domain::audit::AuditKind;
 use crate::domain::environment::{
     CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
     ServiceConnection, ServiceSpec,
 };
-use crate::domain::ids::{EnvironmentName, ServiceName};
-use crate::domain::policy::{MemberSource, ProjectRole, Provision, Roles, TypeRole};
+use crate::domain::ids::{EnvironmentName, RegionId, ServiceName};
+use crate::domain::policy::{MemberSource, ProjectRole, Provision, RestoreElsewhere, Roles, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
 use crate::ops::{App, Error, audit};
-use crate::store::{self, environments, members, projects, users};
+use crate::store::{self, environments, members, projects, regions, users};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    region: Vec<Spanned<RegionEntry>>,
+    #[serde(default)]
     project: Vec<Spanned<ProjectEntry>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegionEntry {
+    id: RegionId,
+    title: Option<String>,
+    #[serde(default)]
+    restore_elsewhere: Option<RestoreElsewhere>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -241,10 +252,25 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
     }
     let projects = parsed.project.len();
     let environments = parsed.project.iter().map(|project| project.get_ref().environment.len()).sum();
+    put_regions(app, parsed.region).await?;
     for project in parsed.project {
         put(app, project.into_inner()).await?;
     }
     Ok(Applied::Done { projects, environments, notes })
+}
+
+/// What an entry leaves out stays as it is.
+async fn put_regions(app: &App, entries: Vec<Spanned<RegionEntry>>) -> Result<(), Error> {
+    let mut tx = app.store().write().await?;
+    let known = regions::all(&mut tx).await?;
+    for entry in entries.into_iter().map(Spanned::into_inner) {
+        let known = known.iter().find(|region| region.id == entry.id).cloned();
+        let mut region = known.unwrap_or_else(|| undeclared(entry.id));
+        region.title = entry.title.unwrap_or(region.title);
+        region.restore_elsewhere = entry.restore_elsewhere.unwrap_or(region.restore_elsewhere);
+        regions::put(&mut tx, &region).await?;
+    }
+    Ok(app.store().commit(tx).await?)
 }
 
 /// Adds or changes one project. Its repository is made first: a project never stands without one.

@@ -314,6 +314,32 @@ impl Doors {
         serde_json::from_str(&text(reply).await).expect("JSON")
     }
 
+    /// What the API answers to anything.
+    pub async fn ask(&self, person: &Person, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(format!("/api{path}"));
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {}", person.token));
+        let reply = self.send(request.body(Body::from(body.to_string())).expect("a request")).await;
+        let status = reply.status().as_u16();
+        (status, serde_json::from_str(&text(reply).await).expect("JSON"))
+    }
+
+    /// A page of the console, and its status.
+    pub async fn page(&self, person: &Person, path: &str) -> (u16, String) {
+        let reply = self.send(browser(Method::GET, path, path, &person.session, &[])).await;
+        (reply.status().as_u16(), text(reply).await)
+    }
+
+    /// Sends a form of a page; where it leads, and the page there.
+    pub async fn form(&self, person: &Person, page: &str, action: &str, fields: &[(&str, &str)]) -> (String, String) {
+        let reply = self.send(browser(Method::POST, action, page, &person.session, fields)).await;
+        assert_eq!(reply.status(), 303, "a form leads somewhere: {}", text(reply).await);
+        let next = reply.headers()[header::LOCATION].to_str().expect("an address").to_owned();
+        let flash = cookie(&reply, "stillpoint_flash").unwrap_or_default();
+        let cookies = format!("{}; {flash}", person.session);
+        let after = text(self.send(browser(Method::GET, &next, page, &cookies, &[])).await).await;
+        (next, after)
+    }
+
     /// The last that the command says is why.
     async fn by_command(&self, person: &Person, wish: &Wish, status: u16) -> Option<String> {
         let output = self.command(person, wish.words()).await;

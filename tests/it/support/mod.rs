@@ -103,6 +103,16 @@ impl TestApp {
         self.account(email, Kind::Member).await
     }
 
+    /// Works tickets.
+    pub async fn support(&self, email: &str) -> Actor {
+        self.account(email, Kind::Support).await
+    }
+
+    /// Says how the region lets people restore into other environments (R27).
+    pub async fn restore_elsewhere(&self, how: &str) {
+        self.declare(&format!("[[region]]\nid = \"local\"\nrestore_elsewhere = {how:?}\n")).await;
+    }
+
     async fn account(&self, email: &str, kind: Kind) -> Actor {
         accounts::unchecked_add(&self.app, email, &Secret::new(PASSWORD), kind).await.expect("a new account");
         accounts::unchecked_actor(&self.app, email).await.expect("the account")

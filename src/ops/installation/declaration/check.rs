@@ -51,6 +51,13 @@ impl Reading<'_> {
         for (key, composition) in &others {
             hosts.extend(composition.routes.iter().map(|route| (route.host.to_lowercase(), key.clone())));
         }
+        let mut regions = BTreeSet::new();
+        for region in &file.region {
+            if !regions.insert(&region.get_ref().id) {
+                let message = format!("the region {} stands twice", region.get_ref().id);
+                troubles.push(self.trouble(&region.span(), message));
+            }
+        }
         for project in &file.project {
             let entry = project.get_ref();
             if let Some(name) = entry.plan.as_ref().filter(|name| plan(name.get_ref()).is_none()) {

@@ -1,0 +1,57 @@
+//! Regions, and what each of them offers (R27).
+
+use super::row::Columns as _;
+use super::{Db, Error};
+use crate::domain::ids::RegionId;
+use crate::domain::policy::Region;
+
+/// Adds it, or changes title and offer.
+///
+/// # Errors
+/// When the database fails.
+pub async fn put(db: &mut Db, region: &Region) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO regions (id, title, restore_elsewhere) VALUES ($1, $2, $3)
+         ON CONFLICT (id) DO UPDATE SET title = excluded.title, restore_elsewhere = excluded.restore_elsewhere",
+    )
+    .bind(region.id.as_str())
+    .bind(&region.title)
+    .bind(region.restore_elsewhere.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Adds it, unless it is there: what an operator declared of it stays.
+///
+/// # Errors
+/// When the database fails.
+pub async fn add(db: &mut Db, region: &Region) -> Result<(), Error> {
+    sqlx::query("INSERT INTO regions (id, title, restore_elsewhere) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        .bind(region.id.as_str())
+        .bind(&region.title)
+        .bind(region.restore_elsewhere.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database fails, or there is none.
+pub async fn by_id(db: &mut Db, id: &RegionId) -> Result<Region, Error> {
+    let row = sqlx::query("SELECT * FROM regions WHERE id = $1").bind(id.as_str()).fetch_one(db).await?;
+    read(&row)
+}
+
+/// By id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn all(db: &mut Db) -> Result<Vec<Region>, Error> {
+    let rows = sqlx::query("SELECT * FROM regions ORDER BY id").fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &sqlx::any::AnyRow) -> Result<Region, Error> {
+    Ok(Region { id: row.word("id")?, title: row.text("title")?, restore_elsewhere: row.word("restore_elsewhere")? })
+}
