@@ -61,9 +61,11 @@ CREATE TABLE audit_events (
 CREATE INDEX audit_events_by_project ON audit_events (project_id, seq);
 CREATE INDEX audit_events_by_kind ON audit_events (kind, at);
 
+-- Both halves have columns of the same types (hence the casts): only then SQLite merges them by their indexes and reads no
+-- more than a page needs.
 CREATE VIEW audit AS
 SELECT seq, id, project_id, environment_id, kind, created_at AS at, initiator_user AS user_id, initiator_name AS name,
-       authority, address, CASE WHEN state = 'complete' THEN result ELSE state END AS outcome, failure AS reason,
+       authority, address, CAST(CASE WHEN state = 'complete' THEN result ELSE state END AS TEXT) AS outcome, failure AS reason,
        payload AS about, CAST(1 AS BIGINT) AS is_activity
 FROM activities WHERE initiator_user IS NOT NULL
 UNION ALL

@@ -25,7 +25,7 @@ pub async fn of_project(
     asked: Asked,
 ) -> Entries {
     let proof = app.authorize_project::<ViewAudit>(&actor, &at.project).await?;
-    list(&app, &Scope::Project(proof), &asked).await
+    list(&app, &Scope::Project(Box::new(proof)), &asked).await
 }
 
 pub async fn of_installation(State(app): State<App>, Caller(actor): Caller, asked: Asked) -> Entries {
@@ -40,7 +40,7 @@ pub async fn export_project(
     asked: Asked,
 ) -> Result<Response, Fault> {
     let proof = app.authorize_project::<ViewAudit>(&actor, &at.project).await?;
-    export(&app, Scope::Project(proof), &asked).await
+    export(&app, Scope::Project(Box::new(proof)), &asked).await
 }
 
 pub async fn export_installation(

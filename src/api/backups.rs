@@ -25,7 +25,8 @@ pub async fn create(
 ) -> Result<Accepted, Fault> {
     let mode = if body.safe == Some(false) { SnapshotMode::Live } else { SnapshotMode::Consistent };
     let proof = app.authorize_environment::<CreateSnapshot>(&actor, &at.project, &at.environment).await?;
-    let entry = ops::snapshots::create(&app, proof, SnapshotRequest { mode, note: body.note }).await?;
+    let request = SnapshotRequest { mode, note: body.note, evict: body.evict.map(Into::into).unwrap_or_default() };
+    let entry = ops::snapshots::create(&app, proof, request).await?;
     Ok((StatusCode::ACCEPTED, Reply(entry.into())))
 }
 
@@ -33,8 +34,14 @@ pub async fn list(
     State(app): State<App>,
     Caller(actor): Caller,
     Place(at): Place<InEnvironment>,
+    asked: Asked,
 ) -> Result<Reply<Vec<Backup>>, Fault> {
     let proof = app.authorize_environment::<ViewHistory>(&actor, &at.project, &at.environment).await?;
+    if asked.last("status").is_some_and(|status| status == "DELETING") {
+        let page = ops::retention::preview(&app, &proof).await?;
+        let backups = page.deleted.into_iter().map(|entry| Backup::deleting(entry, &page.environment));
+        return Ok(Reply(backups.collect()));
+    }
     let entries = ops::snapshots::list(&app, &proof).await?;
     let environment = &proof.on().environment;
     Ok(Reply(entries.into_iter().map(|entry| Backup::new(entry, environment)).collect()))

@@ -16,6 +16,7 @@ mod log;
 mod members;
 mod notices;
 mod projects;
+mod retention;
 mod schedules;
 mod tickets;
 mod token;
@@ -51,7 +52,15 @@ pub fn router(app: App) -> Router {
         )
         .route("/projects/{project}/environments/{environment}/backup", post(backups::create))
         .route("/projects/{project}/environments/{environment}/backups", get(backups::list))
-        .route("/projects/{project}/environments/{environment}/backups/{backup}", get(backups::get))
+        .route(
+            "/projects/{project}/environments/{environment}/backups/{backup}",
+            get(backups::get).delete(retention::delete),
+        )
+        .route("/projects/{project}/environments/{environment}/backups/{backup}/undelete", post(retention::undelete))
+        .route("/projects/{project}/environments/{environment}/backups/{backup}/protect", post(retention::protect))
+        .route("/projects/{project}/environments/{environment}/backups/{backup}/unprotect", post(retention::unprotect))
+        .route("/projects/{project}/environments/{environment}/retention", get(retention::preview))
+        .route("/projects/{project}/plan", get(retention::plan).post(retention::change_plan))
         .route(
             "/projects/{project}/environments/{environment}/backups/{backup}/restore",
             get(backups::preflight).post(backups::restore),

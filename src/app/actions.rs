@@ -25,7 +25,7 @@ use super::present::at;
 use super::visit::{self, Visit};
 use crate::authz;
 use crate::domain::activity::SnapshotMode;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
 use crate::domain::policy::Grants;
 use crate::domain::problem::sentence;
 use crate::domain::scope::InvalidPart;
@@ -42,11 +42,17 @@ pub async fn create_snapshot(
     environment: EnvironmentName,
     mode: SnapshotMode,
     note: Option<String>,
+    evict: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::CreateSnapshot>(&actor, &project, &environment).await?;
-        let request = ops::snapshots::SnapshotRequest { mode, note: filled(note) };
+        let evict = filled(evict)
+            .iter()
+            .flat_map(|names| names.split(','))
+            .map(SnapshotName::parse)
+            .collect::<Result<_, _>>()?;
+        let request = ops::snapshots::SnapshotRequest { mode, note: filled(note), evict };
         let entry = ops::snapshots::create(&app, proof, request).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
@@ -64,9 +70,9 @@ pub struct ShownPlan {
 }
 
 impl ShownPlan {
-    fn wish(&self) -> Wish<'_> {
+    fn wish(&self) -> restores::Wish<'_> {
         let parent = self.branch_from.as_deref().map(str::trim).filter(|parent| !parent.is_empty());
-        Wish { target: Some(self.into.as_str()), branch_from: parent }
+        restores::Wish { target: Some(self.into.as_str()), branch_from: parent }
     }
 
     fn request(self, snapshot: SnapshotName) -> Result<RestoreRequest, Error> {
@@ -85,7 +91,7 @@ pub async fn file_ticket(
     reason: String,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let way = Way::authorize(&app, &actor, &project, &environment, plan.wish()).await?;
         let request = ops::tickets::TicketRequest { restore: plan.request(snapshot)?, reason };
         let entry = ops::tickets::file(&app, way, request).await?;
@@ -103,7 +109,7 @@ pub async fn act_on_ticket(
     text: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    self::act(&form, |Visit { app, actor }| async move {
+    self::act(&form, |Visit { app, actor, .. }| async move {
         ops::tickets::act(&app, &actor, (&project, &ticket), act, filled(text)).await?;
         Ok(Outcome::at(at::ticket(&project, &ticket)))
     })
@@ -121,7 +127,7 @@ pub async fn restore_snapshot(
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let way = Way::authorize(&app, &actor, &project, &environment, plan.wish()).await?;
-        let entry = ops::restores::create(&app, way, plan.request(snapshot)?).await?;
+        let entry = restores::create(&app, way, plan.request(snapshot)?).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
     .await
@@ -130,10 +136,88 @@ pub async fn restore_snapshot(
 /// Queues a drill of the newest snapshot, and leads to its activity (R29).
 #[server(prefix = "/actions", endpoint = "drill")]
 pub async fn run_drill(project: ProjectId, environment: EnvironmentName, form: String) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::RunDrill>(&actor, &project, &environment).await?;
         let entry = ops::drills::run(&app, proof, None).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Deletes a snapshot, for which a box must be ticked; for three days it can be taken back.
+#[server(prefix = "/actions", endpoint = "delete-snapshot")]
+pub async fn delete_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    confirmed: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::DeleteSnapshot>(&actor, &project, &environment).await?;
+        if confirmed.as_deref() != Some(snapshot.as_str()) {
+            return Err(Error::invalid("Nothing was deleted: tick the box that says so, then try again."));
+        }
+        ops::retention::delete(&app, proof, &snapshot).await?;
+        Ok(Outcome::at(at::retention(&project, &environment)))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "undelete-snapshot")]
+pub async fn undelete_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::DeleteSnapshot>(&actor, &project, &environment).await?;
+        ops::retention::undelete(&app, proof, &snapshot).await?;
+        Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
+    })
+    .await
+}
+
+/// Pins a snapshot.
+#[server(prefix = "/actions", endpoint = "protect-snapshot")]
+pub async fn protect_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    note: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::ProtectSnapshot>(&actor, &project, &environment).await?;
+        ops::retention::protect(&app, proof, &snapshot, filled(note)).await?;
+        Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
+    })
+    .await
+}
+
+#[server(prefix = "/actions", endpoint = "unprotect-snapshot")]
+pub async fn unprotect_snapshot(
+    project: ProjectId,
+    environment: EnvironmentName,
+    snapshot: SnapshotName,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_environment::<authz::ProtectSnapshot>(&actor, &project, &environment).await?;
+        ops::retention::unprotect(&app, proof, &snapshot).await?;
+        Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
+    })
+    .await
+}
+
+/// Puts the project under another plan: exactly the change that was shown.
+#[server(prefix = "/actions", endpoint = "set-plan")]
+pub async fn set_plan(project: ProjectId, to: PlanId, hash: String, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor }| async move {
+        let proof = app.authorize_project::<authz::ChangePlan>(&actor, &project).await?;
+        ops::plans::set(&app, proof, &to, Some(&hash)).await?;
+        Ok(Outcome::at(at::plan(&project)))
     })
     .await
 }
@@ -159,7 +243,7 @@ pub async fn add_schedule(
     time_zone: String,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
         let cron = filled(cron).or(filled(preset)).unwrap_or_default();
         ops::schedules::add(&app, &proof, &ScheduleRequest { cron, time_zone }).await?;
@@ -179,7 +263,7 @@ pub async fn change_schedule(
     wish: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
         let wish = filled(wish).map(|wish| if wish == "pause" { Wish::Pause } else { Wish::Resume });
         ops::schedules::edit(&app, &proof, &schedule, &ScheduleEdit { cron, time_zone, wish }).await?;
@@ -195,7 +279,7 @@ pub async fn remove_schedule(
     schedule: ScheduleId,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
         ops::schedules::remove(&app, &proof, &schedule).await?;
         Ok(Outcome::at(at::schedules(&project, &environment)))

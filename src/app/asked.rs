@@ -86,7 +86,7 @@ impl AuditAsked {
             return Ok(Scope::Installation(app.authorize_operator(actor, Need::Look)?));
         };
         let project = ProjectId::parse(project).map_err(|_| Error::NotFound("project"))?;
-        Ok(Scope::Project(app.authorize_project::<ViewAudit>(actor, &project).await?))
+        Ok(Scope::Project(Box::new(app.authorize_project::<ViewAudit>(actor, &project).await?)))
     }
 
     /// The same as a query, from `before` on.

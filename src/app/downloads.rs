@@ -73,10 +73,10 @@ pub async fn report(
     State(console): State<Console>,
     session: Session,
     Path((project, activity)): Path<(String, String)>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
     let given = async {
-        let Visit { app, actor } = Visit::of(console.app, &session).await?;
+        let Visit { app, actor, .. } = asking(console, &session, &parts).await?;
         let project = ProjectId::parse(&project).map_err(|_| Error::NotFound("project"))?;
         let activity = ActivityId::parse(&activity).map_err(|_| Error::NotFound("activity"))?;
         let proof = app.authorize_activity::<ViewHistory>(&actor, &project, &activity).await?;
@@ -85,7 +85,7 @@ pub async fn report(
         let json = serde_json::to_vec_pretty(&drill).expect("its keys are strings");
         Ok(attached(&name, "application/json", Body::from(json)))
     };
-    given.await.unwrap_or_else(|error| refuse(&error, "/", &headers))
+    given.await.unwrap_or_else(|error| refuse(&error, "/", &parts.headers))
 }
 
 fn parse(place: &Place, asked: Asked) -> Result<(ProjectId, EnvironmentName, DumpRequest), Error> {
@@ -123,7 +123,7 @@ async fn give(
 }
 
 /// Who asks for a download. A link on another site would make a person's browser read for nothing, in their name.
-async fn asking(console: Console, session: &Session, parts: &Parts) -> Result<Visit, Error> {
+pub(super) async fn asking(console: Console, session: &Session, parts: &Parts) -> Result<Visit, Error> {
     let from = parts.extensions.get::<Client>().map(|Client(address)| *address);
     let visit = Visit::of(console.app, session, from).await?;
     if parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site" || site == "same-site") {

@@ -7,8 +7,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, HeaderValue};
+use http::request::Parts;
 use tower_sessions::Session;
 
+use super::downloads::asking;
 use super::server::Console;
 use super::visit::Visit;
 use crate::authz::ViewTicket;
@@ -20,16 +22,17 @@ pub async fn json(
     State(console): State<Console>,
     session: Session,
     Path((project, ticket)): Path<(String, String)>,
+    parts: Parts,
 ) -> Response {
-    give(console, &session, project, ticket).await.unwrap_or_else(|error| {
+    give(asking(console, &session, &parts).await, project, ticket).await.unwrap_or_else(|error| {
         let problem = error.problem();
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(problem)).into_response()
     })
 }
 
-async fn give(console: Console, session: &Session, project: String, ticket: String) -> Result<Response, Error> {
-    let Visit { app, actor } = Visit::of(console.app, session).await?;
+async fn give(asked: Result<Visit, Error>, project: String, ticket: String) -> Result<Response, Error> {
+    let Visit { app, actor, .. } = asked?;
     let project = ProjectId::parse(project).map_err(|_| Error::NotFound("project"))?;
     let ticket = TicketId::parse(ticket).map_err(|_| Error::NotFound("ticket"))?;
     let proof = app.authorize_ticket::<ViewTicket>(&actor, &project, &ticket).await?;

@@ -134,6 +134,8 @@ pub struct Kept {
     /// "manual", "automatic", "safety"
     pub origin: String,
     pub consistency: String,
+    /// "protected: before the audit"
+    pub protection: Option<String>,
     pub note: Option<String>,
     pub size: String,
     pub added: String,
@@ -185,4 +187,12 @@ pub struct Cancel {
     pub activity: String,
     /// By which it acts once (`once`).
     pub form: String,
+}
+
+/// One line of what a plan says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub title: String,
+    pub text: String,
+    pub is_available: bool,
 }

@@ -1,18 +1,17 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
-use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Stage, Tone};
-use crate::domain::activity::{ActivityKind, ActivityResult, ActivityState, Payload};
+use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Said, Stage, Tone};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::environment::EnvironmentKind;
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId};
+use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
+use crate::domain::policy::plans;
 use crate::domain::snapshot::Snapshot;
-use crate::domain::view::{
-    ActivityEntry, ActivityPage, Aside, EnvironmentPage, Health, LogLine, Offer, Part, SnapshotEntry,
-};
+use crate::domain::view::{ActivityEntry, ActivityPage, Aside, EnvironmentPage, Health, LogLine, Offer, Part};
 use crate::domain::{SnapshotName, TicketId, Timestamp, time, view};
 
 /// Addresses of the console's pages: ids hold only characters that are safe in a path (`domain::ids`).
 pub mod at {
-    use super::{ActivityId, EnvironmentName, ProjectId, SnapshotName, TicketId};
+    use super::{ActivityId, EnvironmentKind, EnvironmentName, PlanId, ProjectId, SnapshotName, TicketId};
 
     pub fn project(project: &ProjectId) -> String {
         format!("/projects/{project}")
@@ -69,6 +68,22 @@ pub mod at {
 
     pub fn new_ticket(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
         format!("/projects/{project}/environments/{environment}/snapshots/{name}/ticket")
+    }
+
+    pub fn retention(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("/projects/{project}/environments/{environment}/retention")
+    }
+
+    pub fn plan(project: &ProjectId) -> String {
+        format!("/projects/{project}/plan")
+    }
+
+    pub fn simulation_of(project: &ProjectId) -> String {
+        format!("/projects/{project}/plan/simulation")
+    }
+
+    pub fn simulation(project: &ProjectId, plan: &PlanId, kind: EnvironmentKind) -> String {
+        format!("{}?plan={plan}&kind={kind}", simulation_of(project))
     }
 
     /// `page`: the environment's, or the snapshot's.
@@ -140,8 +155,7 @@ pub fn entry(project: &ProjectId, entry: &ActivityEntry) -> Entry {
     }
 }
 
-pub fn kept(project: &ProjectId, environment: &EnvironmentName, entry: &SnapshotEntry) -> Kept {
-    let SnapshotEntry { snapshot, restore } = entry;
+pub fn kept(project: &ProjectId, environment: &EnvironmentName, snapshot: &Snapshot, restore: &Offer) -> Kept {
     Kept {
         name: snapshot.name.to_string(),
         href: at::snapshot(project, environment, &snapshot.name),
@@ -149,6 +163,10 @@ pub fn kept(project: &ProjectId, environment: &EnvironmentName, entry: &Snapshot
         expires: snapshot.expires_at.map(moment),
         origin: snapshot.origin.to_string(),
         consistency: snapshot.consistency.label().to_owned(),
+        protection: snapshot.protection.as_ref().map(|protection| match &protection.note {
+            Some(note) => format!("protected: {note}"),
+            None => "protected".to_owned(),
+        }),
         note: snapshot.note.clone(),
         size: snapshot.size.to_string(),
         added: snapshot.added.to_string(),
@@ -184,7 +202,11 @@ pub fn overview(page: &EnvironmentPage) -> Overview {
         aside: page.card.aside.iter().map(Aside::in_words).collect(),
         snapshot: door(at::new_snapshot(project, environment), &page.card.create_snapshot),
         restore_refusal: refusal(&page.restore),
-        snapshots: page.snapshots.iter().map(|snapshot| kept(project, environment, snapshot)).collect(),
+        snapshots: page
+            .snapshots
+            .iter()
+            .map(|entry| kept(project, environment, &entry.snapshot, &entry.restore))
+            .collect(),
     }
 }
 
@@ -199,10 +221,7 @@ pub fn progress(page: &ActivityPage) -> Progress {
     let entry = entry(project, &page.entry);
     Progress {
         condition: Condition { tone: entry.stage.tone(), sentence: sentence(page) },
-        made: page.made.as_ref().map(|snapshot| {
-            let restore = page.entry.restore.clone();
-            kept(project, &page.entry.environment, &SnapshotEntry { snapshot: snapshot.clone(), restore })
-        }),
+        made: page.made.as_ref().map(|snapshot| kept(project, &page.entry.environment, snapshot, &page.entry.restore)),
         entry,
     }
 }
@@ -229,6 +248,8 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Drill => "try",
         ActivityKind::Schedule => "change of a schedule",
         ActivityKind::Ticket(_) => "step",
+        ActivityKind::BackupKeep | ActivityKind::Plan => "change",
+        ActivityKind::Retention => "retention",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -243,7 +264,10 @@ fn sentence(page: &ActivityPage) -> String {
         Stage::Done => match activity.kind {
             ActivityKind::Backup => "The snapshot is complete and can be restored.".to_owned(),
             ActivityKind::Restore => format!("{environment} serves the restored data."),
-            ActivityKind::BackupDelete => "The snapshot is deleted.".to_owned(),
+            ActivityKind::BackupDelete => deleted(activity),
+            ActivityKind::BackupKeep => "It is done.".to_owned(),
+            ActivityKind::Retention => "What the plan no longer keeps is gone; the log names each, and why.".to_owned(),
+            ActivityKind::Plan => "The project is under the new plan.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
             ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
             ActivityKind::Drill => {
@@ -259,6 +283,18 @@ fn sentence(page: &ActivityPage) -> String {
             format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
         }),
         Stage::Cancelled => format!("The {noun} was cancelled before it changed anything."),
+    }
+}
+
+fn deleted(activity: &Activity) -> String {
+    match &activity.payload {
+        Payload::DeleteSnapshot(delete) => {
+            let until = moment(delete.until).text;
+            format!(
+                "The snapshot is deleted. It could be taken back until {until}, on the environment's retention page."
+            )
+        }
+        _ => "The snapshot is deleted.".to_owned(),
     }
 }
 
@@ -282,6 +318,8 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Drill => "check",
         ActivityKind::Schedule => "clock",
         ActivityKind::Ticket(_) => "ticket",
+        ActivityKind::BackupKeep | ActivityKind::Plan => "check",
+        ActivityKind::Retention => "clock",
     }
 }
 
@@ -298,6 +336,12 @@ pub fn kind_of(part: &Part) -> String {
 /// With a capital letter, unless it begins with a name that has none.
 fn sentence_start(text: &str) -> String {
     text.strip_prefix("the ").map_or_else(|| text.to_owned(), |rest| format!("The {rest}"))
+}
+
+impl From<plans::Line> for Said {
+    fn from(line: plans::Line) -> Self {
+        Self { title: line.title, text: line.text, is_available: line.is_available }
+    }
 }
 
 /// A kind of service by its own name.

@@ -93,6 +93,17 @@ pub fn Console() -> impl IntoView {
                     view=pages::environment::Environment
                     ssr=whole.clone()
                 />
+                <Route path=path!("/projects/:project/plan") view=pages::plan::Plan ssr=whole.clone()/>
+                <Route
+                    path=path!("/projects/:project/plan/simulation")
+                    view=pages::simulation::Simulation
+                    ssr=whole.clone()
+                />
+                <Route
+                    path=path!("/projects/:project/environments/:environment/retention")
+                    view=pages::retention::Retention
+                    ssr=whole.clone()
+                />
                 <Route
                     path=path!("/projects/:project/environments/:environment/schedules")
                     view=pages::schedules::Schedules

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use http::HeaderName;
+use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
@@ -105,10 +107,14 @@ pub fn place() -> IpAddr {
 /// `security::same_origin` has compared with the host.
 pub fn origin() -> String {
     let parts = use_context::<Parts>();
-    let header = |name| parts.as_ref().and_then(|parts| parts.headers.get(name)).and_then(|value| value.to_str().ok());
-    let host = header(http::header::HOST).unwrap_or("localhost");
-    let of_host = |origin: &&str| origin.split_once("://").is_some_and(|(_, authority)| authority == host);
-    header(http::header::ORIGIN).filter(of_host).map_or_else(|| format!("http://{host}"), str::to_owned)
+    let header = |name: HeaderName| {
+        parts.as_ref().and_then(|parts| parts.headers.get(&name)).and_then(|value| value.to_str().ok())
+    };
+    let host = header(HOST).unwrap_or("localhost");
+    // Behind a proxy that names another host, the browser's own word on whose page it shows is what counts.
+    let is_ours = header(HeaderName::from_static("sec-fetch-site")) == Some("same-origin");
+    let of_host = |origin: &&str| is_ours || origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+    header(ORIGIN).filter(of_host).map_or_else(|| format!("http://{host}"), str::to_owned)
 }
 
 /// A parameter of the page's address; what can't be such an id can't exist either.

@@ -72,6 +72,9 @@ permissions!(
     FileTicket on OnTicket,
     CommentTicket on OnTicket,
     WorkTicket on OnTicket,
+    DeleteSnapshot on OnEnvironment,
+    ProtectSnapshot on OnEnvironment,
+    ChangePlan on OnProject,
 );
 
 /// The actor runs the installation. Private fields, as above.

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
@@ -13,6 +13,7 @@ use super::config::{Admin, Command, KeyCommand, Options, Role};
 use super::key::{self, Key};
 use super::{admin, banner, console, gate, housekeeping, lock, rotate, samples};
 use crate::domain::Secret;
+use crate::domain::ids::RegionId;
 use crate::gateway::Limits;
 use crate::jobs::postman::{self, Post};
 use crate::jobs::{self, Gateways, Jobs};
@@ -24,6 +25,10 @@ use crate::store::Store;
 const CAPACITY: usize = 2;
 /// How soon a site that had to stay shut is tried again: a lock may be gone, a gateway back.
 const RECOVER_AGAIN: Duration = Duration::from_secs(5);
+/// How often deleted data leaves the repositories, and a step of pruning is made.
+const UPKEEP: Duration = Duration::from_secs(60);
+/// How often every project is looked through for what its plan lets go.
+const LOOK_THROUGH: Duration = Duration::from_secs(60 * 60);
 /// How long open connections may go on after the order to stop.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -203,7 +208,39 @@ async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
         }
     };
     let scheduling = jobs::schedule(context.store().clone(), stop.clone());
-    tokio::join!(worker.run(stop.clone()), again, scheduling);
+    let upkeep = look_after(&context, worker.region.clone(), stop.clone());
+    tokio::join!(worker.run(stop.clone()), again, scheduling, upkeep);
+}
+
+/// One round after the other: never two at a time in one process, and leases keep those of several apart.
+async fn look_after(context: &jobs::Context, region: RegionId, stop: CancellationToken) {
+    let mut upkeep = jobs::Upkeep::of(region);
+    let (often, whole) = match sooner() {
+        Some(sooner) => {
+            upkeep.keep = Duration::ZERO;
+            (sooner, sooner)
+        }
+        None => (UPKEEP, LOOK_THROUGH),
+    };
+    let mut last: Option<Instant> = None;
+    loop {
+        let is_whole = last.is_none_or(|last| last.elapsed() >= whole);
+        if is_whole {
+            last = Some(Instant::now());
+        }
+        let round = if is_whole { jobs::Round::Whole } else { jobs::Round::Short };
+        upkeep.round(context, round, &stop).await;
+        tokio::select! {
+            () = tokio::time::sleep(often) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// In debug builds a test may have all of it done that often, and freed space gone without waiting.
+fn sooner() -> Option<Duration> {
+    let sooner = std::env::var("STILLPOINT_UPKEEP_MS").ok().filter(|_| cfg!(debug_assertions));
+    sooner.and_then(|text| text.parse().ok()).map(Duration::from_millis)
 }
 
 async fn recover(context: &jobs::Context) {

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::PartName;
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, ScheduleId, ServiceName, SnapshotName};
+use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId, ScheduleId, ServiceName, SnapshotName};
 
 /// What was typed.
 #[derive(Debug)]
@@ -76,6 +76,24 @@ pub enum Command {
     /// Show one snapshot
     #[command(name = "backup:get", visible_aliases = ["snapshot:get"])]
     BackupGet(BackupGet),
+    /// Delete a snapshot; for 3 days that can be taken back
+    #[command(name = "backup:delete", visible_aliases = ["snapshot:delete"])]
+    BackupDelete(NamedSnapshot),
+    /// Take the deletion of a snapshot back
+    #[command(name = "snapshot:undelete", visible_aliases = ["backup:undelete"])]
+    SnapshotUndelete(NamedSnapshot),
+    /// Protect a snapshot: it stays until that is taken off
+    #[command(name = "snapshot:protect", visible_aliases = ["backup:protect"])]
+    SnapshotProtect(SnapshotProtect),
+    /// Take a snapshot's protection off: its plan decides again
+    #[command(name = "snapshot:unprotect", visible_aliases = ["backup:unprotect"])]
+    SnapshotUnprotect(NamedSnapshot),
+    /// Show which snapshots go, when and why
+    #[command(name = "snapshot:retention", visible_aliases = ["backup:retention", "retention"], after_help = RETENTION)]
+    SnapshotRetention(SnapshotRetention),
+    /// Put a project under another plan, after showing what that changes
+    #[command(name = "project:set-plan")]
+    ProjectSetPlan(ProjectSetPlan),
     /// Save a service's dump, of an environment as it is now or of a snapshot
     #[command(name = "db:dump", visible_aliases = ["sql-dump"], after_help = DUMP)]
     DbDump(DbDump),
@@ -185,6 +203,14 @@ overwritten, and asks; without a terminal it needs --yes.
 Examples:
   stillpoint snapshot:restore 2ca4d90639f706283fee
   stillpoint snapshot:restore --yes 2ca4d90639f706283fee";
+
+const RETENTION: &str = "\
+Columns: taken_at, id, goes_at, reason (the defaults), held, origin, rule, size_added
+
+Examples:
+  stillpoint snapshot:retention
+  stillpoint snapshot:retention -e staging --going
+  stillpoint snapshot:retention --format json";
 
 const DUMP: &str = "\
 Writes ENVIRONMENT--SERVICE--TIME.EXT, or with --snapshot ENVIRONMENT--SERVICE--NAME.EXT, and
@@ -347,6 +373,48 @@ pub struct BackupGet {
     pub place: PlaceFlags,
     #[command(flatten)]
     pub property: PropertyFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct NamedSnapshot {
+    /// Snapshot
+    #[arg(value_name = "NAME")]
+    pub id: SnapshotName,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Accepted for scripts: it is done at once
+    #[arg(short = 'W', long, hide = true)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotProtect {
+    #[command(flatten)]
+    pub named: NamedSnapshot,
+    /// What it is kept for
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotRetention {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    /// Only what goes at the next run
+    #[arg(long)]
+    pub going: bool,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ProjectSetPlan {
+    /// Plan
+    #[arg(value_name = "PLAN")]
+    pub plan: PlanId,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
 }
 
 #[derive(Debug, Args)]

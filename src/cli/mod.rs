@@ -9,6 +9,7 @@ mod activity_list;
 mod activity_log;
 mod arguments;
 mod audit;
+mod backup_delete;
 mod backup_get;
 mod confirm;
 mod dates;
@@ -18,12 +19,15 @@ mod environment_list;
 mod error;
 mod flags;
 mod project_list;
+mod project_set_plan;
 mod properties;
 mod schedule;
 mod session;
 mod settings;
 mod snapshot_create;
+mod snapshot_protect;
 mod snapshot_restore;
+mod snapshot_retention;
 mod snapshots;
 mod table;
 mod talk;
@@ -77,6 +81,12 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::Snapshots(command) => snapshots::run(&command, &session, talk),
         Command::SnapshotRestore(command) => snapshot_restore::run(&command, &answer, &session, talk),
         Command::BackupGet(command) => backup_get::run(&command, &session, talk),
+        Command::BackupDelete(command) => backup_delete::delete(&command, &answer, &session, talk),
+        Command::SnapshotUndelete(command) => backup_delete::undelete(&command, &session, talk),
+        Command::SnapshotProtect(command) => snapshot_protect::protect(&command, &session, talk),
+        Command::SnapshotUnprotect(command) => snapshot_protect::unprotect(&command, &session, talk),
+        Command::SnapshotRetention(command) => snapshot_retention::run(&command, &session, talk),
+        Command::ProjectSetPlan(command) => project_set_plan::run(&command, &answer, &session, talk),
         Command::DbDump(command) => db_dump::run(&command, &answer, &session, talk),
         Command::DrillRun(command) => drills::run(&command, &session, talk),
         Command::DrillList(command) => drills::list(&command, &session, talk),

@@ -60,6 +60,15 @@ pub enum ActivityKind {
     /// Ours: a step of a restore ticket (R28).
     #[serde(untagged)]
     Ticket(TicketAct),
+    /// Ours: protection put on or taken off, a deletion taken back.
+    #[serde(rename = "environment.backup.keep")]
+    BackupKeep,
+    /// Ours: what a plan lets go (R11).
+    #[serde(rename = "environment.retention")]
+    Retention,
+    /// Ours: the project was put under another plan.
+    #[serde(rename = "project.plan")]
+    Plan,
 }
 
 impl ActivityKind {
@@ -73,6 +82,9 @@ impl ActivityKind {
             Self::Drill => "environment.drill",
             Self::Schedule => "environment.schedule",
             Self::Ticket(act) => act.as_str(),
+            Self::BackupKeep => "environment.backup.keep",
+            Self::Retention => "environment.retention",
+            Self::Plan => "project.plan",
         }
     }
 }
@@ -136,6 +148,9 @@ words!(
         Self::Ticket(TicketAct::Run),
         Self::Ticket(TicketAct::Withdraw),
         Self::Ticket(TicketAct::Reopen),
+        Self::BackupKeep,
+        Self::Retention,
+        Self::Plan,
     ]
 );
 words!(
@@ -173,10 +188,59 @@ pub enum Payload {
     ChangeSchedule(ChangeSchedule),
     /// Nothing to work on: a line of the feed.
     Ticket(TicketStep),
+    /// Nothing to work on: it was done when it was asked for. Its data goes when it can't be taken back any more.
+    DeleteSnapshot(DeleteSnapshot),
+    /// Nothing to work on.
+    KeepSnapshot(KeepSnapshot),
+    /// Lets go what the project's plan says of this environment.
+    Retain,
+    /// Nothing to work on.
+    ChangePlan(ChangePlan),
 }
 
 impl Payload {
     pub const VERSION: i64 = 1;
+
+    /// The snapshot that the work reads: until it is over, that stays (R13).
+    pub fn reads(&self) -> Option<&super::SnapshotName> {
+        match self {
+            Self::RestoreSnapshot(restore) => Some(&restore.snapshot),
+            Self::ReadDump(read) => read.snapshot.as_ref(),
+            Self::RunDrill(run) => run.snapshot.as_ref(),
+            Self::TakeSnapshot(_) | Self::BranchEnvironment(_) | Self::DeleteSnapshot(_) => None,
+            Self::KeepSnapshot(_) | Self::Retain | Self::ChangePlan(_) => None,
+            Self::ChangeSchedule(_) | Self::Ticket(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteSnapshot {
+    pub snapshot: super::SnapshotName,
+    /// Until when it can be taken back (R14).
+    pub until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepSnapshot {
+    pub snapshot: super::SnapshotName,
+    pub how: Keeping,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeping {
+    Protected,
+    Unprotected,
+    /// Its deletion was taken back.
+    TakenBack,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePlan {
+    /// Titles.
+    pub from: String,
+    pub to: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,6 +249,9 @@ pub struct TakeSnapshot {
     pub mode: SnapshotMode,
     pub origin: super::snapshot::Origin,
     pub note: Option<String>,
+    /// What its plan has no room for beside it: deleted once this one is complete, as was agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evict: Vec<super::SnapshotName>,
 }
 
 /// R16: with the snapshot hold, or without.

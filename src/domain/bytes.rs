@@ -26,6 +26,31 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// Text that is no size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a size is a number with a unit, like `50 GiB`")]
+pub struct NoSize;
+
+impl std::str::FromStr for Bytes {
+    type Err = NoSize;
+
+    /// `50 GiB`, `1 TiB`, `1048576`.
+    fn from_str(text: &str) -> Result<Self, NoSize> {
+        let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.trim() {
+            "" | "B" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(NoSize),
+        };
+        let number: u64 = number.parse().map_err(|_| NoSize)?;
+        number.checked_mul(1 << shift).map(Self).ok_or(NoSize)
+    }
+}
+
 /// `12,345`
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -56,6 +81,15 @@ impl std::iter::Sum for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_read_with_its_unit() {
+        let table = [("0", Some(0)), ("512 B", Some(512)), ("50 GiB", Some(50 << 30)), ("1TiB", Some(1 << 40))];
+        for (text, size) in table.into_iter().chain([("", None), ("GiB", None), ("5 GB", None), ("-1", None)]) {
+            assert_eq!(text.parse().ok(), size.map(Bytes), "{text}");
+        }
+        assert!("99999999 TiB".parse::<Bytes>().is_err());
+    }
 
     #[test]
     fn numbers_are_grouped_and_nouns_agree() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes::Bytes;
 use super::environment::words;
 use super::ids::{ActivityId, EnvironmentId, ProjectId, SnapshotName};
-use super::time::{self, Timestamp};
+use super::time::{self, DAY, Timestamp};
 
 /// One complete, encrypted backup of an environment. Stands in the catalogue only once it is complete (R15).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,27 @@ pub struct Snapshot {
     /// What it added to the repository, compressed and encrypted.
     pub added: Bytes,
     pub proof: Option<Proof>,
+    /// Pinned: retention never removes it, and a person only after taking this off (R13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Protection>,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Protection {
+    pub note: Option<String>,
+}
+
+/// A deletion by a person, as long as it can be taken back (R14).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    pub at: Timestamp,
+    pub by: String,
+    /// Then the data goes.
+    pub until: Timestamp,
+}
+
+/// How long a deletion by a person can be taken back (R14).
+pub const TAKE_BACK: Duration = DAY.saturating_mul(3);
 
 /// Who or what asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,14 +10,18 @@ use super::activity::Activity;
 use super::audit::AuditEntry;
 use super::bytes::Bytes;
 use super::drill::Drill;
-use super::environment::{Environment, Project};
-use super::ids::{ActivityId, EnvironmentName, InvitationId, ProjectId, ServiceName, SnapshotName, TokenId, UserId};
+use super::environment::{Environment, EnvironmentKind, Project};
+use super::ids::{
+    ActivityId, EnvironmentName, InvitationId, PlanId, ProjectId, ServiceName, SnapshotName, TokenId, UserId,
+};
 use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
+use super::policy::plans::Line;
+use super::policy::retention::{Decision, Eviction, RetentionPlan, Simulation};
 use super::policy::{Grants, MemberSource, Refusal, Roles, Verdict};
 use super::schedule::Schedule;
 use super::scope::PartName;
-use super::snapshot::Snapshot;
+use super::snapshot::{Deletion, Snapshot};
 use super::time::Timestamp;
 
 /// Whether a button works, and if not, why (R7: shown, disabled, with the reason).
@@ -81,6 +85,8 @@ pub struct EnvironmentCard {
     pub create_snapshot: Offer,
     /// What restores replaced and is not gone yet.
     pub aside: Vec<Aside>,
+    /// What another manual one would push out (R13).
+    pub eviction: Eviction,
 }
 
 /// What a restore replaced: it stands aside until it is stored as a snapshot, and then goes.
@@ -242,6 +248,81 @@ pub struct ActivityEntry {
 pub struct SnapshotEntry {
     pub snapshot: Snapshot,
     pub restore: Offer,
+    pub care: Care,
+}
+
+/// What the one who looks may do to a snapshot besides restoring it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Care {
+    /// And take the protection off.
+    pub protect: Offer,
+    pub delete: Offer,
+}
+
+/// A deleted snapshot that can still be taken back (R14).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeletedEntry {
+    pub snapshot: Snapshot,
+    pub deletion: Deletion,
+    pub undelete: Offer,
+}
+
+/// Which snapshots of an environment go, when and why (R11).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetentionPage {
+    pub project: Project,
+    pub environment: Environment,
+    pub plan_title: String,
+    pub told: Vec<Line>,
+    /// Of this environment; sums are the project's.
+    pub plan: RetentionPlan,
+    pub deleted: Vec<DeletedEntry>,
+}
+
+/// What a project's plan says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanPage {
+    pub project: Project,
+    pub plan: PlanId,
+    pub plan_title: String,
+    /// There is a newer text of it: the project is under the one that it was put under.
+    pub is_outdated: bool,
+    pub told: Vec<(EnvironmentKind, Vec<Line>)>,
+    /// What all snapshots of the project added to its storage.
+    pub taken: Bytes,
+    pub budget: Option<Bytes>,
+    /// Those that a project can be put under.
+    pub offered: Vec<(PlanId, String)>,
+    pub change: Offer,
+}
+
+/// What another plan would change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanChange {
+    pub project: Project,
+    pub from_title: String,
+    pub to: PlanId,
+    pub to_title: String,
+    /// Only what differs: as it is, and as it becomes.
+    pub told: Vec<(EnvironmentKind, Line, Line)>,
+    /// Snapshots that stay under the present plan and go under that one.
+    pub going: Vec<Decision>,
+    /// Stands for all of it.
+    pub hash: String,
+}
+
+/// What a year under a plan would leave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SimulationPage {
+    pub project: Project,
+    pub plan: PlanId,
+    pub kind: EnvironmentKind,
+    pub every_hours: u32,
+    /// The rule, in words.
+    pub kept: String,
+    pub simulation: Simulation,
+    pub now: Timestamp,
+    pub offered: Vec<(PlanId, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -272,6 +353,9 @@ pub struct SnapshotPage {
     pub restore: Offer,
     /// Whether the one who looks may take dumps out of it.
     pub dump: Offer,
+    pub care: Care,
+    /// What becomes of it by the plan.
+    pub decision: Option<Decision>,
 }
 
 /// A service whose dump can be asked for.

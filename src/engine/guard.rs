@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
@@ -28,6 +29,9 @@ pub(super) enum Entries {
     Keep { kept: Arc<Mutex<Option<Kept>>>, parent: Option<Kept> },
     /// Written. `parent` is read from memory.
     Commit { parent: Option<Kept> },
+    /// None is written or removed; packs and index files may be. Exactly these are there: a listing that misses one would
+    /// have the library take its data for unused.
+    Prune { entries: Arc<BTreeSet<Id>> },
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +69,12 @@ pub(super) struct Guard {
     pub touched: Mutex<BTreeSet<PathBuf>>,
     /// Index files that the snapshot builds on. One that is gone means that somebody pruned meanwhile.
     pub indexes: BTreeSet<Id>,
+    /// When the lease was last found to stand for removing files of that type.
+    pub confirmed: Mutex<Option<(FileType, Instant)>>,
 }
+
+/// How long a prune goes on removing before it asks for its lease again; far below what a lease lasts.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(5);
 
 impl Guard {
     fn kept(&self, tpe: FileType, id: &Id) -> Option<Bytes> {
@@ -126,6 +135,39 @@ impl Guard {
         Ok(())
     }
 
+    /// What a prune gives up. New packs and the index that names them are on disk before the first file goes, and the lease
+    /// still stands then; it is asked for again in between, because removing can take long.
+    fn give_up(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        {
+            let mut confirmed = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_stale = confirmed.is_none_or(|(of, at)| of != tpe || at.elapsed() > CONFIRM_AGAIN);
+            if is_stale {
+                if let Err(error) = self.sync_touched() {
+                    return self.refuse(self.storage("written", error.into()));
+                }
+                if !self.job.may_commit() {
+                    return self.refuse(Error::LeaseLost);
+                }
+                *confirmed = Some((tpe, Instant::now()));
+            }
+        }
+        self.inner.remove(tpe, id, cacheable).inspect_err(|error| {
+            self.job.fail_with(self.storage("written", Cause::from(&**error)));
+        })?;
+        self.touch(tpe, id);
+        Ok(())
+    }
+
+    /// The entries that a prune reckons with.
+    fn checked(&self, tpe: FileType, found: impl Iterator<Item = Id>) -> RusticResult<()> {
+        match &self.entries {
+            Entries::Prune { entries } if tpe == FileType::Snapshot && found.collect::<BTreeSet<_>>() != **entries => {
+                self.refuse(Error::Rewritten { location: self.inner.location() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn write(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
         self.inner.write_bytes(tpe, id, cacheable, content).inspect_err(|error| {
             self.job.fail_with(self.storage("written", Cause::from(&**error)));
@@ -148,10 +190,14 @@ impl ReadBackend for Guard {
         self.inner.location()
     }
     fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        self.inner.list_with_size(tpe)
+        let found = self.inner.list_with_size(tpe)?;
+        self.checked(tpe, found.iter().map(|(id, _)| *id))?;
+        Ok(found)
     }
     fn list(&self, tpe: FileType) -> RusticResult<Vec<Id>> {
-        self.inner.list(tpe)
+        let found = self.inner.list(tpe)?;
+        self.checked(tpe, found.iter().copied())?;
+        Ok(found)
     }
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
         self.kept(tpe, id).map_or_else(|| self.inner.read_full(tpe, id), Ok)
@@ -184,11 +230,19 @@ impl WriteBackend for Guard {
                 Ok(())
             }
             (Entries::Commit { .. }, FileType::Snapshot) => self.commit(id, content),
-            (Entries::Keep { .. } | Entries::Commit { .. }, _) => self.write(tpe, id, cacheable, content),
+            (Entries::Prune { .. }, FileType::Snapshot | FileType::Config | FileType::Key) => self
+                .refuse(Error::Internal { what: "a prune wanted to write more than packs".to_owned(), source: None }),
+            (Entries::Keep { .. } | Entries::Commit { .. } | Entries::Prune { .. }, _) => {
+                self.write(tpe, id, cacheable, content)
+            }
         }
     }
 
-    fn remove(&self, _tpe: FileType, _id: &Id, _cacheable: bool) -> RusticResult<()> {
-        self.refuse(Error::Internal { what: "a job wanted to delete".to_owned(), source: None })
+    fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        match (&self.entries, tpe) {
+            _ if self.job.is_bad() => self.refuse(Error::Cancelled),
+            (Entries::Prune { .. }, FileType::Index | FileType::Pack) => self.give_up(tpe, id, cacheable),
+            _ => self.refuse(Error::Internal { what: "a job wanted to delete".to_owned(), source: None }),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Locks that other restic programs left in the repository (R14).
 //!
 //! Ours are leases in the database, which restic knows nothing of; so a commit also looks whether the index it builds on
-//! is still there. Only exclusive locks are in the way: the others read, or add as we do.
+//! is still there. For those only exclusive locks are in the way: the others read, or add as we do. For a prune every
+//! lock is.
 
 use std::io;
 use std::path::Path;
@@ -34,6 +35,16 @@ impl Repository {
     /// # Errors
     /// [`Error::Locked`] while another program has the repository for itself.
     pub(super) fn heed_locks(&self) -> Result<(), Error> {
+        self.heed(|lock| lock.exclusive)
+    }
+
+    /// # Errors
+    /// [`Error::Locked`] while another program uses the repository in any way.
+    pub(super) fn heed_every_lock(&self) -> Result<(), Error> {
+        self.heed(|_| true)
+    }
+
+    fn heed(&self, counts: impl Fn(&Lock) -> bool) -> Result<(), Error> {
         let Some(directory) = self.location().directory() else { return Ok(()) };
         let failed = |source: io::Error| Error::Storage {
             location: self.location().to_string(),
@@ -47,15 +58,15 @@ impl Repository {
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<Id>().ok()) else { continue };
-            if let Some(by) = self.exclusive(&entry.path(), id)? {
+            if let Some(by) = self.holder(&entry.path(), id, &counts)? {
                 return Err(Error::Locked { location: self.location().to_string(), by });
             }
         }
         Ok(())
     }
 
-    /// Who holds the lock, when it is exclusive and fresh.
-    fn exclusive(&self, path: &Path, id: Id) -> Result<Option<String>, Error> {
+    /// Who holds the lock, when it counts and is fresh.
+    fn holder(&self, path: &Path, id: Id, counts: impl Fn(&Lock) -> bool) -> Result<Option<String>, Error> {
         // Unlocked meanwhile.
         let Ok(content) = std::fs::read(path) else { return Ok(None) };
         let job = Job::reading();
@@ -67,6 +78,6 @@ impl Repository {
         };
         let is_fresh = Timestamp::now().since(lock.time) < STALE;
         let by = format!("process {} on {}, since {}", lock.pid, lock.hostname, lock.time.table());
-        Ok((lock.exclusive && is_fresh).then_some(by))
+        Ok((counts(&lock) && is_fresh).then_some(by))
     }
 }

@@ -19,6 +19,7 @@ mod merge;
 mod node;
 mod paths;
 mod pre_copy;
+mod prune;
 mod put;
 mod read;
 mod restore;
@@ -45,6 +46,7 @@ pub use self::error::{Cause, Error};
 pub use self::job::Job;
 pub use self::live::Contents;
 pub use self::pre_copy::{Baseline, SourceTree};
+pub use self::prune::{Limits, Pruned};
 pub use self::restore::Restored;
 
 use self::guard::{Entries, Guard, Tally};
@@ -278,6 +280,7 @@ impl Repository {
             directory: location.directory(),
             touched: Mutex::new(BTreeSet::new()),
             indexes,
+            confirmed: Mutex::new(None),
         };
         let backends = RepositoryBackends::new(Arc::new(guard), None);
         let fresh = rustic_core::Repository::new_with_progress(&options(), &backends, Counting(counted))

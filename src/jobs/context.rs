@@ -103,6 +103,11 @@ impl Context {
     pub(super) async fn share_repository(&self, project: &ProjectId, id: &str) -> Result<RepositoryLease, Error> {
         self.0.repositories.share(project, id).await
     }
+
+    /// The exclusive lease on the project's repository (R14), if nobody uses it now; renewed until it is dropped.
+    pub(super) async fn reserve_repository(&self, project: &ProjectId) -> Result<RepositoryLease, Error> {
+        self.0.repositories.reserve(project).await
+    }
 }
 
 /// A directory that is removed when it is dropped.

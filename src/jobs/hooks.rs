@@ -76,11 +76,7 @@ impl<'a> Hooks<'a> {
                 let elsewhere = restore.from.as_ref().filter(|source| source.id != environment.id);
                 ("restore", &restore.snapshot, elsewhere.map(|source| &source.name))
             }
-            Payload::BranchEnvironment(_)
-            | Payload::ReadDump(_)
-            | Payload::RunDrill(_)
-            | Payload::ChangeSchedule(_)
-            | Payload::Ticket(_) => return Err(Error::NotWork),
+            _ => return Err(Error::NotWork),
         };
         // What comes back to where it was taken is its own already.
         if source.is_none() {

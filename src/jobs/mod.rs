@@ -20,11 +20,13 @@ mod provisioner;
 mod recovery;
 mod repositories;
 mod restore;
+mod retention;
 mod safety;
 mod scheduler;
 mod snapshot;
 mod stream;
 mod swap;
+mod upkeep;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -39,6 +41,7 @@ pub use recovery::recover;
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
 pub use scheduler::{begin_due, schedule};
+pub use upkeep::{Round, Upkeep, prune};
 
 use crate::domain::activity::Payload;
 use crate::queue::{Failure, Handler, Work};
@@ -61,7 +64,13 @@ impl Handler for Jobs {
                     None => restore::run(&self.0, &work, request).await,
                 },
                 Payload::RunDrill(request) => drill::run(&self.0, &work, request).await,
-                Payload::BranchEnvironment(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Err(Error::NotWork),
+                Payload::Retain => retention::run(&self.0, &work).await,
+                Payload::BranchEnvironment(_)
+                | Payload::ChangePlan(_)
+                | Payload::ChangeSchedule(_)
+                | Payload::DeleteSnapshot(_)
+                | Payload::KeepSnapshot(_)
+                | Payload::Ticket(_) => Err(Error::NotWork),
                 // Whoever read it held its lease: nobody but a worker that finds it left gets here (`ops::dumps`).
                 Payload::ReadDump(_) => self.0.scratch(&work.activity.id).and(Err(Error::ReaderDied)),
             };

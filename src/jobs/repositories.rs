@@ -10,10 +10,12 @@ use tokio::sync::Mutex;
 use super::Error;
 use crate::domain::ProjectId;
 use crate::engine::{Location, Repository};
-use crate::store::{Store, clock, leases, projects};
+use crate::store::{Store, clock, leases, projects, random_id};
 
 /// How long a lease lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(60);
+/// How long a prune may keep others waiting; its steps take seconds, unless the repository is very large.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,12 +44,32 @@ impl Repositories {
         Ok(repository)
     }
 
-    /// A shared lease on the project's repository, renewed until it is dropped. `id`: the activity's.
+    /// A shared lease on the project's repository, renewed until it is dropped. `id`: the activity's. Waits for a prune
+    /// that is at it: its steps are short.
     pub(crate) async fn share(&self, project: &ProjectId, id: &str) -> Result<RepositoryLease, Error> {
+        let since = tokio::time::Instant::now();
+        loop {
+            let mut mark = self.store.mark();
+            match self.take(project, id, leases::Access::Shared).await {
+                Err(Error::RepositoryBusy) if since.elapsed() < PATIENCE => self.store.changed(&mut mark).await,
+                taken => return taken,
+            }
+        }
+    }
+
+    /// The exclusive one, if nobody uses the repository at this moment: whoever does is not kept waiting.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryBusy`]
+    pub(crate) async fn reserve(&self, project: &ProjectId) -> Result<RepositoryLease, Error> {
+        self.take(project, &format!("prune-{}", random_id()), leases::Access::Exclusive).await
+    }
+
+    async fn take(&self, project: &ProjectId, id: &str, access: leases::Access) -> Result<RepositoryLease, Error> {
         let store = &self.store;
         let mut tx = store.write().await?;
         let now = clock::now(&mut tx, store.dialect()).await?;
-        if !leases::take(&mut tx, project, id, leases::Access::Shared, now, LEASE).await? {
+        if !leases::take(&mut tx, project, id, access, now, LEASE).await? {
             return Err(Error::RepositoryBusy);
         }
         store.commit(tx).await?;

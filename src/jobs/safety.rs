@@ -103,10 +103,11 @@ impl Keeping<'_> {
             repository_id: archived.id,
             taken_at: manifest.taken_at,
             created_at: now,
-            expires_at: plan.expires_at(self.environment.kind, Origin::Safety, now),
+            expires_at: plan.expires_at(self.environment.kind, Origin::Safety, manifest.taken_at),
             size: archived.size,
             added: archived.added,
             proof: manifest.proof.clone(),
+            protection: None,
         };
         snapshots::insert(&mut tx, &snapshot, manifest).await?;
         Ok(self.context.store().commit(tx).await?)

@@ -199,6 +199,7 @@ impl Run<'_> {
                 user: Some(owner.id.clone()),
                 name: owner.email.clone(),
                 authority: format!("schedule:{}", schedule.id),
+                address: None,
             },
             None => Initiator { authority: format!("plan:{}", self.project.plan), ..ourselves() },
         }
@@ -240,5 +241,5 @@ impl Run<'_> {
 }
 
 fn ourselves() -> Initiator {
-    Initiator { user: None, name: "Stillpoint".to_owned(), authority: "system".to_owned() }
+    Initiator { user: None, name: "Stillpoint".to_owned(), authority: "system".to_owned(), address: None }
 }

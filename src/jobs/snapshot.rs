@@ -22,7 +22,7 @@ use super::hooks::{self, Hooks};
 use super::instant::{self, Captured, Indexed};
 use super::parts::{Parts, ServicePart, Sizes};
 use super::progress::watched;
-use super::{ATTEMPTS, Error, crash_point, recovery, stream};
+use super::{ATTEMPTS, Error, crash_point, recovery, retention, stream};
 use crate::authz;
 use crate::domain::activity::{Activity, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::bytes::counted;
@@ -40,7 +40,7 @@ use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, Sour
 use crate::queue::{Lease, Work};
 use crate::store::users::User;
 use crate::store::work::End;
-use crate::store::{Db, environments, projects, regions, snapshots, tickets, users};
+use crate::store::{Db, environments, logs, projects, regions, snapshots, tickets, users};
 
 pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
     // First of all, so that what a try that died left goes whatever becomes of this one.
@@ -375,12 +375,17 @@ async fn complete(
         repository_id: archived.id,
         taken_at: manifest.taken_at,
         created_at: now,
-        expires_at: plan.expires_at(environment.kind, take.origin, now),
+        expires_at: plan.expires_at(environment.kind, take.origin, manifest.taken_at),
         size: archived.size,
         added: archived.added,
         proof: manifest.proof.clone(),
+        protection: None,
     };
     snapshots::insert(&mut tx, &snapshot, &manifest).await?;
+    // Only now that there is the new one; what somebody pinned or needs meanwhile stays.
+    for line in retention::evict(&mut tx, project, &take.evict, &work.activity.initiator.name, now).await? {
+        logs::append(&mut tx, &work.activity.id, now, &line).await?;
+    }
     context.store().commit(tx).await?;
     tracing::info!(snapshot.name = %take.snapshot, duration = %span(now.since(started(work, now))), "snapshot taken");
     Ok(())

@@ -192,7 +192,8 @@ fn here(actor: &Actor) -> IpAddr {
 fn person(actor: &Actor) -> Result<(), Error> {
     match actor.authority {
         Authority::Session => Ok(()),
-        Authority::Token { .. } => {
+        // Never that of somebody who asks here: it lends a requester's role to the run of a ticket.
+        Authority::Ticket { .. } | Authority::Token { .. } => {
             let refusal = Refusal::new("A token can't manage its owner's account.");
             Err(Error::Forbidden(refusal.instead("Log in to the console and use the account page.")))
         }

@@ -7,7 +7,9 @@ use futures::Stream;
 
 use super::{App, Error, audit, projects};
 use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
-use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
+use crate::domain::activity::{
+    Activity, ActivityKind, ActivityResult, ActivityState, Keeping, Payload, ReadDump, RunDrill,
+};
 use crate::domain::audit::AuditKind;
 use crate::domain::environment::Environment;
 use crate::domain::ids::EnvironmentName;
@@ -184,11 +186,7 @@ impl<'a> Viewer<'a> {
         let source = match &activity.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
-            Payload::TakeSnapshot(_)
-            | Payload::ReadDump(_)
-            | Payload::RunDrill(_)
-            | Payload::ChangeSchedule(_)
-            | Payload::Ticket(_) => None,
+            _ => None,
         };
         let Some(source) = source else { return From::Same };
         let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
@@ -247,7 +245,11 @@ impl<'a> Viewer<'a> {
                 Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
                     (snapshot.as_ref().and_then(present), None)
                 }
-                Payload::ChangeSchedule(_) | Payload::Ticket(_) => (None, None),
+                Payload::DeleteSnapshot(delete) => (present(&delete.snapshot), None),
+                Payload::KeepSnapshot(keep) => (present(&keep.snapshot), None),
+                Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => {
+                    (None, None)
+                }
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -283,7 +285,9 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
             snapshot.iter().cloned().collect()
         }
-        Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
+        Payload::DeleteSnapshot(delete) => vec![delete.snapshot.clone()],
+        Payload::KeepSnapshot(keep) => vec![keep.snapshot.clone()],
+        Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
     }
 }
 
@@ -356,5 +360,23 @@ fn describe(activity: &Activity, environment: &Environment, from: &From, branch:
             }
         }
         (Payload::Ticket(step), _) => step.act.done().to_owned(),
+        (Payload::DeleteSnapshot(delete), over) => {
+            let verb = if over { "deleted" } else { "asked to delete" };
+            format!("{verb} {} of {environment}", delete.snapshot)
+        }
+        (Payload::KeepSnapshot(keep), over) => {
+            let (done, asked) = match keep.how {
+                Keeping::Protected => ("protected", "asked to protect"),
+                Keeping::Unprotected => ("took the protection off", "asked to take the protection off"),
+                Keeping::TakenBack => ("took back the deletion of", "asked to take back the deletion of"),
+            };
+            format!("{} {} of {environment}", if over { done } else { asked }, keep.snapshot)
+        }
+        (Payload::Retain, true) => format!("let go what the plan no longer keeps of {environment}"),
+        (Payload::Retain, false) => format!("lets go what the plan no longer keeps of {environment}"),
+        (Payload::ChangePlan(change), over) => {
+            let verb = if over { "changed" } else { "asked to change" };
+            format!("{verb} the project's plan from {} to {}", change.from, change.to)
+        }
     }
 }

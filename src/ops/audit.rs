@@ -96,7 +96,7 @@ pub(super) async fn refused(
 /// Whose audit.
 #[derive(Debug, Clone)]
 pub enum Scope {
-    Project(Authorized<ViewAudit>),
+    Project(Box<Authorized<ViewAudit>>),
     Installation(Operator),
 }
 

@@ -1,9 +1,11 @@
 //! Environments.
 
-use super::{App, Error, activities, projects, schedules, snapshots};
+use super::{App, Error, activities, projects, retention, schedules, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
+use crate::domain::policy::plans::Keep;
+use crate::domain::policy::retention::Eviction;
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
@@ -93,8 +95,17 @@ async fn make_card(
         newest_snapshot: newest,
         aside: jobs::standing_aside(db, app.store().sealer(), &environment.id).await?,
         create_snapshot: terms.may_create(standing, &environment).into(),
+        eviction: evictions(db, &environment, terms).await?,
         environment,
     })
+}
+
+/// Nothing is counted where the plan keeps no number.
+async fn evictions(db: &mut Db, environment: &Environment, terms: &Terms) -> Result<Eviction, Error> {
+    match &terms.plan.rules(environment.kind).keep {
+        keep @ Keep::Newest(_) => retention::evictions(db, environment, keep).await,
+        _ => Ok(Eviction::default()),
+    }
 }
 
 /// The worst state that the environment is in, in a sentence: who reads what, or makes what of it, does not change it.
@@ -105,8 +116,9 @@ pub(super) async fn health(
     environment: &Environment,
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
-    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore, ActivityKind::BackupDelete, ActivityKind::Drill];
-    let running = Filter { kinds: kinds.clone(), states: vec![ActivityState::InProgress], ..Filter::default() };
+    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore];
+    let running = kinds.iter().copied().chain([ActivityKind::Drill]).collect();
+    let running = Filter { kinds: running, states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
         let sentence = "A restore was interrupted. Visitors are asked to come back while it is taken back.".to_owned();
@@ -159,5 +171,6 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Dump | ActivityKind::Ticket(_) => "A dump is being handed out.",
         ActivityKind::Drill => "A restore is being tried beside the live data.",
         ActivityKind::Schedule => "A schedule is being changed.",
+        ActivityKind::BackupKeep | ActivityKind::Retention | ActivityKind::Plan => "What is kept is being changed.",
     }
 }

@@ -1,11 +1,14 @@
 //! Snapshots.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::activities::Viewer;
-use super::{App, Error};
+use super::{App, Error, retention};
 use crate::authz::{Authorized, CreateSnapshot, ViewHistory};
 use crate::domain::activity::{ActivityKind, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::manifest::Manifest;
-use crate::domain::policy::Act;
+use crate::domain::policy::retention::{Eviction, Hold};
+use crate::domain::policy::{Act, Refusal};
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::view::{ActivityEntry, Offer, SnapshotEntry, SnapshotPage};
 use crate::domain::{EnvironmentId, SnapshotName};
@@ -20,6 +23,8 @@ const LISTED: u32 = 200;
 pub struct SnapshotRequest {
     pub mode: SnapshotMode,
     pub note: Option<String>,
+    /// What its plan has no room for beside it, by name: all of it must be named, so that nothing goes unasked.
+    pub evict: Vec<SnapshotName>,
 }
 
 /// Queues a snapshot. Its name is given now and stands in the entry's payload (R19).
@@ -42,7 +47,9 @@ pub async fn create(
         mode: request.mode,
         origin: Origin::Manual,
         note,
+        evict: request.evict,
     };
+    let agreed = take.evict.clone();
     let new = NewActivity {
         project: on.project.id.clone(),
         environment: on.environment.id.clone(),
@@ -58,9 +65,34 @@ pub async fn create(
         app.store().commit(tx).await?;
         return Err(Error::Forbidden(refusal));
     }
+    let eviction = retention::evictions(&mut tx, &on.environment, &terms.plan.rules(on.environment.kind).keep).await?;
+    let is_agreed =
+        eviction.snapshots.iter().all(|name| agreed.contains(name)) && agreed.len() <= eviction.snapshots.len();
+    if !is_agreed {
+        return Err(Error::Conflict(unasked(&terms.plan.title, &eviction)));
+    }
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
     Viewer::of(&proof).one(app, &activity.id).await
+}
+
+/// What would go, and how to agree to it.
+fn unasked(plan: &str, eviction: &Eviction) -> Refusal {
+    let names: Vec<String> = eviction.snapshots.iter().map(ToString::to_string).collect();
+    match names.as_slice() {
+        [] => Refusal::new("Nothing has to go for another snapshot.").instead("Ask again without naming one."),
+        [name] => Refusal::new(format!(
+            "The {plan} plan keeps the newest {} manual snapshots: {name} would go for another one.",
+            eviction.keeps
+        ))
+        .instead(format!("Agree to that (`evict`: {name}), or protect it: protected ones don't count.")),
+        names => Refusal::new(format!(
+            "The {plan} plan keeps the newest {} manual snapshots: {} would go for another one.",
+            eviction.keeps,
+            names.join(", ")
+        ))
+        .instead("Agree to that (`evict`: all of these names), or protect some: protected ones don't count."),
+    }
 }
 
 /// Complete ones, newest first.
@@ -69,10 +101,21 @@ pub async fn create(
 /// When the store fails.
 pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<SnapshotEntry>, Error> {
     let on = proof.on();
-    let snapshots = snapshots::by_environment(&mut *app.store().read().await?, &on.environment.id, LISTED).await?;
+    let mut db = app.store().read().await?;
+    let snapshots = snapshots::by_environment(&mut db, &on.environment.id, LISTED).await?;
+    let facts = store::retention::facts(&mut db, &on.project.id).await?;
     let restore = Offer::from(proof.standing().may(Act::RestoreSnapshot, &on.environment));
-    Ok(snapshots.into_iter().map(|snapshot| SnapshotEntry { snapshot, restore: restore.clone() }).collect())
+    let holds: HashMap<&SnapshotName, &BTreeSet<Hold>> =
+        facts.environments.iter().flat_map(|shelf| &shelf.items).map(|item| (&item.name, &item.holds)).collect();
+    let entries = snapshots.into_iter().map(|snapshot| SnapshotEntry {
+        restore: restore.clone(),
+        care: retention::care(proof.standing(), &on.environment, holds.get(&snapshot.name).copied().unwrap_or(&NONE)),
+        snapshot,
+    });
+    Ok(entries.collect())
 }
+
+static NONE: BTreeSet<Hold> = BTreeSet::new();
 
 /// A complete snapshot that was taken of the environment (R21), with what it recorded.
 ///
@@ -100,7 +143,12 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotNam
         Some(id) => activities::by_id(&mut db, id).await?,
         None => None,
     };
+    let plan = projects::plan(&mut db, &on.project.id).await?;
+    let (planned, _) = retention::planned(app, &mut db, &on.project.id, &plan).await?;
+    let decision = planned.of(name).cloned();
+    let holds = decision.as_ref().map_or(&NONE, |decision| &decision.holds);
     Ok(SnapshotPage {
+        care: retention::care(proof.standing(), &on.environment, holds),
         project: on.project.clone(),
         environment: on.environment.clone(),
         taken_by: activity.map(|activity| (activity.id, activity.initiator.name)),
@@ -108,5 +156,6 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotNam
         dump: proof.standing().may(Act::ReadContents, &on.environment).into(),
         snapshot,
         manifest,
+        decision,
     })
 }

@@ -126,6 +126,20 @@ pub async fn newest(db: &mut Db, environment: &EnvironmentId, filter: &Filter) -
     Ok(list(db, &Scope::Environment(environment.clone()), filter, 1).await?.pop())
 }
 
+/// What the project's activities work from that are queued or running.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfinished(db: &mut Db, project: &ProjectId) -> Result<Vec<(EnvironmentId, Payload)>, Error> {
+    let rows = sqlx::query(
+        "SELECT environment_id, payload FROM activities WHERE state IN ('pending', 'in_progress') AND project_id = $1",
+    )
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok((row.word("environment_id")?, row.json("payload")?))).collect()
+}
+
 pub(super) fn read(row: &sqlx::any::AnyRow) -> Result<Activity, Error> {
     Ok(Activity {
         id: row.word("id")?,

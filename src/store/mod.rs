@@ -18,10 +18,12 @@ pub mod logs;
 pub mod members;
 pub mod notices;
 pub mod pauses;
+pub mod plans;
 pub mod projects;
 pub mod regions;
 pub mod reseal;
 pub mod resets;
+pub mod retention;
 mod row;
 pub mod schedules;
 pub mod seal;
@@ -73,6 +75,7 @@ impl Store {
             .connect(&dialect.address(url))
             .await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
+        plans::renew(&mut *pool.acquire().await?).await?;
         let wake = wake::Wake::new();
         if dialect == Dialect::Postgres {
             wake.listen(url).await?;

@@ -1,13 +1,12 @@
 //! Projects, and the very texts of their plans.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::row::{Columns as _, to_json};
-use super::{Db, Error, Sealer, environments, schedules};
+use super::row::{Columns as _, to_bigint, to_json};
+use super::{Db, Error, Sealer, environments, plans, schedules};
 use crate::domain::environment::{Project, store_is_live};
 use crate::domain::policy::{Plan, Provision, Terms};
-use crate::domain::{ProjectId, Secret, Timestamp};
+use crate::domain::{Bytes, ProjectId, Secret, Timestamp};
 
 /// Where a project's snapshots are, and the key that they are encrypted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +25,7 @@ pub async fn insert(
     plan: &Plan,
     repository: &RepositoryAccess,
 ) -> Result<(), Error> {
-    let hash = store_plan(db, plan, project.created_at).await?;
+    let hash = plans::put(db, plan, project.created_at).await?;
     sqlx::query(
         "INSERT INTO projects
            (id, title, region_id, plan_id, plan_hash, repository, sealed_repository_key, created_at)
@@ -50,7 +49,7 @@ pub async fn insert(
 /// # Errors
 /// When the database fails.
 pub async fn update(db: &mut Db, project: &ProjectId, title: &str, plan: &Plan, now: Timestamp) -> Result<(), Error> {
-    let hash = store_plan(db, plan, now).await?;
+    let hash = plans::put(db, plan, now).await?;
     sqlx::query("UPDATE projects SET title = $1, plan_id = $2, plan_hash = $3 WHERE id = $4")
         .bind(title)
         .bind(plan.id.as_str())
@@ -59,19 +58,6 @@ pub async fn update(db: &mut Db, project: &ProjectId, title: &str, plan: &Plan, 
         .execute(&mut *db)
         .await?;
     schedules::follow_plan(db, project, now).await
-}
-
-async fn store_plan(db: &mut Db, plan: &Plan, now: Timestamp) -> Result<String, Error> {
-    let body = to_json(plan);
-    let hash = hex::encode(Sha256::digest(&body));
-    sqlx::query("INSERT INTO plans (hash, id, body, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-        .bind(&hash)
-        .bind(plan.id.as_str())
-        .bind(body)
-        .bind(now.as_micros())
-        .execute(db)
-        .await?;
-    Ok(hash)
 }
 
 /// # Errors
@@ -121,6 +107,62 @@ pub async fn set_provision(db: &mut Db, id: &ProjectId, provision: Option<&Provi
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// What its snapshots may take together; `None`: as much as there is.
+///
+/// # Errors
+/// When the database fails.
+pub async fn storage_budget(db: &mut Db, id: &ProjectId) -> Result<Option<Bytes>, Error> {
+    let row = sqlx::query("SELECT storage_budget FROM projects WHERE id = $1").bind(id.as_str()).fetch_one(db).await?;
+    let bytes = row.optional_number("storage_budget")?;
+    bytes.map(|bytes| u64::try_from(bytes).map(Bytes).map_err(Error::corrupt("storage_budget"))).transpose()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_storage_budget(db: &mut Db, id: &ProjectId, budget: Option<Bytes>) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET storage_budget = $1 WHERE id = $2")
+        .bind(budget.map(to_bigint))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// When freed space is to be taken out of its repository; `None`: not before more is freed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_prune_at(db: &mut Db, id: &ProjectId, at: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET prune_at = $1 WHERE id = $2")
+        .bind(at.map(Timestamp::as_micros))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Those that were never pruned are, some day: what a snapshot left that failed is found then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn prune_some_day(db: &mut Db, at: Timestamp) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET prune_at = $1 WHERE prune_at IS NULL").bind(at.as_micros()).execute(db).await?;
+    Ok(())
+}
+
+/// Those of a region in whose repositories freed space waits to be taken out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_prune(db: &mut Db, region: &RegionId, now: Timestamp) -> Result<Vec<ProjectId>, Error> {
+    let rows = sqlx::query("SELECT id FROM projects WHERE region_id = $1 AND prune_at <= $2 ORDER BY prune_at, id")
+        .bind(region.as_str())
+        .bind(now.as_micros())
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|row| row.word("id")).collect()
 }
 
 /// Plan and state of the store.

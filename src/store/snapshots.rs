@@ -6,11 +6,12 @@ use super::row::{Columns as _, to_bigint, to_json};
 use super::sql::Sql;
 use super::{Db, Error};
 use crate::domain::manifest::Manifest;
-use crate::domain::snapshot::Snapshot;
-use crate::domain::{ActivityId, EnvironmentId, SnapshotName, Timestamp};
+use crate::domain::snapshot::{Deletion, Protection, Snapshot};
+use crate::domain::{ActivityId, EnvironmentId, ProjectId, SnapshotName, Timestamp};
 
 const COLUMNS: &str = "SELECT name, project_id, environment_id, activity_id, origin, consistency, note, repository_id,
-    taken_at, created_at, expires_at, size, added, proof FROM snapshots WHERE deleted_at IS NULL";
+    taken_at, created_at, expires_at, size, added, proof, protected, protection_note
+    FROM snapshots WHERE deleted_at IS NULL";
 
 /// Adds it; a second time changes nothing, so that a job may run twice.
 ///
@@ -130,6 +131,149 @@ pub async fn manifest(db: &mut Db, name: &SnapshotName) -> Result<Option<Manifes
     row.map(|row| row.json("manifest")).transpose()
 }
 
+/// Pins it, or takes the pin off; `false`: it is not there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn protect(db: &mut Db, name: &SnapshotName, protection: Option<&Protection>) -> Result<bool, Error> {
+    let done =
+        sqlx::query("UPDATE snapshots SET protected = $1, protection_note = $2 WHERE name = $3 AND deleted_at IS NULL")
+            .bind(i64::from(protection.is_some()))
+            .bind(protection.and_then(|protection| protection.note.as_deref()))
+            .bind(name.as_str())
+            .execute(db)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes it out of the catalogue; its data goes at `forget_at`. `false`: it is not there any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete(
+    db: &mut Db,
+    name: &SnapshotName,
+    by: &str,
+    now: Timestamp,
+    forget_at: Timestamp,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE snapshots SET deleted_at = $1, deleted_by = $2, forget_at = $3 WHERE name = $4 AND deleted_at IS NULL",
+    )
+    .bind(now.as_micros())
+    .bind(by)
+    .bind(forget_at.as_micros())
+    .bind(name.as_str())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Puts it back into the catalogue; `false`: its time to be taken back is over, or it was not deleted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn undelete(db: &mut Db, name: &SnapshotName, now: Timestamp) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE snapshots SET deleted_at = NULL, deleted_by = NULL, forget_at = NULL WHERE name = $1 AND forget_at > $2",
+    )
+    .bind(name.as_str())
+    .bind(now.as_micros())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Those of an environment whose deletion can still be taken back, the newest deletion first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn deleted(
+    db: &mut Db,
+    environment: &EnvironmentId,
+    now: Timestamp,
+) -> Result<Vec<(Snapshot, Deletion)>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM snapshots WHERE environment_id = $1 AND deleted_at IS NOT NULL AND forget_at > $2
+         ORDER BY deleted_at DESC, name",
+    )
+    .bind(environment.as_str())
+    .bind(now.as_micros())
+    .fetch_all(db)
+    .await?;
+    let read = |row: &sqlx::any::AnyRow| {
+        let by = row.optional_text("deleted_by")?.unwrap_or_default();
+        Ok((read(row)?, Deletion { at: row.time("deleted_at")?, by, until: row.time("forget_at")? }))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// All that are in the catalogue, of every environment of the project.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Snapshot>, Error> {
+    let sql = format!("{COLUMNS} AND project_id = $1 ORDER BY taken_at, name");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(project.as_str()).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// A deleted one whose data is to leave its repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    pub name: SnapshotName,
+    pub project: ProjectId,
+    pub repository_id: String,
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn leaving(db: &mut Db, now: Timestamp) -> Result<Vec<Leaving>, Error> {
+    let rows = sqlx::query("SELECT name, project_id, repository_id FROM snapshots WHERE forget_at <= $1 ORDER BY name")
+        .bind(now.as_micros())
+        .fetch_all(db)
+        .await?;
+    let read = |row: &sqlx::any::AnyRow| {
+        let repository_id = row.text("repository_id")?;
+        Ok(Leaving { name: row.word("name")?, project: row.word("project_id")?, repository_id })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Its entry has left the repository.
+///
+/// # Errors
+/// When the database fails.
+pub async fn left(db: &mut Db, name: &SnapshotName) -> Result<(), Error> {
+    sqlx::query("UPDATE snapshots SET forget_at = NULL WHERE name = $1").bind(name.as_str()).execute(db).await?;
+    Ok(())
+}
+
+/// Ids of all entries that the project's repository must hold: of what is in the catalogue, and of what can be put back.
+///
+/// # Errors
+/// When the database fails.
+pub async fn entries(db: &mut Db, project: &ProjectId) -> Result<Vec<String>, Error> {
+    let rows = sqlx::query(
+        "SELECT repository_id FROM snapshots WHERE project_id = $1 AND (deleted_at IS NULL OR forget_at IS NOT NULL)",
+    )
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| row.text("repository_id")).collect()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_expiry(db: &mut Db, name: &SnapshotName, expires_at: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query("UPDATE snapshots SET expires_at = $1 WHERE name = $2")
+        .bind(expires_at.map(Timestamp::as_micros))
+        .bind(name.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 fn read(row: &sqlx::any::AnyRow) -> Result<Snapshot, Error> {
     Ok(Snapshot {
         name: row.word("name")?,
@@ -149,5 +293,9 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Snapshot, Error> {
             .optional_text("proof")?
             .map(|text| serde_json::from_str(&text).map_err(Error::corrupt("proof")))
             .transpose()?,
+        protection: match row.flag("protected")? {
+            true => Some(Protection { note: row.optional_text("protection_note")? }),
+            false => None,
+        },
     })
 }

@@ -204,6 +204,9 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             payload.backup_name = Some(step.snapshot.clone());
             payload.ticket = Some(step.ticket.clone());
         }
+        activity::Payload::DeleteSnapshot(delete) => payload.backup_name = Some(delete.snapshot.clone()),
+        activity::Payload::KeepSnapshot(keep) => payload.backup_name = Some(keep.snapshot.clone()),
+        activity::Payload::Retain | activity::Payload::ChangePlan(_) => {}
     }
     (parameters, payload)
 }

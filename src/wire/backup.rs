@@ -8,9 +8,10 @@ use crate::domain::PartName;
 use crate::domain::bytes::Bytes;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
-use crate::domain::snapshot::{Consistency, Origin, Proof};
+use crate::domain::policy::Refusal;
+use crate::domain::snapshot::{Consistency, Deletion, Origin, Proof};
 use crate::domain::time::Timestamp;
-use crate::domain::view::{SnapshotEntry, SnapshotPage};
+use crate::domain::view::{Care, DeletedEntry, Offer, SnapshotEntry, SnapshotPage};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backup {
@@ -51,16 +52,32 @@ pub struct Attributes {
     pub size_added: Bytes,
     pub activity: Option<ActivityId>,
     pub proof: Option<Proof>,
+    /// Nothing deletes it but somebody who takes this off first (R13).
+    #[serde(default)]
+    pub protected: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection_note: Option<String>,
+    /// Of one that is `DELETING`: by whom, and until when that can be taken back (R14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deletion>,
 }
 
 impl Backup {
     pub fn new(entry: SnapshotEntry, environment: &Environment) -> Self {
-        let SnapshotEntry { snapshot, restore } = entry;
+        let SnapshotEntry { snapshot, restore, care } = entry;
         let (project, name) = (&snapshot.project, &environment.name);
         let open = restore.is_open().then(|| href(&path::restore(project, name, &snapshot.name)));
         let links = Links::to_self(href(&path::backup(project, name, &snapshot.name)))
             .with("services", href(&path::backup_services(project, name, &snapshot.name)))
             .with_if(open, "#restore");
+        let protect = if snapshot.protection.is_some() {
+            ("#unprotect", href(&path::unprotect(project, name, &snapshot.name)))
+        } else {
+            ("#protect", href(&path::protect(project, name, &snapshot.name)))
+        };
+        let links = links
+            .with_if(care.delete.is_open().then(|| href(&path::backup(project, name, &snapshot.name))), "#delete")
+            .with_if(care.protect.is_open().then_some(protect.1), protect.0);
         Self {
             created_at: Some(snapshot.created_at),
             updated_at: Some(snapshot.created_at),
@@ -85,6 +102,9 @@ impl Backup {
                 size_added: snapshot.added,
                 activity: snapshot.activity,
                 proof: snapshot.proof,
+                protected: snapshot.protection.is_some(),
+                protection_note: snapshot.protection.and_then(|protection| protection.note),
+                deleted: None,
             },
             id: snapshot.name,
         }
@@ -93,7 +113,43 @@ impl Backup {
 
 impl From<SnapshotPage> for Backup {
     fn from(page: SnapshotPage) -> Self {
-        Self::new(SnapshotEntry { snapshot: page.snapshot, restore: page.restore }, &page.environment)
+        let entry = SnapshotEntry { snapshot: page.snapshot, restore: page.restore, care: page.care };
+        Self::new(entry, &page.environment)
+    }
+}
+
+impl Backup {
+    /// One that can be taken back, and nothing else.
+    pub fn deleting(entry: DeletedEntry, environment: &Environment) -> Self {
+        let DeletedEntry { snapshot, deletion, undelete } = entry;
+        let no = Offer { refusal: Some(Refusal::new("It is deleted.")) };
+        let address = path::undelete(&snapshot.project, &environment.name, &snapshot.name);
+        let care = Care { protect: no.clone(), delete: no.clone() };
+        let mut backup = Self::new(SnapshotEntry { snapshot, restore: no, care }, environment);
+        backup.status = "DELETING".to_owned();
+        backup.restorable = false;
+        backup.updated_at = Some(deletion.at);
+        backup.expires_at = Some(deletion.until);
+        backup.links = Links::default().with_if(undelete.is_open().then(|| href(&address)), "#undelete");
+        backup.attributes.deleted = Some(deletion);
+        backup
+    }
+}
+
+/// One name, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    One(SnapshotName),
+    Several(Vec<SnapshotName>),
+}
+
+impl From<Names> for Vec<SnapshotName> {
+    fn from(names: Names) -> Self {
+        match names {
+            Names::One(name) => vec![name],
+            Names::Several(names) => names,
+        }
     }
 }
 
@@ -107,6 +163,9 @@ pub struct BackupRequest {
     /// Ours: a remark that stays with the snapshot (R19).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Ours: what the plan has no room for beside it; without it, such a request is refused and names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evict: Option<Names>,
 }
 
 /// Body of `POST …/restore`; all of it may be left out.

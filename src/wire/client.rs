@@ -13,8 +13,9 @@ use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::{
-    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, Preflight, Problem, Project,
-    RestoreRequest, Schedule, ScheduleRequest, Service, Ticket, TicketRequest, TicketText, ticket,
+    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, PlanChange, PlanRequest,
+    Preflight, Problem, Project, RestoreRequest, Retention, Schedule, ScheduleRequest, Service, Ticket, TicketRequest,
+    TicketText, ticket,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
@@ -228,6 +229,55 @@ impl Client {
     ) -> Result<Ticket, Error> {
         let body = TicketText { text: text.map(str::to_owned) };
         self.connection.post(&format!("{}/{}", path::ticket(project, id), ticket::word(act)), &body)
+    }
+
+    pub fn delete_backup(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<Activity, Error> {
+        let path = path::backup(project, environment, name);
+        let operation: Operation = self.connection.delete_and_read(&path)?;
+        operation.activity().ok_or_else(|| self.connection.unexpected(&path, Operation::STATUS))
+    }
+
+    pub fn undelete_backup(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::undelete(project, environment, name), &serde_json::json!({}))
+    }
+
+    pub fn protect_backup(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+        note: Option<&str>,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::protect(project, environment, name), &serde_json::json!({ "note": note }))
+    }
+
+    pub fn unprotect_backup(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        name: &SnapshotName,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::unprotect(project, environment, name), &serde_json::json!({}))
+    }
+
+    /// Which snapshots go, when and why.
+    pub fn retention(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Retention, Error> {
+        self.connection.get(&path::retention(project, environment), &[])
+    }
+
+    /// What another plan changes: only told without the change's hash, done with it.
+    pub fn change_plan(&self, project: &ProjectId, request: &PlanRequest) -> Result<PlanChange, Error> {
+        self.connection.post(&path::plan(project), request)
     }
 
     /// Newest first; of one environment, or of all that one may see.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::links::{Links, href, path};
 use super::word::Word;
 use crate::domain::environment::{EnvironmentKind, EnvironmentStatus};
-use crate::domain::ids::{EnvironmentId, EnvironmentName, ProjectId};
+use crate::domain::ids::{EnvironmentId, EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::time::Timestamp;
 use crate::domain::view::{Aside, EnvironmentCard};
 
@@ -35,13 +35,16 @@ pub struct Environment {
     /// What restores replaced and still stands aside, with its size and place. Our own addition to U.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aside: Vec<Aside>,
+    /// Ours: what the plan has no room for beside another manual snapshot; to be sent back as `evict`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evicts: Vec<SnapshotName>,
     #[serde(rename = "_links")]
     pub links: Links,
 }
 
 impl From<EnvironmentCard> for Environment {
     fn from(card: EnvironmentCard) -> Self {
-        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, aside, .. } = card;
+        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, aside, eviction, .. } = card;
         let (project, name) = (&environment.project, &environment.name);
         let take = create_snapshot.is_open().then(|| href(&path::take_backup(project, name)));
         let links = Links::to_self(href(&path::environment(project, name)))
@@ -68,6 +71,7 @@ impl From<EnvironmentCard> for Environment {
             last_backup_at: newest_snapshot.map(|snapshot| snapshot.created_at),
             deployment_state: None,
             aside,
+            evicts: eviction.snapshots,
             links,
         }
     }

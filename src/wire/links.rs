@@ -153,6 +153,27 @@ pub mod path {
         format!("/projects/{project}/tickets/{ticket}")
     }
 
+    /// Whether what is below may be done stands in the backup's links.
+    pub fn undelete(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/undelete", backup(project, environment, name))
+    }
+
+    pub fn protect(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/protect", backup(project, environment, name))
+    }
+
+    pub fn unprotect(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
+        format!("{}/unprotect", backup(project, environment, name))
+    }
+
+    pub fn retention(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/retention", self::environment(project, environment))
+    }
+
+    pub fn plan(project: &ProjectId) -> String {
+        format!("/projects/{project}/plan")
+    }
+
     pub fn project_activities(project: &ProjectId) -> String {
         format!("/projects/{project}/activities")
     }

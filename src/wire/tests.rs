@@ -13,8 +13,8 @@ use crate::domain::ids::{
 use crate::domain::policy::Refusal;
 use crate::domain::snapshot::{Consistency, Origin, Snapshot};
 use crate::domain::view::{
-    ActivityEntry, ActivityPage, Change, EnvironmentCard, Health, LogLine, Offer, Part, ProjectCard, SnapshotEntry,
-    Tone, Versions,
+    ActivityEntry, ActivityPage, Care, Change, EnvironmentCard, Health, LogLine, Offer, Part, ProjectCard,
+    SnapshotEntry, Tone, Versions,
 };
 use crate::domain::{Bytes, Scope, Secret, Timestamp};
 
@@ -32,6 +32,10 @@ fn at(seconds: i64) -> Timestamp {
 
 fn open() -> Offer {
     Offer { refusal: None }
+}
+
+fn care() -> Care {
+    Care { protect: open(), delete: open() }
 }
 
 fn closed() -> Offer {
@@ -79,6 +83,7 @@ fn snapshot(consistency: Consistency, origin: Origin) -> Snapshot {
         size: Bytes(4096),
         added: Bytes(512),
         proof: None,
+        protection: None,
     }
 }
 
@@ -90,6 +95,7 @@ fn card(create_snapshot: Offer) -> EnvironmentCard {
         health: Health { tone: Tone::Good, sentence: "All is well.".to_owned() },
         create_snapshot,
         aside: Vec::new(),
+        eviction: Default::default(),
     }
 }
 
@@ -118,6 +124,7 @@ fn taken(state: ActivityState) -> ActivityEntry {
                 mode: SnapshotMode::Consistent,
                 origin: Origin::Manual,
                 note: None,
+                evict: Vec::new(),
             }),
             created_at: at(0),
             updated_at: at(5),
@@ -164,7 +171,8 @@ fn an_environment_has_the_known_shape() {
 
 #[test]
 fn a_backup_has_the_known_shape() {
-    let entry = SnapshotEntry { snapshot: snapshot(Consistency::Consistent, Origin::Manual), restore: open() };
+    let entry =
+        SnapshotEntry { snapshot: snapshot(Consistency::Consistent, Origin::Manual), restore: open(), care: care() };
     assert_json_snapshot!(Backup::new(entry, &main()));
 }
 
@@ -176,7 +184,7 @@ fn an_accepted_operation_carries_exactly_one_activity_of_the_known_shape() {
 #[test]
 fn a_finished_activity_carries_its_log_and_the_restore_link() {
     let log = vec![LogLine { seq: 1, at: at(1), message: "Closing the gate".to_owned() }];
-    let page = ActivityPage { project: project(), entry: taken(ActivityState::Complete), log, made: None };
+    let page = ActivityPage { project: project(), entry: taken(ActivityState::Complete), log, made: None, drill: None };
     assert_json_snapshot!(Activity::from(page));
 }
 
@@ -217,7 +225,7 @@ fn an_operation_that_is_not_open_has_no_link() {
     assert!(!Environment::from(card(closed())).links.offers("backup"));
 
     let backup = |restore| {
-        let entry = SnapshotEntry { snapshot: snapshot(Consistency::Live, Origin::Automatic), restore };
+        let entry = SnapshotEntry { snapshot: snapshot(Consistency::Live, Origin::Automatic), restore, care: care() };
         Backup::new(entry, &main())
     };
     assert!(backup(open()).links.offers("restore"));
@@ -242,7 +250,8 @@ fn undo_of_a_restore_leads_to_its_safety_snapshot() {
 
 #[test]
 fn a_live_or_automatic_backup_says_so() {
-    let entry = SnapshotEntry { snapshot: snapshot(Consistency::Live, Origin::Automatic), restore: open() };
+    let entry =
+        SnapshotEntry { snapshot: snapshot(Consistency::Live, Origin::Automatic), restore: open(), care: care() };
     let backup = Backup::new(entry, &main());
     assert!(!backup.safe && backup.automated);
 }

@@ -130,3 +130,65 @@ async fn a_project_keeps_its_plan_and_title_when_they_are_not_named() {
     let page = stillpoint::ops::projects::page(&shop.test.app, proof).await.expect("the page");
     assert_eq!((page.card.plan_title.as_str(), page.card.project.title.as_str()), ("Starter", "Shop"));
 }
+
+const OWN_PLAN: &str = r#"
+[[plan]]
+id = "careful"
+title = "Careful"
+
+[plan.production]
+manual = "yes"
+schedules = "yes"
+keep = { newest = 10 }
+automatic = { cron = "0 */6 * * *", when = "every 6 hours", editable = false, keep = { tiers = [
+  { until_days = 7, every_days = 0 },
+  { until_days = 70, every_days = 7 },
+] } }
+
+[plan.staging]
+manual = "yes"
+schedules = "no"
+keep = { days = 14 }
+
+[plan.development]
+manual = "no"
+schedules = "no"
+keep = { days = 1 }
+"#;
+
+#[tokio::test]
+async fn a_plan_of_ones_own_is_declared_checked_and_used() {
+    let test = TestApp::new().await;
+    test.operator("admin@example.org").await;
+    let site = Site::new(&test.directory.path().join("site"));
+    let project = site
+        .declaration("shop", "main", "production", "careful")
+        .replace("[[project]]", "[[project]]\nstorage_budget = \"50 GiB\"");
+    let table = [
+        ("every_days = 7 }", "every_days = 99 }", 12, "this tier is 63 days long"),
+        ("until_days = 70", "until_days = 7", 12, "`production.automatic.keep.tiers.1.until_days`"),
+        ("0 */6 * * *", "sometimes", 10, "`production.automatic.cron`"),
+        ("days = 14", "days = 0", 18, "`staging.keep.days`"),
+        ("id = \"careful\"", "id = \"pro\"", 3, "`id`: there is a plan `pro` already"),
+        ("schedules = \"no\"", "schedules = \"maybe\"", 17, "maybe"),
+        ("newest = 10", "newests = 10", 9, "newests"),
+    ];
+    for (right, wrong, line, message) in table {
+        let Applied::Refused(troubles) = test.apply(&OWN_PLAN.replacen(right, wrong, 1)).await else {
+            panic!("{wrong} was taken")
+        };
+        assert_eq!(troubles[0].line, line, "{troubles:?}");
+        assert!(troubles[0].message.contains(message), "{troubles:?}");
+    }
+    let budget = project.replace("50 GiB", "lots");
+    let Applied::Refused(troubles) = test.apply(&format!("{OWN_PLAN}{budget}")).await else { panic!("it was taken") };
+    assert!(troubles[0].message.contains("50 GiB"), "{troubles:?}");
+
+    test.declare(&format!("{OWN_PLAN}{project}")).await;
+    let mut db = test.store.read().await.expect("a connection");
+    let id = stillpoint::domain::ProjectId::parse("shop").expect("a valid id");
+    let plan = stillpoint::store::projects::plan(&mut db, &id).await.expect("its plan");
+    assert_eq!(plan.title, "Careful");
+    let budget = stillpoint::store::projects::storage_budget(&mut db, &id).await.expect("its budget");
+    assert_eq!(budget, Some(stillpoint::domain::Bytes(50 << 30)));
+}

@@ -39,6 +39,9 @@ async fn snapshot(doors: &Doors) -> SnapshotName {
 #[tokio::test]
 async fn a_snapshot_is_the_same_whichever_door_it_was_asked_for_at() {
     let (doors, admin) = open().await;
+    // Keeps as many as are asked for.
+    let under_starter = doors.shop.site.declaration("shop", "main", "production", "starter");
+    doors.shop.test.declare(&under_starter).await;
     for (mode, note) in [(SnapshotMode::Consistent, Some("before the sale")), (SnapshotMode::Live, None)] {
         let wish = Wish::Snapshot { environment: "main", mode, note: note.map(str::to_owned) };
         let outcome = doors.everywhere(&admin, &wish, 202).await;

@@ -26,6 +26,7 @@ mod postgresql;
 mod process;
 mod queue;
 mod redis;
+mod retention;
 mod roles;
 mod rooms;
 mod rotation;

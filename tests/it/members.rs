@@ -547,6 +547,21 @@ async fn pages_of_the_audit_follow_each_other_without_gap() {
 }
 
 #[tokio::test]
+async fn a_page_of_the_audit_is_read_by_index_and_not_sorted() {
+    let test = TestApp::new().await;
+    if !test.url.starts_with("sqlite:") {
+        return;
+    }
+    let mut db = test.store.read().await.expect("a connection");
+    for condition in ["seq < 9", "seq < 9 AND project_id = 'shop'"] {
+        let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM audit WHERE {condition} ORDER BY seq DESC LIMIT 50");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *db).await.expect("a plan");
+        let steps: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, "detail")).collect();
+        assert!(steps.iter().all(|step| !step.contains("TEMP B-TREE") && !step.contains("SCAN")), "{steps:?}");
+    }
+}
+
+#[tokio::test]
 async fn logins_stand_in_the_audit_and_what_was_typed_in_place_of_an_address_does_not() {
     let house = open().await;
     let admin = house.logged_in("admin@example.org").await;

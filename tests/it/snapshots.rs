@@ -60,7 +60,11 @@ async fn a_restore_brings_the_old_state_back_and_can_be_undone() {
 async fn a_live_snapshot_is_labelled_live() {
     let shop = TestApp::with_shop().await;
     let proof = shop.test.proof::<CreateSnapshot>(&shop.admin).await.expect("an admin");
-    let request = SnapshotRequest { mode: SnapshotMode::Live, note: Some("  before the sale  ".to_owned()) };
+    let request = SnapshotRequest {
+        mode: SnapshotMode::Live,
+        note: Some("  before the sale  ".to_owned()),
+        ..Default::default()
+    };
     let entry = snapshots::create(&shop.test.app, proof, request).await.expect("it is queued");
     let done = shop.test.settle(&entry.activity.id).await;
     assert_eq!(done.failure, None);

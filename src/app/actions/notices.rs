@@ -1,6 +1,7 @@
 //! What a person can do about notices.
 
 use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::act;
 use crate::app::flash::Flash;
@@ -13,22 +14,34 @@ use crate::domain::ids::{ChannelId, ProjectId};
 use crate::domain::notice::{Notice, Way};
 use crate::ops::notices::{self, ChannelRequest};
 
-/// Adds an address; the secret of a webhook is shown once. A field for each notice: ticked or not there.
+/// What was ticked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Ticks {
+    snapshot_failed: Option<String>,
+    restore_failed: Option<String>,
+    restored: Option<String>,
+    drill_failed: Option<String>,
+}
+
+impl Ticks {
+    fn notices(self) -> Vec<Notice> {
+        let ticked = [self.snapshot_failed, self.restore_failed, self.restored, self.drill_failed];
+        Notice::ALL.into_iter().zip(ticked).filter_map(|(notice, tick)| tick.map(|_| notice)).collect()
+    }
+}
+
+/// Adds an address; the secret of a webhook is shown once. `when`: nothing where nothing is ticked.
 #[server(prefix = "/actions", endpoint = "add-channel")]
 pub async fn add_channel(
     project: ProjectId,
     way: Way,
     address: String,
-    snapshot_failed: Option<String>,
-    restore_failed: Option<String>,
-    restored: Option<String>,
-    drill_failed: Option<String>,
+    when: Option<Ticks>,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_project::<ManageNotices>(&actor, &project).await?;
-        let ticked = [snapshot_failed, restore_failed, restored, drill_failed];
-        let notices = Notice::ALL.into_iter().zip(ticked).filter_map(|(notice, tick)| tick.map(|_| notice)).collect();
+        let notices = when.map(Ticks::notices).unwrap_or_default();
         let made = notices::add(&app, &proof, ChannelRequest { way, address, notices }).await?;
         let flash = made.secret.map(|secret| Flash::Signing { secret: secret.reveal().to_owned() });
         Ok(Outcome { location: at::notices(&project), flash })

@@ -53,6 +53,9 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Drill => format!("Trying a restore of {}", entry.environment),
         ActivityKind::Schedule => format!("Schedule of {}", entry.environment),
         ActivityKind::Ticket(_) => "A step of a restore ticket".to_owned(),
+        ActivityKind::BackupKeep => format!("Keeping of a snapshot of {}", entry.environment),
+        ActivityKind::Retention => format!("Retention of {}", entry.environment),
+        ActivityKind::Plan => "Change of plan".to_owned(),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);

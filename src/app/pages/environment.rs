@@ -3,12 +3,10 @@
 
 use leptos::prelude::*;
 
-use crate::app::downloads;
-use crate::app::once;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{self, date, icon};
-use crate::app::visit;
+use crate::app::{downloads, once, visit};
 use crate::authz::ViewHistory;
 use crate::domain::drill::Drill;
 use crate::domain::ids::{EnvironmentName, ProjectId};
@@ -57,6 +55,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 {urls.into_iter().map(site).collect_view()}
             </p>
             <p><a class="button button-small" href=at::schedules(&project.id, &environment.name)>{icon("clock")}<span>"Schedules"</span></a></p>
+            <p class="facts"><a href=at::retention(&project.id, &environment.name)>"What is kept, and until when"</a></p>
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>

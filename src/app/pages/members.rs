@@ -205,7 +205,7 @@ fn invite(project: &ProjectId, may: bool) -> AnyView {
                     <input id="email" name="email" type="email" autocomplete="off" required value=kept("email")/>
                 </div>
                 {lists("new", &roles)}
-                <button class="button button-main" disabled=!may aria-describedby="manage-reason">
+                <button class="button button-main" disabled=!may aria-describedby=(!may).then_some("manage-reason")>
                     {icon("key")}<span>"Make the link"</span>
                 </button>
                 <p class="help">

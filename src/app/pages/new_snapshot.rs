@@ -9,6 +9,7 @@ use crate::app::views::{icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::ids::{EnvironmentName, ProjectId};
+use crate::domain::policy::retention::Eviction;
 use crate::domain::view::EnvironmentPage;
 use crate::ops;
 
@@ -35,6 +36,7 @@ fn show(page: EnvironmentPage) -> AnyView {
         (at::project(&project.id), project.title.clone()),
         (back.clone(), environment.title.clone()),
     ];
+    let evicted = evicted(&project.id, &environment.name, &card.eviction);
     let held = parts.iter().map(|part| {
         let (name, kind) = (part.name.clone(), present::kind_of(part));
         view! { <li class="held">{icon(present::glyph_of(part))}<span class="mono">{name}</span><span>{kind}</span></li> }
@@ -91,6 +93,7 @@ fn show(page: EnvironmentPage) -> AnyView {
                         value=Flash::kept("snapshot", "note")
                     />
                 </div>
+                {evicted}
                 <div class="buttons">
                     <button class="button button-main" disabled=closed aria-describedby=closed.then_some("why-not")>
                         {icon("snapshot")}<span>"Take the snapshot"</span>
@@ -102,4 +105,31 @@ fn show(page: EnvironmentPage) -> AnyView {
         </div>
     }
     .into_any()
+}
+
+/// What the plan has no room for beside another one: named, and only with a tick (R13).
+fn evicted(project: &ProjectId, environment: &EnvironmentName, eviction: &Eviction) -> Option<AnyView> {
+    if eviction.snapshots.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = eviction.snapshots.iter().map(ToString::to_string).collect();
+    let links = eviction.snapshots.iter().map(|name| {
+        view! { <a class="name" href=at::snapshot(project, environment, name)>{name.to_string()}</a>" " }
+    });
+    let links = links.collect_view();
+    let view = view! {
+        <fieldset class="options">
+            <legend>"What goes for it"</legend>
+            <p class="help" id="evict-hint">
+                {format!("The plan keeps the newest {} manual snapshots. For another one goes, once it is complete: ", eviction.keeps)}
+                {links}
+                ". That can be taken back for 3 days. A protected snapshot does not count."
+            </p>
+            <label class="check">
+                <input type="checkbox" name="evict" value=names.join(",") required aria-describedby="evict-hint"/>
+                <span>"Let it go"</span>
+            </label>
+        </fieldset>
+    };
+    Some(view.into_any())
 }

@@ -136,17 +136,17 @@ fn channel(project: &ProjectId, entry: ChannelEntry) -> AnyView {
 }
 
 fn form(project: &ProjectId) -> AnyView {
-    let kept = |field| Flash::kept("add-channel", field);
+    let kept = |field: &str| Flash::kept("add-channel", field);
     let is_first = kept("address").is_none();
     let chosen = kept("way").unwrap_or_else(|| Way::Mail.to_string());
     let ways = [(Way::Mail, "Mail"), (Way::Webhook, "Webhook: a signed post")].into_iter().map(|(way, text)| {
         view! { <option value=way.as_str() selected=way.as_str() == chosen>{text}</option> }
     });
     let notices = Notice::ALL.into_iter().map(|notice| {
-        let checked = is_first || kept(notice.as_str()).is_some();
+        let checked = is_first || kept(&format!("when[{notice}]")).is_some();
         view! {
             <label class="check">
-                <input type="checkbox" name=notice.as_str() value="on" checked=checked/>
+                <input type="checkbox" name=format!("when[{notice}]") value="on" checked=checked/>
                 <span>{notice.title()}</span>
             </label>
         }

@@ -39,7 +39,7 @@ fn show(page: ProjectPage) -> AnyView {
             {heading(project.title, vec![("/".to_owned(), "Projects".to_owned())])}
             <p class="facts">
                 <span class="mono">{project.id.to_string()}</span>
-                <span>{format!("{} plan", page.card.plan_title)}</span>
+                <a href=at::plan(&id)>{format!("{} plan", page.card.plan_title)}</a>
                 <span>{format!("region {}", project.region)}</span>
                 {page.tickets.map(|unfinished| {
                     let text = if unfinished == 0 { "Restore tickets".to_owned() } else { format!("Restore tickets: {unfinished} unfinished") };

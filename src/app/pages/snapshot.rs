@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use crate::app::downloads;
 use crate::app::islands::CopyButton;
 use crate::app::model::{Condition, Door, Download, Tone};
-use crate::app::page::{heading, load, problem};
+use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{Weight, condition, date, door, download, downloads_reason, icon, reason};
 use crate::app::visit;
@@ -15,8 +15,9 @@ use crate::domain::bytes::{counted, grouped};
 use crate::domain::dump::Form;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry, nouns};
+use crate::domain::policy::retention::{Decision, Hold};
 use crate::domain::snapshot::{Consistency, Origin, Proof, Snapshot as Taken};
-use crate::domain::view::{Offer, Part, SnapshotPage};
+use crate::domain::view::{Care, Offer, Part, SnapshotPage};
 use crate::ops;
 
 #[component]
@@ -34,7 +35,7 @@ pub fn Snapshot() -> impl IntoView {
 }
 
 fn show(page: SnapshotPage) -> AnyView {
-    let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore, dump } = page;
+    let SnapshotPage { project, environment, snapshot, manifest, taken_by, restore, dump, care, decision } = page;
     let refusal = present::refusal(&restore);
     let to = Door { href: at::restore(&project.id, &environment.name, &snapshot.name), refusal: refusal.clone() };
     let way = vec![
@@ -78,8 +79,99 @@ fn show(page: SnapshotPage) -> AnyView {
                 {by}
             </dl>
         </section>
+        {keeping(&project.id, &environment.name, &snapshot, &care, decision)}
         {snapshot.proof.map(proof)}
         {contents(manifest, &at::snapshot(&project.id, &environment.name, &snapshot.name), &dump)}
+    }
+    .into_any()
+}
+
+/// What becomes of it, and what can be done about that (R13, R14).
+fn keeping(
+    project: &ProjectId,
+    environment: &EnvironmentName,
+    snapshot: &Taken,
+    care: &Care,
+    decision: Option<Decision>,
+) -> AnyView {
+    let subject = || {
+        view! {
+            {form_number()}
+            <input type="hidden" name="project" value=project.to_string()/>
+            <input type="hidden" name="environment" value=environment.to_string()/>
+            <input type="hidden" name="snapshot" value=snapshot.name.to_string()/>
+        }
+    };
+    let said = decision.map(|decision| {
+        let holds = decision.holds.iter().map(Hold::in_words).collect::<Vec<_>>().join(" ");
+        view! { <p>{decision.reason}" "{holds}</p> }
+    });
+    let refused = present::refusal(&care.protect);
+    let closed = refused.is_some();
+    let described = closed.then_some("protect-reason");
+    let protection = match &snapshot.protection {
+        Some(_) => view! {
+            <form method="post" action="/actions/unprotect-snapshot" class="form">
+                {subject()}
+                <div class="buttons">
+                    <button class="button" disabled=closed aria-describedby=described>
+                        {icon("key")}<span>"Take the protection off"</span>
+                    </button>
+                </div>
+            </form>
+        }
+        .into_any(),
+        None => view! {
+            <form method="post" action="/actions/protect-snapshot" class="form">
+                {subject()}
+                <div class="field">
+                    <label for="protect-note">"Keep it for "<span class="optional">"optional"</span></label>
+                    <input id="protect-note" name="note" maxlength="500" placeholder="the audit in spring" disabled=closed/>
+                </div>
+                <div class="buttons">
+                    <button class="button" disabled=closed aria-describedby=described>
+                        {icon("key")}<span>"Protect it"</span>
+                    </button>
+                </div>
+            </form>
+        }
+        .into_any(),
+    };
+    let no_delete = present::refusal(&care.delete);
+    let cannot = no_delete.is_some();
+    view! {
+        <section class="panel" aria-labelledby="keeping">
+            <header class="panel-head">
+                <h2 id="keeping">"How long it is kept"</h2>
+                <a class="button button-small" href=at::retention(project, environment)>"All snapshots"</a>
+            </header>
+            {problem("protect-snapshot")}
+            {problem("unprotect-snapshot")}
+            {problem("delete-snapshot")}
+            {said}
+            {protection}
+            {refused.map(|text| reason("protect-reason".to_owned(), text))}
+            <details class="more">
+                <summary>"Delete it"</summary>
+                <form method="post" action="/actions/delete-snapshot" class="form confirm">
+                    {subject()}
+                    <label class="check">
+                        <input type="checkbox" name="confirmed" value=snapshot.name.to_string() required disabled=cannot/>
+                        <span>{format!("Delete the snapshot {}. For 3 days that can be taken back.", snapshot.name)}</span>
+                    </label>
+                    <div class="buttons">
+                        <button
+                            class="button button-danger"
+                            disabled=cannot
+                            aria-describedby=cannot.then_some("delete-reason")
+                        >
+                            {icon("trash")}<span>"Delete it"</span>
+                        </button>
+                    </div>
+                    {no_delete.map(|text| reason("delete-reason".to_owned(), text))}
+                </form>
+            </details>
+        </section>
     }
     .into_any()
 }

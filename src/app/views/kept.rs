@@ -3,7 +3,7 @@
 use leptos::either::Either;
 use leptos::prelude::*;
 
-use super::{Clock, Weight, date, door, time};
+use super::{Clock, Weight, date, door, icon, time};
 use crate::app::model::Kept;
 
 /// `caption`: what the table lists, for those who don't see what stands round it.
@@ -38,7 +38,7 @@ fn kept_head() -> impl IntoView {
 
 /// `refusal_shown`: as in [`super::entry()`].
 fn kept_row(kept: Kept, refusal_shown: Option<String>) -> impl IntoView {
-    let Kept { name, href, taken, expires, origin, consistency, note, size, added, closed, restore } = kept;
+    let Kept { name, href, taken, expires, origin, consistency, protection, note, size, added, closed, restore } = kept;
     let reason = format!("reason-{name}");
     let own = restore.refusal.clone().filter(|text| Some(text) != refusal_shown.as_ref());
     let described_by = if own.is_some() { reason.clone() } else { "restore-reason".to_owned() };
@@ -50,6 +50,7 @@ fn kept_row(kept: Kept, refusal_shown: Option<String>) -> impl IntoView {
                     <a class="kept-when" href=href>{date(taken)}</a>
                     <span class="name">{name}</span>
                     <span class="kept-facts">{format!("{origin} · {consistency}")}</span>
+                    {protection.map(|text| view! { <span class="kept-facts">{icon("key")}{text}</span> })}
                     {note.map(|note| view! { <span class="kept-note">{format!("“{note}”")}</span> })}
                 </div>
             </th>
@@ -86,6 +87,7 @@ mod tests {
             expires: None,
             origin: "manual".to_owned(),
             consistency: "consistent".to_owned(),
+            protection: None,
             note: None,
             size: "1.0 MiB".to_owned(),
             added: "1.0 KiB".to_owned(),

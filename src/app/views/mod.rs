@@ -5,6 +5,7 @@ mod download;
 mod entry;
 mod environment;
 mod kept;
+mod lines;
 mod ticket;
 mod time;
 
@@ -16,6 +17,7 @@ pub use download::{download, downloads, downloads_reason};
 pub use entry::{entry, progress_bar, stage_word};
 pub use environment::{environment, environment_parts};
 pub use kept::kept_table;
+pub use lines::lines;
 pub use ticket::{Must, Of, fields, text_area, ticket_state, ticket_table, tone};
 pub use time::{Clock, date, time};
 

@@ -41,10 +41,17 @@ pub enum Act {
     CommentTicket,
     /// Claim, decline and run tickets (R3).
     WorkTicket,
+    /// Also: take the deletion back (R14).
+    DeleteSnapshot,
+    /// Pin, and take the pin off (R13).
+    ProtectSnapshot,
+    /// Put the project under another plan. The installation's operators alone: a plan says how long and how much the
+    /// operator stores, and by another one a project admin would grant that to themselves, or let what others rely on go.
+    ChangePlan,
 }
 
 impl Act {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -60,6 +67,9 @@ impl Act {
         Self::FileTicket,
         Self::CommentTicket,
         Self::WorkTicket,
+        Self::DeleteSnapshot,
+        Self::ProtectSnapshot,
+        Self::ChangePlan,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
@@ -69,7 +79,7 @@ impl Act {
 
     /// Whether it concerns the project as a whole, and so needs a role there.
     pub fn is_on_project(self) -> bool {
-        matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit)
+        matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit | Self::ChangePlan)
     }
 
     /// As in "… needs the admin role".
@@ -90,6 +100,9 @@ impl Act {
             Self::FileTicket => "filing or withdrawing a ticket",
             Self::CommentTicket => "writing to a ticket",
             Self::WorkTicket => "working on a ticket",
+            Self::DeleteSnapshot => "deleting a snapshot",
+            Self::ProtectSnapshot => "protecting a snapshot",
+            Self::ChangePlan => "changing a project's plan",
         }
     }
 }
@@ -254,6 +267,10 @@ impl Standing {
         if act.reads_only() {
             return Ok(());
         }
+        if act == Act::ChangePlan {
+            let refusal = || Refusal::new("The plan of a project is changed by the operators of the installation.");
+            return if self.operator { Ok(()) } else { Err(refusal().instead("Ask one of them.")) };
+        }
         if act.is_on_project() {
             return self.project_allows(act);
         }
@@ -358,8 +375,7 @@ mod tests {
     fn a_viewer_sees_and_starts_nothing() {
         let viewer = production_viewer();
         assert_eq!(decide(&viewer, Act::ViewHistory, EnvironmentKind::Production), Access::Granted);
-        let acts = [Act::CreateSnapshot, Act::RestoreSnapshot, Act::CreateEnvironment, Act::CancelActivity];
-        for act in acts.into_iter().chain([Act::ReadContents, Act::RunDrill, Act::ManageSchedules]) {
+        for act in Act::ALL.into_iter().filter(|act| !act.reads_only()) {
             assert!(matches!(decide(&viewer, act, EnvironmentKind::Production), Access::Forbidden(_)), "{act}");
         }
     }
@@ -372,13 +388,25 @@ mod tests {
     #[test]
     fn a_project_admin_may_do_everything_on_every_type() {
         let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
-        for act in Act::ALL {
+        for act in Act::ALL.into_iter().filter(|act| *act != Act::ChangePlan) {
             for kind in EnvironmentKind::ALL {
                 // Support staff's alone, whatever role somebody has.
                 let granted = matches!(decide(&admin, act, kind), Access::Granted);
                 assert_eq!(granted, act != Act::WorkTicket, "{act} on {kind}");
             }
         }
+    }
+
+    #[test]
+    fn only_operators_change_a_plan_and_a_token_for_something_else_does_not() {
+        let operator = Standing { operator: true, ..Standing::default() };
+        let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
+        let (project, subject) = (project(), |project| Subject { project, environment: None });
+        assert_eq!(operator.decide(Act::ChangePlan, &subject(&project)), Access::Granted);
+        assert!(matches!(admin.decide(Act::ChangePlan, &subject(&project)), Access::Forbidden(_)));
+        let grants = Grants { acts: vec![Act::CreateSnapshot], ..Grants::default() };
+        let narrowed = Standing { grants: Some(grants), ..operator };
+        assert!(matches!(narrowed.decide(Act::ChangePlan, &subject(&project)), Access::Forbidden(_)));
     }
 
     #[test]

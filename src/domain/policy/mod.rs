@@ -11,6 +11,7 @@ pub mod provision;
 pub mod region;
 #[cfg(feature = "ssr")]
 pub mod restore;
+pub mod retention;
 #[cfg(feature = "ssr")]
 pub mod schedule;
 pub mod terms;

@@ -1,8 +1,13 @@
 //! Plans: what is automatic, what is allowed, how long it is kept. Data, not code: the five of DOMAIN's table are
 //! built in, and a project stores the very text that it was put under, with its hash.
 
+mod check;
+
 use serde::{Deserialize, Serialize};
 
+pub use check::Unsound;
+
+use super::retention::SAFETY_DAYS;
 use super::{Refusal, Verdict};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::PlanId;
@@ -85,9 +90,6 @@ pub enum Manual {
     Yes,
 }
 
-/// How long the safety snapshot of a restore is kept (R22).
-const SAFETY_DAYS: u32 = 7;
-
 impl Plan {
     /// The plans of DOMAIN's table.
     pub fn built_in() -> Vec<Plan> {
@@ -129,18 +131,93 @@ impl Plan {
         }
     }
 
-    /// When a snapshot is removed for its age alone; `None`: not by age alone.
-    pub fn expires_at(&self, kind: EnvironmentKind, origin: Origin, created_at: Timestamp) -> Option<Timestamp> {
+    /// When a snapshot is removed for its age alone, at the latest; `None`: not by age alone.
+    pub fn expires_at(&self, kind: EnvironmentKind, origin: Origin, taken_at: Timestamp) -> Option<Timestamp> {
         let days = match origin {
-            Origin::Manual => self.rules(kind).keep.longest_days(),
             Origin::Safety => Some(SAFETY_DAYS),
-            // Where the plan takes none itself, they are of a person's schedule.
-            Origin::Automatic => {
-                let rules = self.rules(kind);
-                rules.automatic.as_ref().map_or(&rules.keep, |automatic| &automatic.keep).longest_days()
-            }
+            other => self.rules(kind).keep_of(other).longest_days(),
         };
-        days.map(|days| created_at.plus(DAY * days))
+        days.map(|days| taken_at.plus(DAY * days))
+    }
+}
+
+/// One line of what a plan says of a type of environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub title: String,
+    /// What there is; or, with `is_available` not set, why not and what is instead (R7).
+    pub text: String,
+    pub is_available: bool,
+}
+
+impl Plan {
+    /// What it says of a type of environment: always the same lines in the same order.
+    pub fn told(&self, kind: EnvironmentKind, store_live: bool) -> Vec<Line> {
+        let rules = self.rules(kind);
+        let there = |title: &str, text: String| Line { title: title.to_owned(), text, is_available: true };
+        let not = |title: &str, text: String| Line { title: title.to_owned(), text, is_available: false };
+        let manual = self.allows_manual(kind, store_live);
+        let automatic = match &rules.automatic {
+            Some(automatic) => there(
+                "Automatic snapshots",
+                format!(
+                    "Taken {}{}. Kept: {}.",
+                    automatic.when,
+                    if automatic.editable { "; the schedule can be changed" } else { "" },
+                    automatic.keep.in_words(Origin::Automatic)
+                ),
+            ),
+            None => not(
+                "Automatic snapshots",
+                match (rules.schedules, &manual) {
+                    (Schedules::Yes, _) => "None by the plan. Make a schedule of your own instead.".to_owned(),
+                    (Schedules::No, Ok(())) => "None. Take them by hand, or by a cron job of your own.".to_owned(),
+                    (Schedules::No, Err(_)) => "None.".to_owned(),
+                },
+            ),
+        };
+        let by_hand = match manual {
+            Ok(()) => there("Manual snapshots", format!("Kept: {}.", rules.keep.in_words(Origin::Manual))),
+            Err(refusal) => not("Manual snapshots", refusal.to_string()),
+        };
+        let schedules = match (rules.schedules, &rules.automatic) {
+            (Schedules::Yes, _) => there("Schedules of your own", "As many as you like.".to_owned()),
+            (Schedules::No, Some(_)) => {
+                not("Schedules of your own", "Not in this plan: the automatic ones are there instead.".to_owned())
+            }
+            (Schedules::No, None) => not(
+                "Schedules of your own",
+                "Not in this plan. A cron job of yours that runs `stillpoint snapshot:create` does the same."
+                    .to_owned(),
+            ),
+        };
+        let safety = there(
+            "What a restore replaces",
+            format!("Kept as a safety snapshot for {SAFETY_DAYS} days, whatever the plan."),
+        );
+        vec![automatic, by_hand, schedules, safety]
+    }
+}
+
+impl Rules {
+    /// How often the plan takes one by itself, in hours, as far as its schedule is a plain one; else once a day.
+    pub fn every_hours(&self) -> u32 {
+        let fields: Vec<&str> = self.automatic.iter().flat_map(|automatic| automatic.cron.split(' ')).collect();
+        match fields.as_slice() {
+            [_, "*", "*", "*", "*"] => 1,
+            [_, hours, "*", "*", "*"] => hours.strip_prefix("*/").and_then(|text| text.parse().ok()).unwrap_or(24),
+            [_, _, "*", "*", _] => 24 * 7,
+            _ => 24,
+        }
+    }
+
+    /// What holds for snapshots of that origin. Automatic ones that the plan would not take any more (it was changed, or a
+    /// person's schedule took them) are kept as a person's.
+    pub fn keep_of(&self, origin: Origin) -> &Keep {
+        match (origin, &self.automatic) {
+            (Origin::Automatic, Some(automatic)) => &automatic.keep,
+            _ => &self.keep,
+        }
     }
 }
 

@@ -78,8 +78,8 @@ impl Found {
     pub fn take(&mut self, beside: &MountBeside, path: &Path) -> Result<(), Error> {
         let Some(text) = path.to_str().map(str::to_owned) else { return Ok(()) };
         let live = beside.root().join(path);
-        let scratch = (0..).map(|number| beside.place().join(format!("database-{number}")));
-        let scratch = scratch.skip_while(|scratch| scratch.exists()).next().unwrap_or_default();
+        let mut places = (0..).map(|number| beside.place().join(format!("database-{number}")));
+        let scratch = places.find(|scratch| !scratch.exists()).unwrap_or_default();
         fs::create_dir(&scratch).map_err(Error::io("create", &scratch))?;
         // Under its name in the tree until the driver took it: what can't be a database's content stays a file.
         match Sqlite::at(live.clone()).take_beside(&scratch, &beside.tree().join(path)) {

@@ -215,6 +215,9 @@ fn locks_that_others_hold_are_heeded() {
     assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
     let refused = sandbox.restore(&archived.id).expect_err("locked");
     assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
+    let limits = Limits { keep: Default::default(), repack: crate::domain::Bytes(0) };
+    let refused = sandbox.repository.prune(&job(), &limits, &[]).expect_err("locked");
+    assert!(matches!(refused, Error::Locked { .. }), "{refused:?}");
     sandbox.restic(&["unlock", "--remove-all"]);
     sandbox.snapshot(None, Vec::new());
 }

@@ -4,6 +4,7 @@ mod damage;
 mod failures;
 mod format;
 mod hold;
+mod prune;
 mod reading;
 mod streams;
 

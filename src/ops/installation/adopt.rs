@@ -133,5 +133,6 @@ fn snapshot(id: &str, manifest: &Manifest, plan: &crate::domain::policy::Plan) -
         size: Bytes(manifest.mounts.iter().map(|mount| mount.bytes).sum()),
         added: Bytes(0),
         proof: manifest.proof.clone(),
+        protection: None,
     }
 }

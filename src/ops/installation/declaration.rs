@@ -11,14 +11,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::check::Reading;
-use super::{insert_project, local_region, make_repository, plan, undeclared};
+use super::{insert_project, local_region, make_repository, undeclared};
 use crate::domain::audit::AuditKind;
 use crate::domain::environment::{
     CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
     ServiceConnection, ServiceSpec,
 };
 use crate::domain::ids::{EnvironmentName, RegionId, ServiceName};
-use crate::domain::policy::{MemberSource, ProjectRole, Provision, RestoreElsewhere, Roles, TypeRole};
+use crate::domain::policy::{MemberSource, Plan, ProjectRole, Provision, RestoreElsewhere, Roles, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
 use crate::ops::{App, Error, audit};
 use crate::store::{self, environments, members, projects, regions, users};
@@ -26,6 +26,9 @@ use crate::store::{self, environments, members, projects, regions, users};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Offered beside the built-in ones.
+    #[serde(default)]
+    plan: Vec<Spanned<Plan>>,
     #[serde(default)]
     region: Vec<Spanned<RegionEntry>>,
     #[serde(default)]
@@ -48,6 +51,8 @@ struct ProjectEntry {
     title: Option<String>,
     plan: Option<Spanned<String>>,
     provision: Option<Spanned<Provision>>,
+    /// `50 GiB`: what the project's snapshots may take together, for plans that keep them while it lasts.
+    storage_budget: Option<Spanned<String>>,
     #[serde(default)]
     member: Vec<Spanned<MemberEntry>>,
     #[serde(default)]
@@ -253,6 +258,12 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
     let projects = parsed.project.len();
     let environments = parsed.project.iter().map(|project| project.get_ref().environment.len()).sum();
     put_regions(app, parsed.region).await?;
+    let now = app.now().await?;
+    let mut tx = app.store().write().await?;
+    for plan in &parsed.plan {
+        store::plans::offer(&mut tx, plan.get_ref(), now).await?;
+    }
+    app.store().commit(tx).await?;
     for project in parsed.project {
         put(app, project.into_inner()).await?;
     }
@@ -281,7 +292,8 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
         (None, Some(known)) => projects::plan(&mut db, &known.id).await?,
         (wanted, _) => {
             let wanted = wanted.as_ref().map_or("self-hosted", |name| name.get_ref().as_str());
-            plan(wanted).ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))?
+            let offered = store::plans::offered(&mut db).await?.into_iter().find(|plan| plan.id.as_str() == wanted);
+            offered.ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))?
         }
     };
     drop(db);
@@ -303,6 +315,8 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     }
     let provision = entry.provision.map(Spanned::into_inner);
     projects::set_provision(&mut tx, &entry.id, provision.as_ref()).await?;
+    let budget = entry.storage_budget.and_then(|text| text.get_ref().parse().ok());
+    projects::set_storage_budget(&mut tx, &entry.id, budget).await?;
     for environment in entry.environment {
         put_environment(app, &mut tx, &entry.id, environment.into_inner(), now).await?;
     }

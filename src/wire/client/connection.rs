@@ -95,6 +95,15 @@ impl Connection {
         read(&url, reply)
     }
 
+    /// What answers with something.
+    pub(super) fn delete_and_read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let url = self.url(path);
+        let reply = self.authenticated(|bearer| {
+            self.agent.delete(&url).header("authorization", bearer).header(VERSION_HEADER, VERSION).call()
+        })?;
+        read(&url, reply)
+    }
+
     /// What answers with nothing.
     pub(super) fn delete(&self, path: &str) -> Result<(), Error> {
         let url = self.url(path);

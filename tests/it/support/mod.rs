@@ -153,14 +153,17 @@ impl TestApp {
         over
     }
 
-    pub fn worker(&self, timing: Timing) -> Worker {
+    pub fn context(&self) -> jobs::Context {
         let gateways = Gateways::Local(self.gateway.clone());
         let (data, roots) = (self.app.settings().data.clone(), self.app.settings().roots.clone());
-        let context = jobs::Context::new(self.store.clone(), data, roots, gateways, Limits::default());
+        jobs::Context::new(self.store.clone(), data, roots, gateways, Limits::default())
+    }
+
+    pub fn worker(&self, timing: Timing) -> Worker {
         Worker {
             store: self.store.clone(),
             region: RegionId::parse("local").expect("a valid id"),
-            handler: Arc::new(Jobs(context)),
+            handler: Arc::new(Jobs(self.context())),
             capacity: 2,
             timing,
         }

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
 use super::{EnvironmentEntry, File, ProjectEntry, Trouble};
-use crate::domain::ProjectId;
 use crate::domain::environment::{Composition, EnvironmentKind};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Plan, Provision};
 use crate::domain::problem::sentence;
+use crate::domain::{Bytes, ProjectId};
 use crate::drivers::command;
 use crate::drivers::mount::Rules;
 use crate::jobs::Parts;
-use crate::ops::installation::plan;
 use crate::ops::{App, Error};
-use crate::store::{environments, users};
+use crate::store::{self, environments, users};
 
 /// A file that is being checked.
 pub(super) struct Reading<'a> {
@@ -47,6 +49,7 @@ impl Reading<'_> {
             })
             .collect();
         let others = self.declared_elsewhere(&declared).await?;
+        let known = self.check_plans(file, &mut troubles).await?;
         let mut hosts: BTreeMap<String, String> = BTreeMap::new();
         for (key, composition) in &others {
             hosts.extend(composition.routes.iter().map(|route| (route.host.to_lowercase(), key.clone())));
@@ -60,8 +63,12 @@ impl Reading<'_> {
         }
         for project in &file.project {
             let entry = project.get_ref();
-            if let Some(name) = entry.plan.as_ref().filter(|name| plan(name.get_ref()).is_none()) {
-                let known: Vec<String> = Plan::built_in().into_iter().map(|plan| plan.id.to_string()).collect();
+            if let Some(budget) = &entry.storage_budget
+                && let Err(why) = budget.get_ref().parse::<Bytes>()
+            {
+                troubles.push(self.trouble(&budget.span(), format!("`storage_budget`: {why}")));
+            }
+            if let Some(name) = entry.plan.as_ref().filter(|name| !known.contains(name.get_ref())) {
                 let message = format!("there is no plan `{}`; known are {}", name.get_ref(), known.join(", "));
                 troubles.push(self.trouble(&name.span(), message));
             }
@@ -96,6 +103,45 @@ impl Reading<'_> {
             }
         }
         Ok((troubles, notes))
+    }
+
+    /// What is wrong with the declared plans, each with the line of its field; and the ids of all that there will be.
+    async fn check_plans(&self, file: &File, troubles: &mut Vec<Trouble>) -> Result<Vec<String>, Error> {
+        let built_in: Vec<String> = Plan::built_in().into_iter().map(|plan| plan.id.to_string()).collect();
+        let mut declared: BTreeSet<String> = BTreeSet::new();
+        for (number, entry) in file.plan.iter().enumerate() {
+            let plan = entry.get_ref();
+            let path = |keys: &[String]| ["plan".to_owned(), number.to_string()].into_iter().chain(keys.to_vec());
+            let id = plan.id.to_string();
+            if built_in.contains(&id) || !declared.insert(id.clone()) {
+                let span = self.span_of(path(&["id".to_owned()])).unwrap_or_else(|| entry.span());
+                troubles.push(self.trouble(&span, format!("`id`: there is a plan `{id}` already; choose another one")));
+            }
+            if let Err(unsound) = plan.check() {
+                let span = self.span_of(path(&unsound.path)).unwrap_or_else(|| entry.span());
+                troubles.push(self.trouble(&span, unsound.to_string()));
+            }
+        }
+        let offered = store::plans::offered(&mut *self.app.store().read().await?).await?;
+        Ok(offered.into_iter().map(|plan| plan.id.to_string()).chain(declared).collect())
+    }
+
+    /// Where the value stands that these keys and numbers lead to.
+    fn span_of(&self, path: impl Iterator<Item = String>) -> Option<Range<usize>> {
+        let root = DeTable::parse(self.text).ok()?;
+        let mut found: Option<&Spanned<DeValue<'_>>> = None;
+        for key in path {
+            found = match found.map(Spanned::get_ref) {
+                None => root.get_ref().iter().find(|(name, _)| *name.get_ref() == key).map(|(_, value)| value),
+                Some(DeValue::Table(table)) => {
+                    table.iter().find(|(name, _)| *name.get_ref() == key).map(|(_, value)| value)
+                }
+                Some(DeValue::Array(array)) => key.parse::<usize>().ok().and_then(|number| array.get(number)),
+                Some(_) => None,
+            };
+            found?;
+        }
+        found.map(Spanned::span)
     }
 
     /// What other environments, which this file leaves as they are, consist of; by `project/environment`.

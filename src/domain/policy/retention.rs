@@ -1,0 +1,288 @@
+//! Which snapshots go, when and why (R11-R13): one plan for the preview, for the run, and for what another plan would
+//! change.
+//!
+//! **Invariant:** pure, and in UTC only: no clock, no time zone, no summer time. Nothing that is held (R13) ever goes.
+
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod thinning;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use simulation::{Band, Simulation, simulate};
+use thinning::{Due, age_in_words};
+
+use super::plans::Keep;
+use super::{Plan, Refusal, Verdict};
+use crate::domain::bytes::Bytes;
+use crate::domain::environment::EnvironmentKind;
+use crate::domain::ids::{EnvironmentId, EnvironmentName, SnapshotName};
+use crate::domain::snapshot::Origin;
+use crate::domain::time::{DAY, Timestamp};
+
+/// What is kept in a project, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    pub environments: Vec<Shelf>,
+    /// What the project's snapshots may take together, for plans that keep them while it lasts.
+    pub budget: Option<Bytes>,
+}
+
+/// The snapshots of one environment.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    pub id: EnvironmentId,
+    pub name: EnvironmentName,
+    pub kind: EnvironmentKind,
+    /// Its newest snapshot is never removed.
+    pub is_active: bool,
+    pub items: Vec<Item>,
+}
+
+/// One complete snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub name: SnapshotName,
+    pub origin: Origin,
+    pub taken_at: Timestamp,
+    /// What it added to the repository: a budget is counted in this, since it neither changes nor has to be measured.
+    pub added: Bytes,
+    pub holds: BTreeSet<Hold>,
+}
+
+/// Why something stays, whatever another rule says (R13).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// With its note.
+    Protected(Option<String>),
+    /// A queued or running restore, download or drill.
+    InUse,
+    OnTicket,
+    /// The newest restorable one of an active environment. Only retention heeds it: a person may delete it.
+    Newest,
+}
+
+impl Hold {
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Protected(Some(note)) => format!("It is protected: \u{201c}{note}\u{201d}."),
+            Self::Protected(None) => "It is protected.".to_owned(),
+            Self::InUse => "A restore, download or drill uses it that is queued or running.".to_owned(),
+            Self::OnTicket => "It is on an open ticket.".to_owned(),
+            Self::Newest => "It is the newest of an active environment.".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    Stays,
+    Goes,
+}
+
+/// What becomes of one snapshot, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub environment: EnvironmentId,
+    pub environment_name: EnvironmentName,
+    pub snapshot: SnapshotName,
+    pub origin: Origin,
+    pub taken_at: Timestamp,
+    pub added: Bytes,
+    pub fate: Fate,
+    /// What the plan says of it, a sentence.
+    pub reason: String,
+    /// When its time is over by the plan, as things are now; `None`: it has no end. What holds it comes on top.
+    pub goes_at: Option<Timestamp>,
+    /// What keeps it whatever the plan says, if anything does.
+    pub holds: BTreeSet<Hold>,
+}
+
+/// Every snapshot of a project with its fate; by environment, newest first.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RetentionPlan {
+    pub decisions: Vec<Decision>,
+    /// What all of them added to the repository.
+    pub taken: Bytes,
+    pub budget: Option<Bytes>,
+}
+
+impl RetentionPlan {
+    pub fn going(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().filter(|decision| decision.fate == Fate::Goes)
+    }
+
+    pub fn of(&self, snapshot: &SnapshotName) -> Option<&Decision> {
+        self.decisions.iter().find(|decision| decision.snapshot == *snapshot)
+    }
+}
+
+/// How long the safety snapshot of a restore is kept (R13, R22).
+pub const SAFETY_DAYS: u32 = 7;
+
+/// What becomes of every snapshot when the project is under `plan` at `now`.
+pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
+    let taken: Bytes = facts.environments.iter().flat_map(|shelf| &shelf.items).map(|item| item.added).sum();
+    let mut decisions = Vec::new();
+    for shelf in &facts.environments {
+        let newest = newest(shelf);
+        let mut dues = dues(plan, shelf, now);
+        let mut own: Vec<Decision> = shelf
+            .items
+            .iter()
+            .map(|item| {
+                let due = dues.remove(&item.name).expect("every snapshot has an origin, and every origin a rule");
+                let mut holds = item.holds.clone();
+                holds.extend((newest == Some(&item.name)).then_some(Hold::Newest));
+                let goes = due.goes_at.is_some_and(|at| at <= now) && holds.is_empty();
+                Decision {
+                    environment: shelf.id.clone(),
+                    environment_name: shelf.name.clone(),
+                    snapshot: item.name.clone(),
+                    origin: item.origin,
+                    taken_at: item.taken_at,
+                    added: item.added,
+                    fate: if goes { Fate::Goes } else { Fate::Stays },
+                    reason: due.reason,
+                    goes_at: due.goes_at,
+                    holds,
+                }
+            })
+            .collect();
+        own.sort_by(|a, b| (b.taken_at, &b.snapshot).cmp(&(a.taken_at, &a.snapshot)));
+        decisions.extend(own);
+    }
+    let mut whole = RetentionPlan { decisions, taken, budget: facts.budget };
+    keep_within_budget(plan, facts, &mut whole, now);
+    whole
+}
+
+/// The one that an active environment must not lose: the newest that somebody wanted, else the newest there is.
+fn newest(shelf: &Shelf) -> Option<&SnapshotName> {
+    let of = |wanted: bool| {
+        let items = shelf.items.iter().filter(|item| !wanted || item.origin != Origin::Safety);
+        items.max_by_key(|item| (item.taken_at, &item.name)).map(|item| &item.name)
+    };
+    if shelf.is_active { of(true).or_else(|| of(false)) } else { None }
+}
+
+/// What the plan says of each, held or not.
+fn dues(plan: &Plan, shelf: &Shelf, now: Timestamp) -> BTreeMap<SnapshotName, Due> {
+    let rules = plan.rules(shelf.kind);
+    let of = |origin: Origin| {
+        let mut items: Vec<&Item> = shelf.items.iter().filter(|item| item.origin == origin).collect();
+        items.sort_by_key(|item| (item.taken_at, &item.name));
+        items
+    };
+    let mut dues = BTreeMap::new();
+    let safety = Keep::Days(SAFETY_DAYS);
+    for (origin, keep) in [
+        (Origin::Manual, rules.keep_of(Origin::Manual)),
+        (Origin::Automatic, rules.keep_of(Origin::Automatic)),
+        (Origin::Safety, &safety),
+    ] {
+        dues.extend(thinning::dues(keep, origin, &of(origin), now));
+    }
+    dues
+}
+
+/// Between a plan's least and most days, the oldest go until the rest is within the project's budget.
+fn keep_within_budget(plan: &Plan, facts: &Facts, whole: &mut RetentionPlan, now: Timestamp) {
+    let kinds: BTreeMap<&EnvironmentId, EnvironmentKind> =
+        facts.environments.iter().map(|shelf| (&shelf.id, shelf.kind)).collect();
+    let going: Bytes = whole.going().map(|decision| decision.added).sum();
+    let mut left = Bytes(whole.taken.0.saturating_sub(going.0));
+    let mut order: Vec<usize> = (0..whole.decisions.len()).collect();
+    order.sort_by_key(|at| (whole.decisions[*at].taken_at, whole.decisions[*at].snapshot.clone()));
+    for at in order {
+        let decision = &mut whole.decisions[at];
+        let keep = match decision.origin {
+            Origin::Safety => continue,
+            origin => plan.rules(kinds[&decision.environment]).keep_of(origin),
+        };
+        let Keep::Budget { at_least_days, .. } = keep else { continue };
+        if decision.goes_at.is_some_and(|at| at <= now) {
+            continue;
+        }
+        let may_go = decision.taken_at.plus(DAY * *at_least_days);
+        match facts.budget {
+            Some(budget) if left > budget && may_go <= now => {
+                decision.reason =
+                    format!("The project's snapshots take {left} of {budget}: beyond that, the oldest go first.");
+                decision.goes_at = Some(now);
+                if decision.holds.is_empty() {
+                    decision.fate = Fate::Goes;
+                    left = Bytes(left.0.saturating_sub(decision.added.0));
+                }
+            }
+            Some(budget) if may_go <= now => {
+                decision.reason = format!("It stays while the project's storage lasts: {left} of {budget} are taken.");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a person may delete it (R13): what somebody pinned or needs right now is not for one click.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may_delete(holds: &BTreeSet<Hold>) -> Verdict {
+    match holds.iter().find(|hold| **hold != Hold::Newest) {
+        None => Ok(()),
+        Some(Hold::Protected(_)) => {
+            Err(Refusal::new("This snapshot is protected.").instead("Take its protection off first."))
+        }
+        Some(Hold::OnTicket) => Err(Refusal::new("This snapshot is on an open ticket.")
+            .instead("It can be deleted when the ticket is closed or withdrawn.")),
+        Some(_) => Err(Refusal::new("A restore, download or drill uses this snapshot, or waits to.")
+            .instead("Try again when that is over, or cancel it.")),
+    }
+}
+
+/// What asking for another manual snapshot costs where a plan keeps a number of them. Protected ones don't count: what
+/// was pinned is not kept by the number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Eviction {
+    /// How many the plan keeps; 0: it keeps no number of them.
+    pub keeps: u32,
+    /// Oldest first.
+    pub snapshots: Vec<SnapshotName>,
+}
+
+/// Which go when one more is complete. `waiting`: manual ones that are asked for and not there yet; `given_up`: what goes
+/// for those.
+pub fn evictions(keep: &Keep, shelf: &Shelf, waiting: usize, given_up: &BTreeSet<SnapshotName>) -> Eviction {
+    let Keep::Newest(number) = keep else { return Eviction::default() };
+    let is_pinned = |item: &&Item| item.holds.iter().any(|hold| matches!(hold, Hold::Protected(_)));
+    let mut counted: Vec<&Item> = shelf.items.iter().filter(|item| item.origin == Origin::Manual).collect();
+    counted.retain(|item| !is_pinned(item) && !given_up.contains(&item.name));
+    counted.sort_by_key(|item| (item.taken_at, &item.name));
+    let too_many = (counted.len() + waiting + 1).saturating_sub(usize::try_from(*number).unwrap_or(usize::MAX));
+    let free = counted.into_iter().filter(|item| item.holds.is_empty());
+    Eviction { keeps: *number, snapshots: free.take(too_many).map(|item| item.name.clone()).collect() }
+}
+
+impl Keep {
+    /// As in "Kept: …".
+    pub fn in_words(&self, origin: Origin) -> String {
+        match self {
+            Self::Days(days) => format!("for {}", age_in_words(*days)),
+            Self::Newest(number) if origin == Origin::Manual => {
+                format!("the newest {number}; another one takes the place of the oldest, after asking")
+            }
+            Self::Newest(number) => format!("the newest {number}"),
+            Self::Tiers(tiers) => thinning::tiers_in_words(tiers),
+            Self::Budget { at_least_days, at_most_days } => format!(
+                "for at least {} and at most {}; between the two while the project's storage lasts, the oldest go first",
+                age_in_words(*at_least_days),
+                age_in_words(*at_most_days)
+            ),
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The published table, and what must hold whatever is kept.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::policy::plans::Rules;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn built_in(id: &str) -> Plan {
+    Plan::built_in().into_iter().find(|plan| plan.id.as_str() == id).expect("a built-in plan")
+}
+
+/// `2026-11-22T11:15Z`, a Sunday.
+fn now() -> Timestamp {
+    Timestamp::from_micros(1_795_346_100_000_000)
+}
+
+fn item(number: usize, origin: Origin, taken_at: Timestamp) -> Item {
+    Item {
+        name: SnapshotName::parse(format!("{number:020x}")).expect("20 hexadecimal digits"),
+        origin,
+        taken_at,
+        added: Bytes(1 << 20),
+        holds: BTreeSet::new(),
+    }
+}
+
+fn shelf(kind: EnvironmentKind, items: Vec<Item>) -> Shelf {
+    Shelf {
+        id: EnvironmentId::parse("a".repeat(20)).expect("a valid id"),
+        name: EnvironmentName::parse("main").expect("a valid name"),
+        kind,
+        is_active: true,
+        items,
+    }
+}
+
+fn facts(kind: EnvironmentKind, items: Vec<Item>) -> Facts {
+    Facts { environments: vec![shelf(kind, items)], budget: None }
+}
+
+fn production(items: Vec<Item>) -> Facts {
+    facts(EnvironmentKind::Production, items)
+}
+
+/// One every so often, the newest at `now`.
+fn series(origin: Origin, every: Duration, count: u32) -> Vec<Item> {
+    (0..count).map(|number| item(number as usize, origin, now().minus(every * number))).collect()
+}
+
+/// What is left when the plan is obeyed.
+fn obeyed(rules: &Plan, mut facts: Facts, now: Timestamp) -> Facts {
+    let done = plan(rules, &facts, now);
+    for shelf in &mut facts.environments {
+        shelf.items.retain(|item| done.of(&item.name).expect("everything has a fate").fate == Fate::Stays);
+    }
+    facts
+}
+
+fn names(facts: &Facts) -> Vec<&SnapshotName> {
+    facts.environments.iter().flat_map(|shelf| &shelf.items).map(|item| &item.name).collect()
+}
+
+#[test]
+fn a_year_of_pro_leaves_what_is_published_and_no_gap() {
+    let year = obeyed(&built_in("pro"), production(series(Origin::Automatic, HOUR, 24 * 365)), now());
+    let ages: Vec<u64> =
+        year.environments[0].items.iter().map(|item| now().since(item.taken_at).as_secs() / 3600).collect();
+    let within = |from: u64, until: u64| ages.iter().filter(|age| (from * 24..until * 24).contains(*age)).count();
+    assert_eq!(within(0, 3), 72, "days 1 to 3: every one");
+    assert_eq!(within(3, 7), 4, "days 4 to 7: one a day");
+    assert_eq!(within(7, 42), 5, "weeks 2 to 6: one a week");
+    assert_eq!(within(42, 84), 3, "weeks 7 to 12: one every two weeks");
+    assert!((2..=3).contains(&within(84, 154)), "weeks 13 to 22: one every four weeks");
+    assert_eq!(within(154, 366), 0, "then none");
+    // Between two neighbours never lies more than two periods of the tier they are in.
+    for pair in ages.windows(2) {
+        let widest = match pair[1] / 24 {
+            0..3 => 1,
+            3..7 => 2 * 24,
+            7..42 => 2 * 7 * 24,
+            42..84 => 2 * 14 * 24,
+            _ => 2 * 28 * 24,
+        };
+        assert!(pair[1] - pair[0] <= widest, "{pair:?} hours");
+    }
+}
+
+#[test]
+fn the_first_of_each_period_is_kept_and_the_reason_names_it() {
+    let table = [
+        // (age in hours, goes, reason)
+        (1, false, "Every one is kept for 3 days."),
+        (
+            80,
+            true,
+            "After 3 days only the first of each day is kept, and it is not the first of the day from 2026-11-19 on.",
+        ),
+        (83, false, "It is the first of its day, from 2026-11-19 on."),
+        (
+            9 * 24,
+            true,
+            "After 7 days only the first of each week is kept, and it is not the first of the week from 2026-11-09 on.",
+        ),
+    ];
+    let items =
+        table.iter().enumerate().map(|(number, (age, ..))| item(number, Origin::Automatic, now().minus(HOUR * *age)));
+    let first_of_week = item(9, Origin::Automatic, now().minus(HOUR * (12 * 24)));
+    let facts = production(items.chain([first_of_week]).collect());
+    let done = plan(&built_in("pro"), &facts, now());
+    for (number, (age, goes, reason)) in table.iter().enumerate() {
+        let decision = done.of(&item(number, Origin::Automatic, now()).name).expect("it is in the plan");
+        assert_eq!((decision.fate == Fate::Goes, decision.reason.as_str()), (*goes, *reason), "{age} hours");
+    }
+}
+
+#[test]
+fn days_are_days_and_a_safety_snapshot_stays_seven_whatever_the_plan() {
+    for (origin, age, goes) in [
+        (Origin::Manual, DAY * 7 - HOUR, false),
+        (Origin::Manual, DAY * 7, true),
+        (Origin::Safety, DAY * 7 - HOUR, false),
+        (Origin::Safety, DAY * 7, true),
+    ] {
+        let facts = production(vec![item(0, Origin::Manual, now()), item(1, origin, now().minus(age))]);
+        let done = plan(&built_in("starter"), &facts, now());
+        assert_eq!(done.going().count(), usize::from(goes), "{origin} {age:?}");
+    }
+}
+
+#[test]
+fn whatever_is_held_stays_and_tells_why() {
+    let table = [
+        (Hold::Protected(Some("the audit".to_owned())), "It is protected: \u{201c}the audit\u{201d}."),
+        (Hold::InUse, "A restore, download or drill uses it that is queued or running."),
+        (Hold::OnTicket, "It is on an open ticket."),
+    ];
+    for (hold, words) in table {
+        let mut old = item(1, Origin::Manual, now().minus(DAY * 30));
+        old.holds.insert(hold.clone());
+        let done = plan(&built_in("starter"), &production(vec![item(0, Origin::Manual, now()), old.clone()]), now());
+        let decision = done.of(&old.name).expect("it is in the plan");
+        assert_eq!(decision.fate, Fate::Stays);
+        assert_eq!(decision.holds.first().map(Hold::in_words).as_deref(), Some(words));
+        assert!(may_delete(&decision.holds).is_err(), "{hold:?}");
+    }
+}
+
+#[test]
+fn the_newest_of_an_active_environment_stays_and_a_person_may_delete_it() {
+    let old = item(0, Origin::Manual, now().minus(DAY * 300));
+    let replaced = item(1, Origin::Safety, now().minus(DAY * 200));
+    let mut facts = production(vec![old.clone(), replaced.clone()]);
+    let done = plan(&built_in("starter"), &facts, now());
+    assert_eq!(done.of(&old.name).map(|it| it.fate), Some(Fate::Stays), "the newest that somebody wanted");
+    assert_eq!(done.of(&replaced.name).map(|it| it.fate), Some(Fate::Goes));
+    assert!(may_delete(&done.of(&old.name).expect("it is in the plan").holds).is_ok());
+    facts.environments[0].is_active = false;
+    assert_eq!(plan(&built_in("starter"), &facts, now()).going().count(), 2);
+}
+
+#[test]
+fn the_budget_takes_the_oldest_first_and_nothing_young_or_held() {
+    let mut items: Vec<Item> =
+        (0..20).map(|number| item(number, Origin::Manual, now().minus(DAY * number as u32))).collect();
+    items[19].holds.insert(Hold::Protected(None));
+    let mut facts = production(items);
+    assert_eq!(plan(&built_in("professional"), &facts, now()).going().count(), 0, "no budget, no purge");
+    facts.budget = Some(Bytes(17 << 20));
+    let done = plan(&built_in("professional"), &facts, now());
+    let ages: Vec<u64> = done.going().map(|it| now().since(it.taken_at).as_secs() / 86_400).collect();
+    assert_eq!(ages, [16, 17, 18], "three too many, the pinned one stays");
+    facts.budget = Some(Bytes(0));
+    let done = plan(&built_in("professional"), &facts, now());
+    assert_eq!(done.going().count(), 12, "nothing younger than 7 days");
+    let ancient = production(vec![item(0, Origin::Manual, now()), item(1, Origin::Manual, now().minus(DAY * 183))]);
+    assert_eq!(plan(&built_in("professional"), &ancient, now()).going().count(), 1, "at six months in any case");
+}
+
+#[test]
+fn a_number_of_manual_ones_is_never_enforced_without_asking() {
+    let items = series(Origin::Manual, DAY, 6);
+    let facts = production(items.clone());
+    let self_hosted = built_in("self-hosted");
+    assert_eq!(plan(&self_hosted, &facts, now()).going().count(), 0);
+    let keep = &self_hosted.production.keep;
+    let evicted = |shelf: &Shelf, waiting, given_up: &[usize]| {
+        let given_up = given_up.iter().map(|at| items[*at].name.clone()).collect();
+        let names = evictions(keep, shelf, waiting, &given_up).snapshots;
+        names.iter().map(|name| items.iter().position(|item| item.name == *name)).collect::<Vec<_>>()
+    };
+    let four = shelf(EnvironmentKind::Production, items[..4].to_vec());
+    assert_eq!(evicted(&four, 0, &[]), [Some(3)], "the fifth takes the place of the oldest");
+    assert_eq!(evicted(&four, 1, &[3]), [Some(2)], "one that is asked for already takes the next");
+    let three = shelf(EnvironmentKind::Production, items[..3].to_vec());
+    assert!(evicted(&three, 0, &[]).is_empty());
+    let mut pinned = four.clone();
+    pinned.items[3].holds.insert(Hold::Protected(None));
+    assert!(evicted(&pinned, 0, &[]).is_empty(), "what is pinned does not count");
+    let mut used = four;
+    used.items[3].holds.insert(Hold::InUse);
+    assert_eq!(evicted(&used, 0, &[]), [Some(2)]);
+    assert!(
+        evictions(&Keep::Days(7), &shelf(EnvironmentKind::Production, items.clone()), 0, &BTreeSet::new()).keeps == 0
+    );
+}
+
+#[test]
+fn automatic_ones_beyond_a_number_go() {
+    let facts = facts(EnvironmentKind::Staging, series(Origin::Automatic, DAY, 6));
+    assert_eq!(plan(&built_in("self-hosted"), &facts, now()).going().count(), 2);
+}
+
+#[test]
+fn a_simulated_year_counts_by_age() {
+    let pro = built_in("pro");
+    let keep = pro.production.keep_of(Origin::Automatic);
+    let year = simulate(keep, HOUR, now());
+    assert_eq!(year.taken, 24 * 365);
+    let bands: Vec<u64> = year.bands.iter().map(|band| band.left).collect();
+    assert_eq!((&bands[..4], bands[5]), (&[72, 4, 5, 3][..], 0));
+    assert_eq!(bands.iter().sum::<u64>(), year.left.len() as u64);
+    assert_eq!(simulate(&Keep::Newest(4), DAY, now()).left.len(), 4);
+    assert_eq!(simulate(&Keep::Days(7), DAY, now()).left.len(), 7);
+}
+
+#[test]
+fn plans_are_told_in_words() {
+    let words = |id: &str| built_in(id).production.keep_of(Origin::Automatic).in_words(Origin::Automatic);
+    assert_eq!(
+        words("pro"),
+        "every one up to 3 days, one a day up to 7 days, one a week up to 6 weeks, one every 2 weeks up to 12 weeks, one \
+         every 4 weeks up to 22 weeks"
+    );
+    assert_eq!(words("self-hosted"), "for 7 days");
+}
+
+/// Snapshots at any instants of a year and a half, of any origin, held by anything.
+fn anything() -> impl Strategy<Value = Vec<Item>> {
+    let hold = prop_oneof![
+        6 => Just(None),
+        1 => Just(Some(Hold::Protected(None))),
+        1 => Just(Some(Hold::InUse)),
+        1 => Just(Some(Hold::OnTicket)),
+    ];
+    let origin = prop_oneof![Just(Origin::Manual), Just(Origin::Automatic), Just(Origin::Safety)];
+    let one = (0_u32..550 * 24 * 60, origin, hold, 0_u64..1 << 30);
+    proptest::collection::vec(one, 0..60).prop_map(|all| {
+        let made = all.into_iter().enumerate().map(|(number, (minutes, origin, hold, added))| {
+            let taken_at = now().minus(Duration::from_secs(60) * minutes);
+            Item { added: Bytes(added), holds: hold.into_iter().collect(), ..item(number, origin, taken_at) }
+        });
+        made.collect()
+    })
+}
+
+fn any_plan() -> impl Strategy<Value = Plan> {
+    (0..Plan::built_in().len()).prop_map(|at| Plan::built_in().swap_remove(at))
+}
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let kind = prop_oneof![
+        Just(EnvironmentKind::Production),
+        Just(EnvironmentKind::Staging),
+        Just(EnvironmentKind::Development)
+    ];
+    (anything(), kind, proptest::option::of(0_u64..8 << 30))
+        .prop_map(|(items, kind, budget)| Facts { budget: budget.map(Bytes), ..facts(kind, items) })
+}
+
+/// Automatic ones only, as a machine takes them: with pauses, restarts, several an hour.
+fn automatic() -> impl Strategy<Value = Vec<Item>> {
+    proptest::collection::vec(1_u32..60 * 24 * 3, 1..120).prop_map(|gaps| {
+        let mut at = now().minus(DAY * 365);
+        let mut items = Vec::new();
+        for (number, gap) in gaps.into_iter().enumerate() {
+            at = at.plus(Duration::from_secs(60) * gap);
+            items.push(item(number, Origin::Automatic, at));
+        }
+        items
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_protected_or_in_use_ever_goes(rules in any_plan(), facts in any_facts()) {
+        let done = plan(&rules, &facts, now());
+        for decision in done.going() {
+            prop_assert!(decision.holds.is_empty(), "{decision:?}");
+            prop_assert!(decision.goes_at.is_some_and(|at| at <= now()));
+        }
+        let held = facts.environments[0].items.iter().filter(|item| !item.holds.is_empty());
+        for item in held {
+            prop_assert_eq!(done.of(&item.name).map(|it| it.fate), Some(Fate::Stays));
+        }
+    }
+
+    #[test]
+    fn the_newest_restorable_one_never_goes(rules in any_plan(), facts in any_facts()) {
+        let left = obeyed(&rules, facts.clone(), now());
+        let newest = |facts: &Facts, wanted: bool| {
+            let items = facts.environments[0].items.iter().filter(|item| !wanted || item.origin != Origin::Safety);
+            items.max_by_key(|item| (item.taken_at, item.name.clone())).map(|item| item.name.clone())
+        };
+        let wanted = newest(&facts, true);
+        prop_assert_eq!(newest(&left, wanted.is_some()), wanted.clone().or_else(|| newest(&facts, false)));
+    }
+
+    #[test]
+    fn no_safety_snapshot_younger_than_seven_days_goes(rules in any_plan(), facts in any_facts()) {
+        let done = plan(&rules, &facts, now());
+        for decision in done.going().filter(|decision| decision.origin == Origin::Safety) {
+            prop_assert!(now().since(decision.taken_at) >= DAY * 7);
+        }
+    }
+
+    #[test]
+    fn survivors_stay_survivors(rules in any_plan(), facts in any_facts(), days in proptest::collection::vec(0_u32..30, 1..8)) {
+        // Obeyed in steps, nothing is gone that obeying once at the end would have kept.
+        let facts = Facts { budget: None, ..facts };
+        let mut stepwise = facts.clone();
+        let mut at = now();
+        for days in days {
+            at = at.plus(DAY * days);
+            stepwise = obeyed(&rules, stepwise, at);
+        }
+        let once = obeyed(&rules, facts, at);
+        prop_assert_eq!(names(&stepwise), names(&once));
+    }
+
+    #[test]
+    fn running_daily_for_a_year_equals_running_once(items in automatic()) {
+        let pro = built_in("pro");
+        let mut daily = production(Vec::new());
+        let mut coming = items.clone().into_iter().peekable();
+        for day in 0..=365 {
+            let at = now().minus(DAY * (365 - day));
+            while let Some(item) = coming.next_if(|item| item.taken_at <= at) {
+                daily.environments[0].items.push(item);
+            }
+            daily = obeyed(&pro, daily, at);
+        }
+        let taken = items.into_iter().filter(|item| item.taken_at <= now()).collect();
+        let once = obeyed(&pro, production(taken), now());
+        prop_assert_eq!(names(&daily), names(&once));
+    }
+
+    #[test]
+    fn each_period_that_saw_a_snapshot_keeps_one(items in automatic()) {
+        // What closes the published gaps: in each tier, every whole period with a snapshot has one left.
+        let facts = production(items.into_iter().filter(|item| item.taken_at <= now()).collect());
+        let left = obeyed(&built_in("pro"), facts.clone(), now());
+        let has = |facts: &Facts, from: u32, until: u32, every: u32| -> BTreeSet<i64> {
+            let items = facts.environments[0].items.iter();
+            let day = |at: Timestamp| (at.as_micros().div_euclid(86_400_000_000) - 4).div_euclid(i64::from(every));
+            // Periods that lie within the tier as a whole.
+            let whole = |item: &&Item| now().since(item.taken_at) + DAY * every < DAY * until
+                && now().since(item.taken_at) >= DAY * (from + every);
+            items.filter(whole).map(|item| day(item.taken_at)).collect()
+        };
+        for (from, until, every) in [(3, 7, 1), (7, 42, 7), (42, 84, 14), (84, 154, 28)] {
+            let (before, after) = (has(&facts, from, until, every), has(&left, from.saturating_sub(every), until + every, every));
+            prop_assert!(before.is_subset(&after), "{from}-{until}: {before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_never_depends_on_the_order_it_is_told_in(rules in any_plan(), facts in any_facts()) {
+        let mut reversed = facts.clone();
+        reversed.environments[0].items.reverse();
+        prop_assert_eq!(plan(&rules, &facts, now()), plan(&rules, &reversed, now()));
+    }
+
+    #[test]
+    fn what_is_said_to_go_at_an_instant_goes_then_and_not_before(rules in any_plan(), items in automatic()) {
+        let facts = production(items.into_iter().filter(|item| item.taken_at <= now()).collect());
+        let done = plan(&rules, &facts, now());
+        for decision in done.decisions.iter().filter(|it| it.fate == Fate::Stays && it.holds.is_empty()) {
+            let Some(at) = decision.goes_at else { continue };
+            let just_before = plan(&rules, &facts, at.minus(Duration::from_micros(1)));
+            prop_assert_eq!(just_before.of(&decision.snapshot).map(|it| it.fate), Some(Fate::Stays));
+            prop_assert_eq!(plan(&rules, &facts, at).of(&decision.snapshot).map(|it| it.fate), Some(Fate::Goes));
+        }
+    }
+}
+
+#[test]
+fn every_rule_keeps_something() {
+    let rules = |plan: Plan| -> [Rules; 3] { [plan.production, plan.staging, plan.development] };
+    for rules in Plan::built_in().into_iter().flat_map(rules) {
+        for origin in [Origin::Manual, Origin::Automatic] {
+            assert!(!rules.keep_of(origin).in_words(origin).is_empty());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What retention is decided on: everything that is kept in a project, and what holds it (R13).
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{Db, Error, activities, environments, projects, snapshots, tickets};
+use crate::domain::activity::Payload;
+use crate::domain::environment::EnvironmentStatus;
+use crate::domain::policy::retention::{Facts, Hold, Item, Shelf};
+use crate::domain::snapshot::Origin;
+use crate::domain::{EnvironmentId, ProjectId, SnapshotName};
+
+/// As it is in this transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
+    let unfinished = activities::unfinished(db, project).await?;
+    let used: HashSet<&SnapshotName> = unfinished.iter().filter_map(|(_, payload)| payload.reads()).collect();
+    let on_tickets = tickets::holding(db, project).await?;
+    let shelves = environments::by_project(db, project).await?.into_iter().map(|environment| Shelf {
+        id: environment.id,
+        name: environment.name,
+        kind: environment.kind,
+        is_active: environment.status == EnvironmentStatus::Active,
+        items: Vec::new(),
+    });
+    let mut shelves: Vec<Shelf> = shelves.collect();
+    for snapshot in snapshots::by_project(db, project).await? {
+        let Some(shelf) = shelves.iter_mut().find(|shelf| shelf.id == snapshot.environment) else { continue };
+        let mut holds = BTreeSet::new();
+        holds.extend(snapshot.protection.map(|protection| Hold::Protected(protection.note)));
+        holds.extend(used.contains(&snapshot.name).then_some(Hold::InUse));
+        holds.extend(on_tickets.contains(&snapshot.name).then_some(Hold::OnTicket));
+        shelf.items.push(Item {
+            name: snapshot.name,
+            origin: snapshot.origin,
+            taken_at: snapshot.taken_at,
+            added: snapshot.added,
+            holds,
+        });
+    }
+    Ok(Facts { environments: shelves, budget: projects::storage_budget(db, project).await? })
+}
+
+/// Manual snapshots of an environment that are asked for and not there yet: how many, and what goes for them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting(
+    db: &mut Db,
+    project: &ProjectId,
+    environment: &EnvironmentId,
+) -> Result<(usize, BTreeSet<SnapshotName>), Error> {
+    let mut given_up = BTreeSet::new();
+    let mut count = 0;
+    for (of, payload) in activities::unfinished(db, project).await? {
+        if let Payload::TakeSnapshot(take) = payload
+            && of == *environment
+            && take.origin == Origin::Manual
+        {
+            count += 1;
+            given_up.extend(take.evict);
+        }
+    }
+    Ok((count, given_up))
+}
