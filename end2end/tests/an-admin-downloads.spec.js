@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
-import { environment, logIn, snapshotNames } from "./demo.js";
+import { environment, logIn, snapshotNames, takeSnapshot } from "./demo.js";
 
 async function downloaded(page, link) {
   const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
@@ -23,7 +23,7 @@ for (const javaScriptEnabled of [true, false]) {
 
       if ((await snapshotNames(page)).length === 0) {
         await page.getByRole("link", { name: "Snapshot", exact: true }).click();
-        await page.getByRole("button", { name: "Take the snapshot" }).click();
+        await takeSnapshot(page);
         await expect(async () => {
           await page.goto(environment("staging"));
           expect(await snapshotNames(page)).not.toHaveLength(0);

@@ -1,12 +1,12 @@
 // An admin makes a new environment of a snapshot and visits its shop.
 
 import { expect, test } from "@playwright/test";
-import { environment, logIn } from "./demo.js";
+import { environment, logIn, takeSnapshot } from "./demo.js";
 
 test("a snapshot of main becomes a shop of its own", async ({ page }) => {
   await logIn(page, "admin");
   await page.goto(`${environment("main")}/snapshots/new`);
-  await page.getByRole("button", { name: "Take the snapshot" }).click();
+  await takeSnapshot(page);
   await expect(page.getByText("Complete", { exact: true }).first()).toBeVisible({ timeout: 30_000 });
   await page.goto(environment("main"));
   await page.getByRole("article").first().getByRole("link", { name: /Restore/ }).click();

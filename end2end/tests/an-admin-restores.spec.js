@@ -1,7 +1,7 @@
 // An admin takes a snapshot, changes the shop, restores it, and takes that back.
 
 import { expect, test } from "@playwright/test";
-import { environment, logIn, shop, visit } from "./demo.js";
+import { environment, logIn, shop, takeSnapshot, visit } from "./demo.js";
 
 async function orders(page) {
   await page.goto(`${shop("staging")}/`);
@@ -19,7 +19,7 @@ async function takeSnapshot(page) {
   await page.getByRole("link", { name: "Snapshot", exact: true }).click();
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("Take a snapshot of staging");
   await page.getByLabel(/Note/).fill("before the sale");
-  await page.getByRole("button", { name: "Take the snapshot" }).click();
+  await takeSnapshot(page);
 }
 
 test("snapshot, change, restore, undo, without reloading a page", async ({ page, context }) => {

@@ -33,3 +33,12 @@ export async function snapshotNames(page) {
   const names = addresses.map((address) => address.match(/\/snapshots\/([0-9a-f]{20})$/)?.[1]);
   return [...new Set(names.filter(Boolean))];
 }
+
+/** Sends the form for a new snapshot; where the plan has no room for another, says yes to what goes for it. */
+export async function takeSnapshot(page) {
+  const button = page.getByRole("button", { name: "Take the snapshot" });
+  await button.waitFor();
+  const agree = page.locator("input[name=evict]");
+  if ((await agree.count()) > 0) await agree.check();
+  await button.click();
+}

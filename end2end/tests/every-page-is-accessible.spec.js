@@ -2,7 +2,7 @@
 
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
-import { environment, logIn, snapshotNames } from "./demo.js";
+import { environment, logIn, snapshotNames, takeSnapshot } from "./demo.js";
 
 async function check(page, address) {
   await page.goto(address);
@@ -22,7 +22,7 @@ for (const colorScheme of ["light", "dark"]) {
       await page.goto(environment("main"));
       if ((await snapshotNames(page)).length === 0) {
         await page.getByRole("link", { name: "Snapshot", exact: true }).click();
-        await page.getByRole("button", { name: "Take the snapshot" }).click();
+        await takeSnapshot(page);
         await expect(page.getByText("Complete", { exact: true }).first()).toBeVisible({ timeout: 30_000 });
         await page.goto(environment("main"));
       }
@@ -30,7 +30,9 @@ for (const colorScheme of ["light", "dark"]) {
       const activity = await page.locator("a[href*='/activities/']").first().getAttribute("href");
       const pages = [
         "/", "/projects/demo", environment("main"), `${environment("main")}/snapshots/new`,
-        `${environment("main")}/schedules`,
+        `${environment("main")}/schedules`, `${environment("main")}/retention`, "/projects/demo/members",
+        "/projects/demo/notices", "/projects/demo/audit", "/projects/demo/plan", "/projects/demo/plan/simulation",
+        "/projects/demo/tickets", "/account", "/accounts", "/audit", "/support/tickets",
         `${environment("main")}/snapshots/${name}`, `${environment("main")}/snapshots/${name}/restore`,
         `${environment("main")}/snapshots/${name}/restore?choice=1&into=develop&part=mount:uploads`,
         activity, "/tokens", "/nowhere",

@@ -1,7 +1,7 @@
 // Everything works without JavaScript.
 
 import { expect, test } from "@playwright/test";
-import { environment, logIn, snapshotNames } from "./demo.js";
+import { environment, logIn, snapshotNames, takeSnapshot } from "./demo.js";
 
 test.use({ javaScriptEnabled: false });
 
@@ -10,7 +10,7 @@ test("log in, snapshot, restore, log out", async ({ page }) => {
   await page.goto(environment("develop"));
   const before = (await snapshotNames(page)).length;
   await page.getByRole("link", { name: "Snapshot", exact: true }).click();
-  await page.getByRole("button", { name: "Take the snapshot" }).click();
+  await takeSnapshot(page);
 
   await expect(async () => {
     await page.goto(environment("develop"));

@@ -153,7 +153,7 @@ pub async fn delete_snapshot(
     confirmed: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::DeleteSnapshot>(&actor, &project, &environment).await?;
         if confirmed.as_deref() != Some(snapshot.as_str()) {
             return Err(Error::invalid("Nothing was deleted: tick the box that says so, then try again."));
@@ -171,7 +171,7 @@ pub async fn undelete_snapshot(
     snapshot: SnapshotName,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::DeleteSnapshot>(&actor, &project, &environment).await?;
         ops::retention::undelete(&app, proof, &snapshot).await?;
         Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
@@ -188,7 +188,7 @@ pub async fn protect_snapshot(
     note: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ProtectSnapshot>(&actor, &project, &environment).await?;
         ops::retention::protect(&app, proof, &snapshot, filled(note)).await?;
         Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
@@ -203,7 +203,7 @@ pub async fn unprotect_snapshot(
     snapshot: SnapshotName,
     form: String,
 ) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ProtectSnapshot>(&actor, &project, &environment).await?;
         ops::retention::unprotect(&app, proof, &snapshot).await?;
         Ok(Outcome::at(at::snapshot(&project, &environment, &snapshot)))
@@ -214,7 +214,7 @@ pub async fn unprotect_snapshot(
 /// Puts the project under another plan: exactly the change that was shown.
 #[server(prefix = "/actions", endpoint = "set-plan")]
 pub async fn set_plan(project: ProjectId, to: PlanId, hash: String, form: String) -> Result<(), Problem> {
-    act(&form, |Visit { app, actor }| async move {
+    act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_project::<authz::ChangePlan>(&actor, &project).await?;
         ops::plans::set(&app, proof, &to, Some(&hash)).await?;
         Ok(Outcome::at(at::plan(&project)))

@@ -57,9 +57,6 @@ pub enum ActivityKind {
     /// Ours: somebody, or we ourselves, changed a schedule.
     #[serde(rename = "environment.schedule")]
     Schedule,
-    /// Ours: a step of a restore ticket (R28).
-    #[serde(untagged)]
-    Ticket(TicketAct),
     /// Ours: protection put on or taken off, a deletion taken back.
     #[serde(rename = "environment.backup.keep")]
     BackupKeep,
@@ -69,6 +66,9 @@ pub enum ActivityKind {
     /// Ours: the project was put under another plan.
     #[serde(rename = "project.plan")]
     Plan,
+    /// Ours: a step of a restore ticket (R28).
+    #[serde(untagged)]
+    Ticket(TicketAct),
 }
 
 impl ActivityKind {

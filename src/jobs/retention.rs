@@ -100,7 +100,12 @@ pub(super) async fn enqueue(context: &Context, project: &Project) -> Result<(), 
             environment,
             region: project.region.clone(),
             kind: ActivityKind::Retention,
-            initiator: Initiator { user: None, name: "Stillpoint".to_owned(), authority: "system".to_owned() },
+            initiator: Initiator {
+                user: None,
+                name: "Stillpoint".to_owned(),
+                authority: "system".to_owned(),
+                address: None,
+            },
             payload: Payload::Retain,
         };
         // Beside what runs there: rows are taken out one by one, and what is in use stays.

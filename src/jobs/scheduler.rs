@@ -189,7 +189,13 @@ impl Run<'_> {
     /// A consistent one (R16), in the name of the plan or of whoever made the schedule.
     fn snapshot(&self, schedule: &Schedule) -> NewActivity {
         let snapshot = SnapshotName::parse(store::random_id()).expect("20 hexadecimal digits");
-        let take = TakeSnapshot { snapshot, mode: SnapshotMode::Consistent, origin: Origin::Automatic, note: None };
+        let take = TakeSnapshot {
+            snapshot,
+            mode: SnapshotMode::Consistent,
+            origin: Origin::Automatic,
+            note: None,
+            evict: Default::default(),
+        };
         self.activity(ActivityKind::Backup, self.initiator(schedule), Payload::TakeSnapshot(take))
     }
 

@@ -95,6 +95,7 @@ pub(super) async fn refused(
 
 /// Whose audit.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one a request")]
 pub enum Scope {
     Project(Box<Authorized<ViewAudit>>),
     Installation(Operator),

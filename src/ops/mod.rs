@@ -17,8 +17,6 @@ pub mod members;
 pub mod notices;
 pub mod plans;
 pub mod projects;
-pub mod projects;
-pub mod restores;
 pub mod restores;
 pub mod retention;
 pub mod schedules;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::row::{Columns as _, to_bigint, to_json};
 use super::{Db, Error, Sealer, environments, plans, schedules};
 use crate::domain::environment::{Project, store_is_live};
+use crate::domain::ids::RegionId;
 use crate::domain::policy::{Plan, Provision, Terms};
 use crate::domain::{Bytes, ProjectId, Secret, Timestamp};
 

@@ -32,7 +32,7 @@ pub async fn all(db: &mut Db, sealer: &Sealer, now: Timestamp) -> Result<usize, 
     }
     for id in ids(db, "SELECT id FROM channels").await? {
         notices::reseal(db, sealer, &ChannelId::parse(id).map_err(Error::corrupt("channel"))?).await?;
-        count += 1;
+        count += 2;
     }
     // There the name is the context.
     for name in ids(db, "SELECT name AS id FROM installation WHERE name LIKE 'sealed%'").await? {

@@ -6,10 +6,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use sqlx::Row as _;
-use stillpoint::domain::{ActivityId, EnvironmentId};
+use stillpoint::domain::ids::ChannelId;
+use stillpoint::domain::notice::{Channel, Way};
+use stillpoint::domain::{ActivityId, EnvironmentId, Secret};
 use stillpoint::ops::{App, installation};
 use stillpoint::store::swaps::{self, Entry, Stage};
-use stillpoint::store::{Sealer, Store, clock, environments, projects, reseal};
+use stillpoint::store::{Sealer, Store, clock, environments, notices, projects, reseal};
 
 use crate::process::{Installation, said};
 use crate::support::{TestApp, project};
@@ -75,6 +77,10 @@ fn no_key_is_rotated_under_a_server_that_runs() {
 #[test]
 fn a_rotation_that_dies_anywhere_leaves_what_opens_and_is_finished_by_the_next() {
     let at = Installation::new();
+    // A plan that keeps as many as this takes.
+    let declaration = at.site.declaration("").replacen("id = \"shop\"\n", "id = \"shop\"\nplan = \"starter\"\n", 1);
+    let (applied, told) = at.apply(&declaration);
+    assert!(applied, "{told}");
     let server = at.start();
     let snapshot = at.snapshot();
     server.terminate();
@@ -169,6 +175,16 @@ async fn everything_that_is_sealed_opens_with_the_new_key_alone() {
     let (environment, body) = (main.clone(), "a journal".to_owned());
     let entry = Entry { activity: activity.clone(), environment, stage: Stage::Done, body };
     swaps::put(&mut tx, test.store.sealer(), &entry, now).await.expect("an entry");
+    let channel = Channel {
+        id: ChannelId::parse("0123456789abcdef0123").expect("20 hexadecimal digits"),
+        project: project(),
+        way: Way::Mail,
+        address: "team@example.org".to_owned(),
+        notices: Vec::new(),
+        created_at: now,
+    };
+    let signs = Secret::new("signs");
+    notices::insert_channel(&mut tx, test.store.sealer(), &channel, &signs).await.expect("a channel");
     test.store.commit(tx).await.expect("a commit");
     let columns = sealed_columns();
     assert!(columns.len() >= 4, "{columns:?}");

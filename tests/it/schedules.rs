@@ -178,7 +178,7 @@ async fn a_run_that_is_due_becomes_one_consistent_snapshot_and_the_schedule_move
     let mut db = shop.test.store.read().await.expect("a connection");
     let taken = snapshots::by_name(&mut db, &take.snapshot).await.expect("readable").expect("it was taken");
     assert_eq!((taken.origin, taken.consistency), (Origin::Automatic, Consistency::Consistent));
-    assert_eq!(taken.expires_at, Some(taken.created_at.plus(DAY * 7)));
+    assert_eq!(taken.expires_at, Some(taken.taken_at.plus(DAY * 7)));
 }
 
 #[tokio::test]

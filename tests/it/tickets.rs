@@ -155,7 +155,7 @@ async fn a_ticket_is_filed_claimed_run_and_leaves_evidence() {
     let desk = Desk::open().await;
     let Desk { shop, staging, snapshot, grace, .. } = &desk;
     let id = desk.file().await;
-    assert_eq!(desk.held().await, [snapshot.clone()]);
+    assert_eq!(desk.held().await, std::slice::from_ref(snapshot));
     staging.order("bench");
     desk.done(&shop.admin, &id, TicketAct::Comment).await;
     desk.done(grace, &id, TicketAct::Claim).await;

@@ -152,7 +152,7 @@ impl Shop {
         let main = self.main.environment("production", postgres, mariadb);
         let copy = self.copy.environment("staging", postgres, mariadb);
         format!(
-            "[[project]]\nid = \"shop\"\n\n{more}{main}[[project.environment.route]]\nhost = \"main.shop.test\"\n\
+            "[[project]]\nid = \"shop\"\nplan = \"starter\"\n\n{more}{main}[[project.environment.route]]\nhost = \"main.shop.test\"\n\
              upstream = \"http://127.0.0.1:{port}\"\n\n{copy}"
         )
     }

@@ -156,7 +156,10 @@ impl Server {
     /// Takes a snapshot of the environment `at` (`project/environment`) and waits for it.
     pub fn snapshot(&self, at: (&str, &str)) -> Result<Done> {
         let (project, environment) = at;
-        self.follow(project, &format!("/projects/{project}/environments/{environment}/backup"), &json!({}))
+        let path = format!("/projects/{project}/environments/{environment}");
+        // What the plan keeps no room for beside another one goes.
+        let evict = self.get(&path)?["evicts"].clone();
+        self.follow(project, &format!("{path}/backup"), &json!({ "evict": evict }))
     }
 
     /// Restores it as the command line does: the plan first, then exactly that.
