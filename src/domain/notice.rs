@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
+use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState, ChangeSchedule, Payload};
 use super::environment::words;
 use super::ids::{ActivityId, ChannelId, DeliveryId, ProjectId};
+use super::schedule::ScheduleChange;
 use super::time::Timestamp;
 
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Also one that was due and could not be taken.
+    /// Also one that was due and could not be taken, and a schedule that was stopped.
     SnapshotFailed,
     Restored,
     RestoreFailed,
@@ -52,9 +53,13 @@ impl Notice {
         if activity.state != ActivityState::Complete {
             return None;
         }
+        let stops = |change: &ChangeSchedule| change.change == ScheduleChange::Stopped;
+        if matches!(&activity.payload, Payload::ChangeSchedule(change) if stops(change)) {
+            return Some(Self::SnapshotFailed);
+        }
         match (activity.kind, activity.result) {
             (ActivityKind::Backup, Some(ActivityResult::Failure)) => Some(Self::SnapshotFailed),
-            (ActivityKind::Restore, Some(ActivityResult::Failure)) => Some(Self::RestoreFailed),
+            (ActivityKind::Restore | ActivityKind::Branch, Some(ActivityResult::Failure)) => Some(Self::RestoreFailed),
             (ActivityKind::Restore, Some(ActivityResult::Success)) => Some(Self::Restored),
             (ActivityKind::Drill, Some(ActivityResult::Failure)) => Some(Self::DrillFailed),
             _ => None,

@@ -66,6 +66,8 @@ enum Unsent {
     Refused(String),
     #[error("{0}")]
     Post(Box<ureq::Error>),
+    #[error("it could not be read: {0}")]
+    Store(store::Error),
     #[error("no answer within {} s", TRY.as_secs())]
     Late,
 }
@@ -93,7 +95,8 @@ pub async fn send_due(store: &Store, post: &Post) -> Result<(), store::Error> {
         let now = clock::now(&mut tx, store.dialect()).await?;
         let Some(delivery) = notices::take(&mut tx, store.dialect(), now, TAKEN).await? else { return Ok(()) };
         store.commit(tx).await?;
-        let sent = send(store, post, &delivery).await?;
+        // What can't be read must not stand in the way of all others.
+        let sent = send(store, post, &delivery).await.unwrap_or_else(|error| Err(Unsent::Store(error)));
         let mut tx = store.write().await?;
         let now = clock::now(&mut tx, store.dialect()).await?;
         let (state, error, next) = match sent {

@@ -33,6 +33,7 @@ pub(super) async fn run(context: &Context, work: &Work) -> Result<(), Error> {
             return Err(Error::Cancelled);
         }
         let mut tx = store.write().await?;
+        activities::hold_off(&mut tx).await?;
         let (again, now) = self::planned(context, &mut tx, &project).await?;
         let line = match again.of(&wanted.snapshot) {
             Some(decision) if decision.fate == Fate::Goes => {

@@ -40,7 +40,7 @@ use crate::engine::{self, Archived, Contents, Entry, FinalTree, Repository, Sour
 use crate::queue::{Lease, Work};
 use crate::store::users::User;
 use crate::store::work::End;
-use crate::store::{Db, environments, logs, projects, regions, snapshots, tickets, users};
+use crate::store::{Db, activities, environments, logs, projects, regions, snapshots, tickets, users};
 
 pub(super) async fn run(context: &Context, work: &Work, take: TakeSnapshot) -> Result<(), Error> {
     // First of all, so that what a try that died left goes whatever becomes of this one.
@@ -362,6 +362,9 @@ async fn complete(
     let line = format!("Stored {}, {files} and the dumps; it added {}", archived.size, archived.added);
     work.lease.log(&line).await?;
     let mut tx = context.store().write().await?;
+    if !take.evict.is_empty() {
+        activities::hold_off(&mut tx).await?;
+    }
     let now = work.lease.finish(&mut tx, &End::Success).await?;
     let plan = projects::plan(&mut tx, &project.id).await?;
     let snapshot = Snapshot {

@@ -5,7 +5,8 @@ use super::{App, Error};
 use crate::authz::{Authorized, ManageNotices};
 use crate::domain::audit::AuditKind;
 use crate::domain::ids::ChannelId;
-use crate::domain::notice::{Channel, Delivery, Notice, Way};
+use crate::domain::notice::{Channel, Delivery, DeliveryState, Notice, Way};
+use crate::domain::policy::Refusal;
 use crate::domain::view::{ChannelEntry, NoticesPage};
 use crate::domain::{ProjectId, Secret};
 use crate::store::{self, Db, notices};
@@ -106,6 +107,11 @@ pub async fn try_out(app: &App, proof: &Authorized<ManageNotices>, id: &ChannelI
     let project = &proof.on().project.id;
     let mut tx = app.store().write().await?;
     own(app, &mut tx, project, id).await?;
+    let last = notices::deliveries(&mut tx, project, LISTED).await?;
+    let waits = |delivery: &Delivery| delivery.notice == Notice::Trial && delivery.state == DeliveryState::Waiting;
+    if last.iter().any(waits) {
+        return Err(Error::Conflict(Refusal::new("A test message is on its way already.")));
+    }
     let now = app.now().await?;
     notices::put(&mut tx, id, project, None, Notice::Trial, now).await?;
     Ok(app.store().commit(tx).await?)

@@ -14,7 +14,7 @@ use crate::domain::snapshot::{Protection, TAKE_BACK};
 use crate::domain::view::{ActivityEntry, Care, DeletedEntry, Offer, RetentionPage};
 use crate::domain::{ProjectId, SnapshotName, Timestamp};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, Db, clock, projects, snapshots};
+use crate::store::{self, Db, activities, clock, projects, snapshots};
 
 const LONGEST_NOTE: usize = 500;
 
@@ -107,6 +107,7 @@ async fn pin(
     how: Keeping,
 ) -> Result<ActivityEntry, Error> {
     let mut tx = app.store().write().await?;
+    activities::hold_off(&mut tx).await?;
     super::snapshots::taken_of(&mut tx, &proof.on().environment.id, name).await?;
     snapshots::protect(&mut tx, name, protection.as_ref()).await?;
     let payload = Payload::KeepSnapshot(KeepSnapshot { snapshot: name.clone(), how });
@@ -123,6 +124,7 @@ async fn pin(
 pub async fn delete(app: &App, proof: Authorized<DeleteSnapshot>, name: &SnapshotName) -> Result<ActivityEntry, Error> {
     let on = proof.on();
     let mut tx = app.store().write().await?;
+    activities::hold_off(&mut tx).await?;
     super::snapshots::taken_of(&mut tx, &on.environment.id, name).await?;
     let now = clock::now(&mut tx, app.store().dialect()).await?;
     let until = now.plus(TAKE_BACK);

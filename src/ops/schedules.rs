@@ -160,6 +160,12 @@ pub async fn remove(app: &App, proof: &Authorized<ManageSchedules>, id: &Schedul
 /// The environment's last automatic snapshot is older than it should be: since when, in a sentence.
 pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timestamp) -> Result<Option<String>, Error> {
     let all = schedules::by_environment(db, &environment.id).await?;
+    if let Some(stopped) = all.iter().find(|schedule| schedule.state == ScheduleState::Stopped) {
+        let (cron, zone) = (&stopped.cron, &stopped.time_zone);
+        return Ok(Some(format!(
+            "The schedule “{cron}” ({zone}) was stopped and takes no more snapshots: resume it, or remove it."
+        )));
+    }
     if all.iter().all(|schedule| schedule.slot.is_none()) {
         return Ok(None);
     }

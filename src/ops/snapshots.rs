@@ -71,6 +71,10 @@ pub async fn create(
     if !is_agreed {
         return Err(Error::Conflict(unasked(&terms.plan.title, &eviction)));
     }
+    // A token that may only make snapshots must not make others go (R4).
+    if !eviction.snapshots.is_empty() {
+        proof.standing().may(Act::DeleteSnapshot, &on.environment).map_err(Error::Forbidden)?;
+    }
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
     Viewer::of(&proof).one(app, &activity.id).await

@@ -7,6 +7,16 @@ use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivitySt
 use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, Timestamp};
 
+/// Until the transaction ends nobody else enqueues or records anything: what is asked now of unfinished activities stays so
+/// (R13). To be called first of all: whoever changes an activity before may wait for whoever waits for this.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold_off(db: &mut Db) -> Result<(), Error> {
+    sqlx::query("UPDATE counters SET value = value WHERE name = 'activity'").execute(db).await?;
+    Ok(())
+}
+
 /// Adds it, with what it locks, and announces it. Gives it its place in the feed.
 ///
 /// # Errors

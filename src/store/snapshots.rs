@@ -21,8 +21,8 @@ pub async fn insert(db: &mut Db, snapshot: &Snapshot, manifest: &Manifest) -> Re
     sqlx::query(
         "INSERT INTO snapshots
            (name, project_id, environment_id, activity_id, origin, consistency, note, repository_id, manifest,
-            taken_at, created_at, expires_at, size, added, proof)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (name) DO NOTHING",
+            taken_at, created_at, expires_at, size, added, proof, protected, protection_note)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (name) DO NOTHING",
     )
     .bind(snapshot.name.as_str())
     .bind(snapshot.project.as_str())
@@ -39,6 +39,8 @@ pub async fn insert(db: &mut Db, snapshot: &Snapshot, manifest: &Manifest) -> Re
     .bind(to_bigint(snapshot.size))
     .bind(to_bigint(snapshot.added))
     .bind(snapshot.proof.as_ref().map(to_json))
+    .bind(i64::from(snapshot.protection.is_some()))
+    .bind(snapshot.protection.as_ref().and_then(|protection| protection.note.as_deref()))
     .execute(db)
     .await?;
     Ok(())

@@ -552,6 +552,8 @@ fn a_lost_database_loses_no_snapshot() {
     let mut expected = [first.clone(), second.clone()];
     expected.sort();
     assert_eq!(names, expected);
+    let protected = |backup: &serde_json::Value| backup["attributes"]["protected"] == true;
+    assert!(at.backups().iter().all(protected), "nothing goes before somebody has looked");
     at.restore(&first);
     assert_eq!(at.site.version(), 1);
     assert_eq!(contents(&at.site.uploads()), uploads, "byte for byte");

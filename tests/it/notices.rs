@@ -212,6 +212,8 @@ async fn a_notice_comes_by_mail_when_the_operator_has_named_a_server() {
         notices::try_out(&shop.test.app, &proof(&shop).await, &made.channel.id).await.expect("a trial");
     };
     try_out().await;
+    let again = notices::try_out(&shop.test.app, &proof(&shop).await, &made.channel.id).await;
+    assert!(matches!(again, Err(Error::Conflict(_))), "one at a time: {again:?}");
     send(&shop, &post(&[])).await;
     let delivery = log(&shop).await.remove(0);
     assert!(delivery.error.as_deref().is_some_and(|error| error.contains("--smtp")), "{delivery:?}");

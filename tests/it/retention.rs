@@ -10,14 +10,15 @@ use stillpoint::domain::activity::{ActivityKind, ActivityResult, Payload};
 use stillpoint::domain::ids::{PlanId, RegionId};
 use stillpoint::domain::policy::plans::Keep;
 use stillpoint::domain::policy::retention::{Fate, Hold};
-use stillpoint::domain::policy::{ProjectRole, TypeRole};
+use stillpoint::domain::policy::{Act, Grants, ProjectRole, TypeRole};
 use stillpoint::domain::snapshot::Protection;
 use stillpoint::domain::view::RetentionPage;
 use stillpoint::domain::{ActivityId, Scope, SnapshotName};
 use stillpoint::engine::{Location, Repository};
 use stillpoint::jobs::{Round, Upkeep};
 use stillpoint::ops::snapshots::SnapshotRequest;
-use stillpoint::ops::{Error, activities, environments, plans, restores, retention, snapshots};
+use stillpoint::ops::tokens::{self, TokenRequest};
+use stillpoint::ops::{Error, accounts, activities, environments, plans, restores, retention, snapshots};
 use stillpoint::store::{Sealer, Store, logs, projects};
 use tokio_util::sync::CancellationToken;
 
@@ -265,6 +266,17 @@ async fn a_fifth_manual_snapshot_says_which_one_goes_and_that_goes_only_for_a_co
     assert!(matches!(&refused, Error::Conflict(why) if why.reason.contains(names[0].as_str())), "{refused:?}");
     assert!(matches!(ask(vec![names[2].clone()]).await, Err(Error::Conflict(_))), "another one was agreed to");
     assert!(matches!(ask(names[..2].to_vec()).await, Err(Error::Conflict(_))), "not more than has to");
+
+    // A token that may make snapshots must not make others go.
+    let acts = vec![Act::CreateSnapshot];
+    let grants = Grants { acts, ..Grants::default() };
+    let token = TokenRequest { name: "ci".to_owned(), grants, expires_in_days: None };
+    let token = tokens::create(&shop.test.app, &shop.admin, token).await.expect("a token");
+    let narrowed = accounts::actor_of_bearer(&shop.test.app, &token.text).await.expect("a valid token");
+    let proof = shop.test.proof::<CreateSnapshot>(&narrowed).await.expect("it may make them");
+    let request = SnapshotRequest { evict: vec![names[0].clone()], ..Default::default() };
+    let refused = snapshots::create(&shop.test.app, proof, request).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
 
     // One that can't be completed.
     let hidden = shop.site.database.with_extension("hidden");

@@ -272,6 +272,9 @@ async fn whoever_lost_the_role_loses_the_schedule_and_the_feed_says_so() {
     let entry = shop.entries().await.into_iter().find(|entry| entry.schedule.id == made.id).expect("it is there");
     assert_eq!((entry.schedule.state, entry.schedule.slot), (ScheduleState::Stopped, None));
     assert!(entry.schedule.stopped_because.is_some() && entry.runs.is_empty());
+    let card = environment_ops::card(&shop.test.app, shop.history().await).await.expect("the environment");
+    assert_eq!(card.health.tone, Tone::Attention);
+    assert!(card.health.sentence.contains("takes no more snapshots"), "{:?}", card.health);
 
     // Whoever may, resumes it in their own name.
     let proof = shop.test.proof::<ManageSchedules>(&shop.admin).await.expect("an admin");

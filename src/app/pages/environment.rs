@@ -54,8 +54,12 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 {parts.iter().map(part).collect_view()}
                 {urls.into_iter().map(site).collect_view()}
             </p>
-            <p><a class="button button-small" href=at::schedules(&project.id, &environment.name)>{icon("clock")}<span>"Schedules"</span></a></p>
-            <p class="facts"><a href=at::retention(&project.id, &environment.name)>"What is kept, and until when"</a></p>
+            <p class="facts">
+                <a class="part" href=at::schedules(&project.id, &environment.name)>{icon("clock")}"Schedules"</a>
+                <a class="part" href=at::retention(&project.id, &environment.name)>
+                    {icon("snapshot")}"What is kept, and until when"
+                </a>
+            </p>
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>

@@ -1,6 +1,6 @@
 //! As a `POST` with a signature, to an address outside.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
@@ -138,24 +138,11 @@ fn is_inside(address: IpAddr) -> bool {
                 || (a == 198 && (b == 18 || b == 19))
         }
         IpAddr::V6(v6) => {
+            // What is given out at large, but for addresses that carry an IPv4 one: 6to4, Teredo.
             let [first, second, ..] = v6.segments();
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                // Addresses that carry an IPv4 one: 64:ff9b::/96 and the like, 6to4, Teredo.
-                || (first == 0x64 && second == 0xff9b)
-                || first == 0x2002
-                || (first == 0x2001 && second == 0)
-                || is_compatible(v6)
+            first & 0xe000 != 0x2000 || first == 0x2002 || (first == 0x2001 && second == 0)
         }
     }
-}
-
-/// `::a.b.c.d`
-fn is_compatible(address: Ipv6Addr) -> bool {
-    address.segments()[..6] == [0; 6]
 }
 
 #[cfg(test)]
@@ -183,6 +170,8 @@ mod tests {
             "ff02::1",
             "::ffff:10.0.0.1",
             "::10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "fec0::1",
             "64:ff9b::a00:1",
             "2002:a00:1::",
             "2001::1",

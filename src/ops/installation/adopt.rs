@@ -7,7 +7,7 @@ use super::{insert_project, local_region, plan, recovery_key};
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::{MemberSource, Roles};
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{Protection, Snapshot};
 use crate::domain::{Bytes, EnvironmentId, Secret};
 use crate::engine::{Location, Repository};
 use crate::ops::{App, Error};
@@ -133,6 +133,7 @@ fn snapshot(id: &str, manifest: &Manifest, plan: &crate::domain::policy::Plan) -
         size: Bytes(manifest.mounts.iter().map(|mount| mount.bytes).sum()),
         added: Bytes(0),
         proof: manifest.proof.clone(),
-        protection: None,
+        // The plan that it had is not known, nor what was protected: nothing goes before somebody has looked.
+        protection: Some(Protection { note: Some("found in the repository".to_owned()) }),
     }
 }
