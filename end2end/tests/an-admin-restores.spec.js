@@ -14,7 +14,7 @@ async function order(page) {
   await page.getByRole("button", { name: /order|buy/i }).first().click();
 }
 
-async function takeSnapshot(page) {
+async function takeSnapshotOfStaging(page) {
   await page.goto(environment("staging"));
   await page.getByRole("link", { name: "Snapshot", exact: true }).click();
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("Take a snapshot of staging");
@@ -27,7 +27,7 @@ test("snapshot, change, restore, undo, without reloading a page", async ({ page,
   const visitor = await context.newPage();
   const before = await orders(visitor);
 
-  await takeSnapshot(page);
+  await takeSnapshotOfStaging(page);
   await page.goto(environment("staging"));
   const entry = page.getByRole("article").first();
   // No reload from here on: the entry gets its link when the snapshot is complete.
@@ -56,7 +56,7 @@ test("snapshot, change, restore, undo, without reloading a page", async ({ page,
 
 test("the shop goes on serving while a snapshot is taken", async ({ page, request }) => {
   await logIn(page, "admin");
-  await takeSnapshot(page);
+  await takeSnapshotOfStaging(page);
   const statuses = [];
   for (let i = 0; i < 40; i += 1) {
     const reply = await visit(request, "staging");
