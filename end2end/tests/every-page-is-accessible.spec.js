@@ -15,6 +15,8 @@ async function check(page, address) {
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [390, 1280]) {
     test(`${colorScheme}, ${width} px`, async ({ browser, baseURL }) => {
+      // Two seconds a page on a slow machine.
+      test.setTimeout(180_000);
       const context = await browser.newContext({ baseURL, colorScheme, viewport: { width, height: 900 } });
       const page = await context.newPage();
       await check(page, "/login");
