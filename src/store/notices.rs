@@ -139,7 +139,7 @@ pub async fn put(
 pub async fn take(db: &mut Db, dialect: Dialect, now: Timestamp, time: Duration) -> Result<Option<Delivery>, Error> {
     let sql = format!(
         "UPDATE deliveries SET attempts = attempts + 1, next_at = $1
-         WHERE id = (SELECT id FROM deliveries WHERE state = 'waiting' AND next_at <= $2 ORDER BY next_at LIMIT 1{})
+         WHERE id = (SELECT a.id FROM deliveries a WHERE a.state = 'waiting' AND a.next_at <= $2 ORDER BY a.next_at LIMIT 1{})
          RETURNING *",
         dialect.skip_locked()
     );
