@@ -127,8 +127,7 @@ pub(super) async fn health(
     if let Some(activity) = running {
         return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
     }
-    let tried = Filter { kinds: vec![ActivityKind::Drill], states: vec![ActivityState::Complete], ..Filter::default() };
-    let tried = store::activities::newest(db, &environment.id, &tried).await?;
+    let tried = store::drills::last_ended(db, &environment.id).await?;
     if let Some(failed) = tried.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
         let ago = span(store::clock::now(db, app.store().dialect()).await?.since(failed.updated_at));
         let sentence =

@@ -1,7 +1,8 @@
 //! Reports of drills that succeeded.
 
 use super::row::{Columns as _, to_json};
-use super::{Db, Error};
+use super::{Db, Error, activities};
+use crate::domain::activity::Activity;
 use crate::domain::drill::Drill;
 use crate::domain::{ActivityId, EnvironmentId};
 
@@ -18,6 +19,21 @@ pub async fn insert(db: &mut Db, drill: &Drill) -> Result<(), Error> {
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// The newest that ended by itself, well or not. In words of the index that serves it: kind and result are no parameters.
+///
+/// # Errors
+/// When the database fails.
+pub async fn last_ended(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Activity>, Error> {
+    let row = sqlx::query(
+        "SELECT * FROM activities WHERE environment_id = $1 AND kind = 'environment.drill' AND result IS NOT NULL
+         ORDER BY seq DESC LIMIT 1",
+    )
+    .bind(environment.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| activities::read(&row)).transpose()
 }
 
 /// Newest first.
