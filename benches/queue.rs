@@ -15,7 +15,7 @@ use stillpoint::authz::{Actor, CreateSnapshot};
 use stillpoint::domain::Secret;
 use stillpoint::domain::ids::{EnvironmentName, ProjectId, RegionId};
 use stillpoint::ops::accounts::{self, Kind};
-use stillpoint::ops::installation::{self, Applied};
+use stillpoint::ops::installation::{self, Applied, Consent};
 use stillpoint::ops::{App, Settings, snapshots};
 use stillpoint::queue::{Failure, Handler, Timing, Work, Worker};
 use stillpoint::store::work::{self, End, Holder};
@@ -70,7 +70,7 @@ async fn measure(url: &str, data: &Path) -> Result<(f64, f64)> {
         .map(|number| format!("[[project.environment]]\nname = \"e{number}\"\ntype = \"development\"\n"));
     let project = "[[project]]\nid = \"bench\"\nplan = \"starter\"\n".to_owned();
     std::fs::write(&file, project + &environments.collect::<String>())?;
-    if let Applied::Refused(troubles) = installation::apply(&app, &file).await? {
+    if let Applied::Refused(troubles) = installation::apply(&app, &file, Consent::Yes).await? {
         return Err(format!("the declaration was refused: {troubles:?}").into());
     }
     let start = start(&app, &store, &actor).await?;

@@ -29,7 +29,7 @@ pub async fn of_project(
 }
 
 pub async fn of_installation(State(app): State<App>, Caller(actor): Caller, asked: Asked) -> Entries {
-    let proof = app.authorize_operator(&actor, Need::Look)?;
+    let proof = app.authorize_operator(&actor, Need::Look).await?;
     list(&app, &Scope::Installation(proof), &asked).await
 }
 
@@ -48,7 +48,7 @@ pub async fn export_installation(
     Caller(actor): Caller,
     asked: Asked,
 ) -> Result<Response, Fault> {
-    let proof = app.authorize_operator(&actor, Need::Look)?;
+    let proof = app.authorize_operator(&actor, Need::Look).await?;
     export(&app, Scope::Installation(proof), &asked).await
 }
 

@@ -83,7 +83,7 @@ impl AuditAsked {
     /// [`Error::NotFound`] and [`Error::Forbidden`].
     pub async fn scope(&self, app: &ops::App, actor: &Actor, project: Option<&str>) -> Result<Scope, Error> {
         let Some(project) = project else {
-            return Ok(Scope::Installation(app.authorize_operator(actor, Need::Look)?));
+            return Ok(Scope::Installation(app.authorize_operator(actor, Need::Look).await?));
         };
         let project = ProjectId::parse(project).map_err(|_| Error::NotFound("project"))?;
         Ok(Scope::Project(Box::new(app.authorize_project::<ViewAudit>(actor, &project).await?)))

@@ -8,7 +8,7 @@ use super::accounts::secret_from_stdin;
 use super::config::{Admin, KeyCommand, User};
 use crate::domain::bytes::counted;
 use crate::domain::policy::Grants;
-use crate::ops::installation::{self, Applied};
+use crate::ops::installation::{self, Applied, Consent, Trouble};
 use crate::ops::tokens::TokenRequest;
 use crate::ops::{self, App, account, accounts, tokens};
 
@@ -69,17 +69,15 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
 }
 
 /// # Errors
-/// When the file does not work: each place on standard error.
-pub async fn apply(app: &App, file: &Path) -> Result<()> {
-    match installation::apply(app, file).await.map_err(told)? {
+/// When the file does not work, each place on standard error; and when snapshots would go by it and nobody agreed to that.
+pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<()> {
+    let counts = |projects: usize, environments: usize| {
+        format!("{}, {}", counted(projects as u64, "project"), counted(environments as u64, "environment"))
+    };
+    match installation::apply(app, file, consent).await.map_err(told)? {
         Applied::Done { projects, environments, notes } => {
-            for note in &notes {
-                eprintln!("note: {note}");
-            }
-            let (projects, environments) =
-                (counted(projects as u64, "project"), counted(environments as u64, "environment"));
-            println!("Applied {}: {projects}, {environments}.", file.display());
-            Ok(())
+            warn(&notes);
+            println!("Applied {}: {}.", file.display(), counts(projects, environments));
         }
         Applied::Refused(troubles) => {
             for trouble in &troubles {
@@ -87,6 +85,32 @@ pub async fn apply(app: &App, file: &Path) -> Result<()> {
             }
             bail!("nothing was changed; mend the file and apply it again");
         }
+        Applied::Looked(outlook) => {
+            warn(&outlook.notes);
+            let going = outlook.going.len() as u64;
+            if going > 0 {
+                println!("By {} these go that are kept now:", file.display());
+            }
+            for gone in &outlook.going {
+                println!("  {gone}");
+            }
+            if consent != Consent::No {
+                let them = if going == 1 { "let it go" } else { "let them go" };
+                bail!(
+                    "nothing was changed: {} would go; to {them}, apply the file with --yes",
+                    counted(going, "snapshot")
+                );
+            }
+            let counts = counts(outlook.projects, outlook.environments);
+            println!("{} works: {counts}. Nothing was changed.", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn warn(notes: &[Trouble]) {
+    for note in notes {
+        eprintln!("note: {note}");
     }
 }
 

@@ -85,6 +85,12 @@ pub enum Role {
     Apply {
         /// TOML; see docs/declaration.md
         file: PathBuf,
+        /// Only checks the file, and says which snapshots would go by it
+        #[arg(long, short = 'n', conflicts_with = "yes")]
+        dry_run: bool,
+        /// Also where snapshots go by it that are kept now
+        #[arg(long, short = 'y')]
+        yes: bool,
     },
     /// What the operator does on this machine
     #[command(subcommand)]

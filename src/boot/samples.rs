@@ -13,7 +13,7 @@ use super::demo::{self, Demo};
 use crate::domain::Secret;
 use crate::domain::policy::Grants;
 use crate::ops::accounts::Kind;
-use crate::ops::installation::{self, Applied};
+use crate::ops::installation::{self, Applied, Consent};
 use crate::ops::tokens::TokenRequest;
 use crate::ops::{App, Error, accounts, tokens};
 
@@ -48,8 +48,8 @@ pub async fn start(app: &App, data: &Path) -> Result<Sample> {
     let declaration = declaration(&demo, &login);
     let file: PathBuf = data.join("demo/declaration.toml");
     fs::write(&file, declaration).with_context(|| format!("{} can't be written", file.display()))?;
-    match installation::apply(app, &file).await? {
-        Applied::Done { .. } => Ok(Sample { demo, login }),
+    match installation::apply(app, &file, Consent::Yes).await? {
+        Applied::Done { .. } | Applied::Looked(_) => Ok(Sample { demo, login }),
         Applied::Refused(troubles) => {
             let lines: Vec<String> = troubles.iter().map(ToString::to_string).collect();
             bail!("the demo project can't be declared:\n{}", lines.join("\n"))

@@ -17,6 +17,7 @@ use crate::domain::ids::RegionId;
 use crate::gateway::Limits;
 use crate::jobs::postman::{self, Post};
 use crate::jobs::{self, Gateways, Jobs};
+use crate::ops::installation::Consent;
 use crate::ops::{App, Settings};
 use crate::queue::{Timing, Worker};
 use crate::store::Store;
@@ -56,7 +57,14 @@ pub async fn run(command: Command) -> Result<()> {
     let app = App::with(store.clone(), settings, timing());
     match role {
         Role::Admin(admin) => return admin::run(&app, admin, &banner::address(options.listen, &options)).await,
-        Role::Apply { file } => return admin::apply(&app, &file).await,
+        Role::Apply { file, dry_run, yes } => {
+            let consent = match (dry_run, yes) {
+                (true, _) => Consent::No,
+                (false, true) => Consent::Yes,
+                (false, false) => Consent::UnlessSnapshotsGo,
+            };
+            return admin::apply(&app, &file, consent).await;
+        }
         Role::Migrate => {
             println!("The database is up to date.");
             return Ok(());

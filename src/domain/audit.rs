@@ -79,30 +79,7 @@ impl AuditKind {
     }
 }
 
-words!(
-    AuditKind,
-    "what an audit records",
-    [
-        Self::MemberAdded,
-        Self::MemberChanged,
-        Self::MemberRemoved,
-        Self::InvitationMade,
-        Self::InvitationRevoked,
-        Self::Declared,
-        Self::Refused,
-        Self::AccountMade,
-        Self::LoggedIn,
-        Self::SessionsEnded,
-        Self::PasswordChanged,
-        Self::ResetLinkMade,
-        Self::TokenMade,
-        Self::TokenRevoked,
-        Self::ChannelMade,
-        Self::ChannelRemoved,
-        Self::Exported,
-        Self::Cancelled,
-    ]
-);
+words!(AuditKind, "what an audit records");
 
 /// One line of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,37 +175,6 @@ pub struct AuditFilter {
     pub count: Option<u32>,
 }
 
-/// What of an activity's payload people should read, whatever else stands in it.
-pub fn in_words(kind: &str, payload: &serde_json::Value) -> String {
-    let word = |path: &str| payload.pointer(path).and_then(serde_json::Value::as_str);
-    let verb = match kind {
-        "environment.backup" => "took the snapshot".to_owned(),
-        "environment.backup.delete" => "deleted the snapshot".to_owned(),
-        "environment.restore" => "restored the snapshot".to_owned(),
-        "environment.branch" => "made an environment from the snapshot".to_owned(),
-        "environment.dump" => "read a dump".to_owned(),
-        other => other.to_owned(),
-    };
-    let mut text = verb;
-    if let Some(service) = word("/service") {
-        text.push_str(&format!(" of {service}"));
-        text.push_str(if word("/snapshot").is_some() { " in the snapshot" } else { "" });
-    }
-    if let Some(snapshot) = word("/snapshot") {
-        text.push_str(&format!(" {snapshot}"));
-    }
-    if let Some(from) = word("/from/name") {
-        text.push_str(&format!(" of {from}"));
-    }
-    if let Some(new) = word("/branch/name") {
-        text.push_str(&format!(" as {new}"));
-    }
-    if let Some(note) = word("/note") {
-        text.push_str(&format!(": {note}"));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,18 +183,6 @@ mod tests {
     fn cells_are_quoted_and_no_spreadsheet_takes_them_for_formulas() {
         let line = AuditEntry::csv(&["plain", "a,b", "say \"no\"", "=1+1", "@x,y", ""]);
         assert_eq!(line, "plain,\"a,b\",\"say \"\"no\"\"\",'=1+1,\"'@x,y\",\r\n");
-    }
-
-    #[test]
-    fn a_payload_is_told_in_words() {
-        let tell = |kind, payload| in_words(kind, &payload);
-        let restore = serde_json::json!({"snapshot": "2ca4", "from": {"name": "main"}});
-        assert_eq!(tell("environment.restore", restore), "restored the snapshot 2ca4 of main");
-        let dump = serde_json::json!({"service": "database", "snapshot": "2ca4"});
-        assert_eq!(tell("environment.dump", dump), "read a dump of database in the snapshot 2ca4");
-        let live = serde_json::json!({"service": "database"});
-        assert_eq!(tell("environment.dump", live), "read a dump of database");
-        assert_eq!(tell("environment.merge", serde_json::json!({})), "environment.merge");
     }
 
     #[test]

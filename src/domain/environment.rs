@@ -85,7 +85,13 @@ pub struct UnknownWord {
 }
 
 macro_rules! words {
+    ($type:ty, $expected:literal) => {
+        $crate::domain::environment::words!(@of $type, $expected, <$type>::ALL);
+    };
     ($type:ty, $expected:literal, [$($value:expr),+ $(,)?]) => {
+        $crate::domain::environment::words!(@of $type, $expected, [$($value),+]);
+    };
+    (@of $type:ty, $expected:literal, $all:expr) => {
         impl ::std::fmt::Display for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.write_str(self.as_str())
@@ -94,7 +100,7 @@ macro_rules! words {
         impl ::std::str::FromStr for $type {
             type Err = $crate::domain::environment::UnknownWord;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                [$($value),+].into_iter().find(|value| value.as_str() == text).ok_or_else(|| {
+                $all.into_iter().find(|value| value.as_str() == text).ok_or_else(|| {
                     $crate::domain::environment::UnknownWord { found: text.to_owned(), expected: $expected }
                 })
             }

@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod snapshot;
+pub mod telling;
 pub mod ticket;
 pub mod time;
 pub mod tree;

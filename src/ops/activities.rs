@@ -7,19 +7,14 @@ use futures::Stream;
 
 use super::{App, Error, audit, projects};
 use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
-use crate::domain::activity::{
-    Activity, ActivityKind, ActivityResult, ActivityState, Keeping, Payload, ReadDump, RunDrill,
-};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
 use crate::domain::audit::AuditKind;
-use crate::domain::environment::Environment;
-use crate::domain::ids::EnvironmentName;
+use crate::domain::environment::{Environment, EnvironmentKind};
 use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Act, Refusal, Standing};
-use crate::domain::schedule::ScheduleChange;
-use crate::domain::snapshot::Origin;
-use crate::domain::ticket::{TicketAct, TicketStep};
+use crate::domain::telling::{From, Telling, is_done};
 use crate::domain::view::{ActivityEntry, ActivityPage, Feed, LogLine, Offer};
-use crate::domain::{ActivityId, EnvironmentId, PartName, SnapshotName, Timestamp};
+use crate::domain::{ActivityId, EnvironmentId, ProjectId, SnapshotName, Timestamp};
 use crate::queue::{self, Cancelling};
 use crate::store::activities::Scope;
 use crate::store::{self, Db, drills, events, logs, snapshots};
@@ -182,45 +177,10 @@ impl<'a> Viewer<'a> {
         Self { environments: std::slice::from_ref(&proof.on().environment), standing: proof.standing() }
     }
 
-    fn from(&self, activity: &Activity) -> From {
-        let source = match &activity.payload {
-            Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
-            Payload::BranchEnvironment(branch) => Some(&branch.source),
-            _ => None,
-        };
-        let Some(source) = source else { return From::Same };
-        let subject = Subject { project: &activity.project, environment: Some((&source.id, source.kind)) };
-        match self.standing.decide(Act::ViewHistory, &subject) {
-            Access::Granted => From::Other(source.name.clone()),
-            Access::Forbidden(_) | Access::Invisible => From::Hidden,
-        }
-    }
-
-    fn branch(&self, activity: &Activity) -> Option<EnvironmentName> {
-        let Payload::RestoreSnapshot(restore) = &activity.payload else { return None };
-        let new = restore.branch.as_ref()?;
-        let subject = Subject { project: &activity.project, environment: Some((&new.id, new.kind)) };
-        (self.standing.decide(Act::ViewHistory, &subject) == Access::Granted).then(|| new.name.clone())
-    }
-
-    /// The target is named to those who may know of it (R2).
-    fn describe_step(&self, activity: &Activity, step: &TicketStep, environment: &Environment) -> String {
-        let subject = Subject { project: &activity.project, environment: Some((&step.target.id, step.target.kind)) };
-        let into = match self.standing.decide(Act::ViewHistory, &subject) {
-            Access::Granted => step.target.name.to_string(),
-            Access::Forbidden(_) | Access::Invisible => "another environment".to_owned(),
-        };
-        let about = match step.act {
-            TicketAct::File => "filed a ticket for",
-            TicketAct::Comment => "commented on the ticket for",
-            TicketAct::Claim => "claimed the ticket for",
-            TicketAct::Release => "handed back the ticket for",
-            TicketAct::Decline => "declined the ticket for",
-            TicketAct::Run => "tried to run the ticket for",
-            TicketAct::Withdraw => "withdrew the ticket for",
-            TicketAct::Reopen => "reopened the ticket for",
-        };
-        format!("{about} restoring {} of {} into {into}", step.snapshot, environment.name)
+    /// Whether an environment of the project may be named to them (R2).
+    fn sees(&self, project: &ProjectId, environment: &EnvironmentId, kind: EnvironmentKind) -> bool {
+        let subject = Subject { project, environment: Some((environment, kind)) };
+        self.standing.decide(Act::ViewHistory, &subject) == Access::Granted
     }
 
     pub(super) async fn one(&self, app: &App, activity: &ActivityId) -> Result<ActivityEntry, Error> {
@@ -236,7 +196,7 @@ impl<'a> Viewer<'a> {
             self.environments.iter().map(|environment| (&environment.id, environment)).collect();
         let entries = activities.into_iter().filter_map(|activity| {
             let environment = environments.get(&activity.environment)?;
-            let done = activity.result == Some(ActivityResult::Success);
+            let done = is_done(&activity);
             let present = |name: &SnapshotName| Some(name.clone()).filter(|name| done && existing.contains(name));
             let (snapshot, undo) = match &activity.payload {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
@@ -256,15 +216,13 @@ impl<'a> Viewer<'a> {
             } else {
                 self.standing.may(Act::CancelActivity, environment).into()
             };
-            let from = self.from(&activity);
-            let branch = self.branch(&activity);
+            let sees = |other: &EnvironmentId, kind| self.sees(&activity.project, other, kind);
+            let telling = Telling { payload: &activity.payload, done, environment: &environment.name, sees: &sees };
+            let from = telling.from();
             Some(ActivityEntry {
                 environment: environment.name.clone(),
-                description: match &activity.payload {
-                    Payload::Ticket(step) => self.describe_step(&activity, step, environment),
-                    _ => describe(&activity, environment, &from, branch.as_ref()),
-                },
-                branch,
+                description: telling.in_words(),
+                branch: telling.branch(),
                 source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
                 restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
                 snapshot: snapshot.filter(|_| from != From::Hidden),
@@ -288,95 +246,5 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::DeleteSnapshot(delete) => vec![delete.snapshot.clone()],
         Payload::KeepSnapshot(keep) => vec![keep.snapshot.clone()],
         Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
-    }
-}
-
-/// Where the snapshot of a restore was taken, as far as the viewer may know (R2).
-#[derive(PartialEq)]
-enum From {
-    Same,
-    Other(EnvironmentName),
-    Hidden,
-}
-
-impl From {
-    fn of(&self, snapshot: &SnapshotName) -> String {
-        match self {
-            Self::Same => snapshot.to_string(),
-            Self::Other(source) => format!("{snapshot} of {source}"),
-            Self::Hidden => "a snapshot of another environment".to_owned(),
-        }
-    }
-}
-
-/// What follows the initiator's name: "created a snapshot of main".
-fn describe(activity: &Activity, environment: &Environment, from: &From, branch: Option<&EnvironmentName>) -> String {
-    let environment = &environment.name;
-    let over = activity.state.is_over() && activity.result == Some(ActivityResult::Success);
-    match (&activity.payload, over) {
-        (Payload::TakeSnapshot(take), over) => {
-            let verb = if over { "created" } else { "asked for" };
-            let article = if take.origin == Origin::Automatic { "an automatic" } else { "a" };
-            format!("{verb} {article} snapshot of {environment}")
-        }
-        (Payload::RestoreSnapshot(restore), over) => {
-            let verb = if over { "restored" } else { "asked to restore" };
-            let parts: Vec<String> = restore.scope.named().map(PartName::in_words).collect();
-            let parts = if parts.is_empty() { String::new() } else { format!("{} of ", parts.join(", ")) };
-            let of = from.of(&restore.snapshot);
-            let by = restore.ticket.as_ref().map(|_| ", on a ticket").unwrap_or_default();
-            match (&restore.branch, branch) {
-                (None, _) => format!("{verb} {parts}{of} into {environment}{by}"),
-                (Some(_), Some(new)) => format!("{verb} {parts}{of} into the new environment {new}{by}"),
-                (Some(_), None) => format!("{verb} {parts}{of} into a new environment{by}"),
-            }
-        }
-        (Payload::BranchEnvironment(branch), _) => {
-            format!("made {environment} from {}", from.of(&branch.snapshot))
-        }
-        (Payload::RunDrill(run), over) => {
-            let verb = if over { "proved" } else { "asked to try" };
-            let of = run.snapshot.as_ref().map_or("the newest snapshot".to_owned(), ToString::to_string);
-            format!("{verb} a restore of {of} of {environment}")
-        }
-        (Payload::ReadDump(read), over) => {
-            let verb = if over { "downloaded" } else { "asked for" };
-            let of = match &read.snapshot {
-                Some(snapshot) => format!("{} in the snapshot {snapshot} of {environment}", read.service),
-                None => format!("{} in {environment}", read.service),
-            };
-            format!("{verb} a dump of {of}")
-        }
-        (Payload::ChangeSchedule(entry), over) => {
-            let (cron, zone) = (&entry.cron, &entry.time_zone);
-            // What we stopped has not succeeded, but it is so.
-            match (entry.change, over) {
-                (ScheduleChange::Stopped, _) | (_, true) => {
-                    format!("{} the schedule “{cron}” ({zone}) of {environment}", entry.change.verb())
-                }
-                (_, false) => {
-                    format!("asked to {} the schedule “{cron}” ({zone}) of {environment}", entry.change.infinitive())
-                }
-            }
-        }
-        (Payload::Ticket(step), _) => step.act.done().to_owned(),
-        (Payload::DeleteSnapshot(delete), over) => {
-            let verb = if over { "deleted" } else { "asked to delete" };
-            format!("{verb} {} of {environment}", delete.snapshot)
-        }
-        (Payload::KeepSnapshot(keep), over) => {
-            let (done, asked) = match keep.how {
-                Keeping::Protected => ("protected", "asked to protect"),
-                Keeping::Unprotected => ("took the protection off", "asked to take the protection off"),
-                Keeping::TakenBack => ("took back the deletion of", "asked to take back the deletion of"),
-            };
-            format!("{} {} of {environment}", if over { done } else { asked }, keep.snapshot)
-        }
-        (Payload::Retain, true) => format!("let go what the plan no longer keeps of {environment}"),
-        (Payload::Retain, false) => format!("lets go what the plan no longer keeps of {environment}"),
-        (Payload::ChangePlan(change), over) => {
-            let verb = if over { "changed" } else { "asked to change" };
-            format!("{verb} the project's plan from {} to {}", change.from, change.to)
-        }
     }
 }

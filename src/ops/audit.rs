@@ -10,15 +10,16 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 
 use super::{App, Error};
-use crate::authz::{Actor, Authorized, OnEnvironment, Operator, ViewAudit};
-use crate::domain::activity::Initiator;
+use crate::authz::{Actor, Authority, Authorized, Need, OnEnvironment, Operator, ViewAudit};
+use crate::domain::activity::{ActivityResult, Initiator};
 use crate::domain::audit::{AuditEntry, AuditFilter, AuditKind};
 use crate::domain::environment::Project;
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Act, Refusal};
+use crate::domain::telling::Telling;
 use crate::domain::view::AuditPage;
 use crate::domain::{EnvironmentId, ProjectId};
-use crate::store::audit::{self, Filter, NewEvent};
+use crate::store::audit::{self, Filter, Line, NewEvent};
 use crate::store::{Db, clock, environments};
 
 /// The same refusal of the same person is recorded once in that time: nobody fills the audit by asking again and again.
@@ -76,7 +77,19 @@ pub(super) async fn note_refused(
     Ok(())
 }
 
-/// Records that an act was refused on what the actor may see (R5), and gives the refusal back.
+/// Records that what concerns the whole installation was refused, and gives the refusal back.
+pub(super) async fn refused_operator(app: &App, actor: &Actor, need: Need, refusal: Refusal) -> Result<Error, Error> {
+    let about = match need {
+        Need::Look => "looking at what concerns the installation",
+        Need::Change => "changing what concerns the installation",
+    };
+    let on = (actor.initiator(), None, None);
+    note_refused(app, on, AuditKind::Refused, about.to_owned(), refusal.to_string()).await?;
+    Ok(Error::Forbidden(refusal))
+}
+
+/// Records that an act was refused on what the actor may see (R5), and gives the refusal back. What is asked in the name of
+/// whoever filed a ticket is no attempt of theirs: the run of the ticket is recorded by itself.
 pub(super) async fn refused(
     app: &App,
     actor: &Actor,
@@ -84,6 +97,9 @@ pub(super) async fn refused(
     act: Act,
     refusal: Refusal,
 ) -> Result<Error, Error> {
+    if matches!(actor.authority, Authority::Ticket { .. }) {
+        return Ok(Error::Forbidden(refusal));
+    }
     let environment = match environment {
         Some(name) => environments::by_name(&mut *app.store().read().await?, project, name).await?,
         None => None,
@@ -255,13 +271,18 @@ async fn next(app: &App, filter: &Filter) -> io::Result<Vec<AuditEntry>> {
 async fn read(db: &mut Db, filter: &Filter, count: u32) -> Result<Vec<AuditEntry>, Error> {
     let mut names: HashMap<EnvironmentId, Option<EnvironmentName>> = HashMap::new();
     let mut entries = Vec::new();
-    for (mut entry, environment) in audit::list(db, filter, count).await? {
+    for Line { mut entry, environment, payload } in audit::list(db, filter, count).await? {
         if let Some(id) = environment {
             if !names.contains_key(&id) {
                 let found = environments::by_id(db, &id).await?;
                 names.insert(id.clone(), found.map(|environment| environment.name));
             }
             entry.environment = names.get(&id).cloned().flatten();
+        }
+        if let (Some(payload), Some(environment)) = (&payload, &entry.environment) {
+            // Whoever reads the audit may read all of it.
+            let done = entry.outcome == ActivityResult::Success.as_str();
+            entry.about = Telling { payload, done, environment, sees: &|_, _| true }.in_full();
         }
         entries.push(entry);
     }

@@ -9,7 +9,7 @@ mod declaration;
 use std::path::PathBuf;
 
 pub use adopt::{Adopted, adopt};
-pub use declaration::{Applied, Trouble, apply};
+pub use declaration::{Applied, Consent, Outlook, Trouble, apply};
 
 use super::{App, Error};
 use crate::domain::environment::Project;

@@ -132,8 +132,11 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Forbidden`] with the reason.
-    pub fn authorize_operator(&self, actor: &Actor, need: Need) -> Result<Operator, Error> {
-        Ok(authz::on_installation(actor, need)?)
+    pub async fn authorize_operator(&self, actor: &Actor, need: Need) -> Result<Operator, Error> {
+        match authz::on_installation(actor, need) {
+            Err(authz::Denied::Forbidden(refusal)) => Err(audit::refused_operator(self, actor, need, refusal).await?),
+            asked => Ok(asked?),
+        }
     }
 
     /// The proof that the actor may do `A` on the environment that the activity belongs to.
@@ -170,7 +173,13 @@ impl App {
         project: &ProjectId,
         ticket: &TicketId,
     ) -> Result<Authorized<A>, Error> {
-        Ok(authz::on_ticket(&mut *self.store().read().await?, actor, project, ticket).await?)
+        let asked = authz::on_ticket(&mut *self.store().read().await?, actor, project, ticket).await;
+        match asked {
+            Err(authz::Denied::Forbidden(refusal)) => {
+                Err(audit::refused(self, actor, (project, None), A::ACT, refusal).await?)
+            }
+            asked => Ok(asked?),
+        }
     }
 
     /// Whether the database answers.

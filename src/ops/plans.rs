@@ -10,7 +10,7 @@ use crate::domain::activity::{self, ActivityKind, Payload};
 use crate::domain::environment::{Environment, EnvironmentKind, store_is_live};
 use crate::domain::ids::PlanId;
 use crate::domain::policy::acts::{Access, Act, Subject};
-use crate::domain::policy::retention::{Fate, simulate};
+use crate::domain::policy::retention::simulate;
 use crate::domain::policy::{Plan, Refusal};
 use crate::domain::snapshot::Origin;
 use crate::domain::view::{PlanChange, PlanPage, SimulationPage};
@@ -108,11 +108,7 @@ async fn changed(
     let live = store_is_live(&all);
     let (before, _) = retention::planned(app, db, &project.id, &old).await?;
     let (after, _) = retention::planned(app, db, &project.id, &new).await?;
-    let goes = |fate: &Fate| *fate == Fate::Goes;
-    let is_new = |decision: &&crate::domain::policy::retention::Decision| {
-        goes(&decision.fate) && before.of(&decision.snapshot).is_some_and(|before| !goes(&before.fate))
-    };
-    let going: Vec<_> = after.decisions.iter().filter(is_new).cloned().collect();
+    let going: Vec<_> = after.goes_beside(&before).cloned().collect();
     let mut told = Vec::new();
     for kind in EnvironmentKind::ALL {
         let (was, becomes) = (old.told(kind, live), new.told(kind, live));

@@ -1,12 +1,10 @@
 //! The audit: what is recorded beside the activities, and both together, newest first.
 
-use serde_json::Value;
-
 use super::row::Columns as _;
 use super::sql::Sql;
 use super::{Db, Error, events, random_id};
-use crate::domain::activity::Initiator;
-use crate::domain::audit::{AuditEntry, AuditKind, in_words};
+use crate::domain::activity::{Initiator, Payload};
+use crate::domain::audit::{AuditEntry, AuditKind};
 use crate::domain::{EnvironmentId, ProjectId, Timestamp};
 
 /// What is to be recorded.
@@ -96,11 +94,19 @@ pub struct Filter {
     pub before: Option<i64>,
 }
 
-/// Newest first, with each one's environment.
+/// A line as it is kept: the environment by its id, and what an activity was about not yet in words.
+#[derive(Debug, Clone)]
+pub struct Line {
+    pub entry: AuditEntry,
+    pub environment: Option<EnvironmentId>,
+    pub payload: Option<Payload>,
+}
+
+/// Newest first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn list(db: &mut Db, filter: &Filter, count: u32) -> Result<Vec<(AuditEntry, Option<EnvironmentId>)>, Error> {
+pub async fn list(db: &mut Db, filter: &Filter, count: u32) -> Result<Vec<Line>, Error> {
     let mut query = Sql::new("SELECT * FROM audit WHERE seq < ");
     query.number(filter.before.unwrap_or(i64::MAX));
     if let Some(project) = &filter.project {
@@ -134,25 +140,23 @@ pub async fn list(db: &mut Db, filter: &Filter, count: u32) -> Result<Vec<(Audit
     query.fetch_all(db).await?.iter().map(read).collect()
 }
 
-fn read(row: &sqlx::any::AnyRow) -> Result<(AuditEntry, Option<EnvironmentId>), Error> {
-    let (kind, about, is_activity) = (row.text("kind")?, row.text("about")?, row.flag("is_activity")?);
+fn read(row: &sqlx::any::AnyRow) -> Result<Line, Error> {
+    let is_activity = row.flag("is_activity")?;
     let entry = AuditEntry {
         seq: row.number("seq")?,
         at: row.time("at")?,
         project: row.optional_word("project_id")?,
         environment: None,
+        kind: row.text("kind")?,
         user: row.optional_word("user_id")?,
         name: row.text("name")?,
         authority: row.text("authority")?,
         address: row.optional_text("address")?,
         outcome: row.text("outcome")?,
         reason: row.optional_text("reason")?,
-        about: match is_activity {
-            true => in_words(&kind, &serde_json::from_str(&about).unwrap_or(Value::Null)),
-            false => about,
-        },
+        about: if is_activity { String::new() } else { row.text("about")? },
         activity: if is_activity { Some(row.word("id")?) } else { None },
-        kind,
     };
-    Ok((entry, row.optional_word("environment_id")?))
+    let payload = if is_activity { Some(row.json("about")?) } else { None };
+    Ok(Line { entry, environment: row.optional_word("environment_id")?, payload })
 }

@@ -441,6 +441,10 @@ async fn what_is_refused_stands_in_the_audit_once_a_minute_and_not_in_the_feed()
         assert_eq!(refused.status, 403);
     }
     assert_eq!(house.api(&viewer, "GET", "/projects/shop/audit", Value::Null).await.status, 403);
+    assert_eq!(house.api(&viewer, "GET", "/audit", Value::Null).await.status, 403);
+    let audit = house.api(&admin, "GET", "/audit?user=viewer@example.org&type=refused&count=1", Value::Null).await;
+    assert_eq!(audit.list()[0]["about"], "looking at what concerns the installation");
+    assert_eq!(audit.list()[0]["project"], Value::Null);
     let audit = house.api(&admin, "GET", "/projects/shop/audit?outcome=refused", Value::Null).await;
     let told: Vec<(&str, &str)> = audit
         .list()
@@ -484,7 +488,7 @@ async fn the_audit_tells_who_what_and_from_where_is_filtered_and_taken_out() {
     let backup = &audit.list()[0];
     assert_eq!((&backup["user"], &backup["address"]), (&json!("admin@example.org"), &json!("127.0.0.1")));
     assert_eq!((&backup["authority"], &backup["environment"]), (&json!("token:visitor"), &json!("main")));
-    assert!(backup["about"].as_str().is_some_and(|about| about.starts_with("took the snapshot ")), "{backup}");
+    assert!(backup["about"].as_str().is_some_and(|about| about.contains(" a snapshot of main: ")), "{backup}");
     assert!(backup["activity"].is_string());
     assert_eq!(audit.list()[1]["authority"], "session");
     assert_eq!(audit.list()[2]["authority"], "terminal");
@@ -505,7 +509,7 @@ async fn the_audit_tells_who_what_and_from_where_is_filtered_and_taken_out() {
     }
     assert_eq!(house.api(&admin, "GET", "/projects/shop/audit?environment=nowhere", Value::Null).await.status, 404);
     let page = admin.get("/projects/shop/audit?kind=environment").await;
-    assert!(page.text.contains("took the snapshot") && !page.text.contains("applied a declaration"), "{}", page.text);
+    assert!(page.text.contains("a snapshot of main: ") && !page.text.contains("applied a declaration"), "{}", page.text);
 
     let csv = admin.get("/projects/shop/audit/export?format=csv&kind=project.invitation").await;
     assert_eq!(csv.status, 200);

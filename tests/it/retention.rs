@@ -16,6 +16,7 @@ use stillpoint::domain::view::RetentionPage;
 use stillpoint::domain::{ActivityId, Scope, SnapshotName};
 use stillpoint::engine::{Location, Repository};
 use stillpoint::jobs::{Round, Upkeep};
+use stillpoint::ops::installation::{Applied, Consent};
 use stillpoint::ops::snapshots::SnapshotRequest;
 use stillpoint::ops::tokens::{self, TokenRequest};
 use stillpoint::ops::{Error, accounts, activities, environments, plans, restores, retention, snapshots};
@@ -332,6 +333,30 @@ async fn another_plan_shows_what_it_changes_before_it_does_and_only_operators_ch
     let unknown = PlanId::parse("golden").expect("a valid id");
     let unknown = plans::change(&shop.test.app, &proof().await.expect("an operator"), &unknown).await;
     assert!(matches!(unknown, Err(Error::Invalid { .. })), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_declaration_by_which_snapshots_go_is_only_applied_when_somebody_agrees() {
+    let shop = shop_under("self-hosted").await;
+    let old = shop.snapshot().await;
+    shop.snapshot().await;
+    age(&shop, &old, 9).await;
+    let under = |plan| shop.site.declaration("shop", "main", "production", plan);
+    for consent in [Consent::No, Consent::UnlessSnapshotsGo] {
+        let Applied::Looked(outlook) = shop.test.apply_if(&under("starter"), consent).await else {
+            panic!("nothing may be changed")
+        };
+        let [gone] = &outlook.going[..] else { panic!("one goes: {:?}", outlook.going) };
+        assert!(gone.starts_with(&format!("{old} of shop main, taken ")), "{gone}");
+        assert_eq!(preview(&shop).await.plan_title, "Self-hosted");
+    }
+    let same = shop.test.apply_if(&under("self-hosted"), Consent::No).await;
+    assert!(matches!(&same, Applied::Looked(outlook) if outlook.going.is_empty()), "{same:?}");
+    let harmless = shop.test.apply_if(&under("professional"), Consent::UnlessSnapshotsGo).await;
+    assert!(matches!(harmless, Applied::Done { .. }), "{harmless:?}");
+    assert_eq!(preview(&shop).await.plan_title, "Professional");
+    shop.test.apply_if(&under("starter"), Consent::Yes).await;
+    assert_eq!(preview(&shop).await.plan_title, "Starter");
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use stillpoint::authz::{Actor, ViewHistory, ViewTicket};
+use stillpoint::authz::{Actor, ViewAudit, ViewHistory, ViewTicket};
 use stillpoint::domain::activity::{ActivityKind, ActivityResult};
+use stillpoint::domain::audit::AuditFilter;
 use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::ticket::{TicketAct, TicketState};
@@ -13,7 +14,7 @@ use stillpoint::domain::view::{ActivityEntry, Step, TicketEntry, TicketPage};
 use stillpoint::domain::{Scope, SnapshotName, TicketId};
 use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
 use stillpoint::ops::tickets::{self, Filter, TicketRequest, Whose};
-use stillpoint::ops::{Error, activities};
+use stillpoint::ops::{Error, activities, audit};
 use stillpoint::store;
 
 use crate::doors::through::Doors;
@@ -71,6 +72,15 @@ impl Desk {
 
     async fn page(&self, ticket: &TicketId) -> TicketPage {
         self.page_as(&self.grace, ticket).await.expect("support staff sees it")
+    }
+
+    /// Who was refused what, by the project's audit.
+    async fn refused(&self) -> Vec<(String, String)> {
+        let app = &self.shop.test.app;
+        let proof = app.authorize_project::<ViewAudit>(&self.shop.admin, &project()).await.expect("an admin");
+        let asked = AuditFilter { outcome: Some("refused".to_owned()), ..AuditFilter::default() };
+        let page = audit::page(app, &audit::Scope::Project(Box::new(proof)), &asked).await.expect("an audit");
+        page.entries.into_iter().map(|entry| (entry.name, entry.about)).collect()
     }
 
     /// Runs it, and waits for the restore's end.
@@ -257,7 +267,9 @@ async fn a_requester_who_lost_the_role_gets_nothing_restored() {
     // Before it is run: the page says so, and the try stands in the history.
     test.set_roles(&ada, None, on(TypeRole::Admin, TypeRole::Viewer)).await;
     let said = "ada@example.org, who filed the ticket, may not restore main into staging any more.";
+    let refused = desk.refused().await;
     assert!(desk.page(&id).await.obstacles[0].starts_with(said));
+    assert_eq!(desk.refused().await, refused, "whoever looks has tried nothing");
     assert!(conflict(desk.act(&desk.grace, &id, TicketAct::Run).await).starts_with(said));
     let step = desk.page(&id).await.steps.pop().expect("a step");
     assert_eq!(step.act, Some(TicketAct::Run));
@@ -382,6 +394,16 @@ async fn a_ticket_is_seen_and_worked_on_by_those_who_may() {
         let refused = desk.act(actor, &id, act).await;
         assert!(matches!(refused, Err(Error::Forbidden(_))), "{act}: {refused:?}");
     }
+    let mut refused = desk.refused().await;
+    refused.sort();
+    let expected = [
+        ("admin@example.org", "working on a ticket"),
+        ("grace@example.org", "filing or withdrawing a ticket"),
+        ("other@example.org", "working on a ticket"),
+        ("viewer@example.org", "working on a ticket"),
+        ("viewer@example.org", "writing to a ticket"),
+    ];
+    assert_eq!(refused, expected.map(|(who, what)| (who.to_owned(), what.to_owned())));
     desk.done(&other, &id, TicketAct::Comment).await;
     assert!(conflict(desk.act(&other, &id, TicketAct::Withdraw).await).contains("Only admin@example.org"));
     assert!(conflict(desk.act(&desk.grace, &id, TicketAct::Run).await).contains("Claim it first."));

@@ -131,7 +131,7 @@ pub async fn end_sessions(form: String) -> Result<(), Problem> {
 pub async fn reset_link(user: UserId, form: String) -> Result<(), Problem> {
     let origin = visit::origin();
     act(&form, |Visit { app, actor, .. }| async move {
-        let proof = app.authorize_operator(&actor, Need::Change)?;
+        let proof = app.authorize_operator(&actor, Need::Change).await?;
         let (email, code) = ops::account::reset_link(&app, &proof, &user).await?;
         let url = format!("{origin}/reset?code={}", code.reveal());
         let flash = Flash::Link { what: format!("The link for {email} is made"), url };

@@ -13,7 +13,7 @@ use crate::ops;
 pub fn Accounts() -> impl IntoView {
     load(
         |visit| async move {
-            let proof = visit.app.authorize_operator(&visit.actor, Need::Look)?;
+            let proof = visit.app.authorize_operator(&visit.actor, Need::Look).await?;
             ops::account::list(&visit.app, &proof).await
         },
         show,

@@ -120,6 +120,11 @@ impl RetentionPlan {
     pub fn of(&self, snapshot: &SnapshotName) -> Option<&Decision> {
         self.decisions.iter().find(|decision| decision.snapshot == *snapshot)
     }
+
+    /// What goes by this plan and stays by `other`, which is of the same snapshots.
+    pub fn goes_beside<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Decision> {
+        self.going().filter(|gone| other.of(&gone.snapshot).is_some_and(|kept| kept.fate != Fate::Goes))
+    }
 }
 
 /// How long the safety snapshot of a restore is kept (R13, R22).

@@ -20,8 +20,8 @@ use crate::domain::environment::{
 use crate::domain::ids::{EnvironmentName, RegionId, ServiceName};
 use crate::domain::policy::{MemberSource, Plan, ProjectRole, Provision, RestoreElsewhere, Roles, TypeRole};
 use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
-use crate::ops::{App, Error, audit};
-use crate::store::{self, environments, members, projects, regions, users};
+use crate::ops::{App, Error, audit, retention};
+use crate::store::{self, Db, clock, environments, members, projects, regions, users};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,16 +229,38 @@ pub enum Applied {
         /// What works, but a restore of it will not be what one expects.
         notes: Vec<Trouble>,
     },
-    /// Nothing was changed.
+    /// Nothing was changed, because of these.
     Refused(Vec<Trouble>),
+    /// Nothing was changed: this is what would be.
+    Looked(Outlook),
 }
 
-/// Checks the file by trying every connection and path, then applies it in one transaction. What it does not name stays
-/// as it is.
+/// What applying a file would do.
+#[derive(Debug)]
+pub struct Outlook {
+    pub projects: usize,
+    pub environments: usize,
+    pub notes: Vec<Trouble>,
+    /// Snapshots that the declared plans, budgets and types would let go, and those in force now don't (R11), a line each.
+    pub going: Vec<String>,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Only look.
+    No,
+    /// Unless snapshots would go by it.
+    UnlessSnapshotsGo,
+    Yes,
+}
+
+/// Checks the file by trying every connection and path, then applies it as far as `consent` goes. What it does not name
+/// stays as it is.
 ///
 /// # Errors
 /// When the file can't be read, or the store fails. What does not work in it is [`Applied::Refused`].
-pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
+pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<Applied, Error> {
     let text = tokio::fs::read_to_string(file)
         .await
         .map_err(|source| Error::Io { what: format!("{} can't be read", file.display()), source })?;
@@ -257,17 +279,76 @@ pub async fn apply(app: &App, file: &Path) -> Result<Applied, Error> {
     }
     let projects = parsed.project.len();
     let environments = parsed.project.iter().map(|project| project.get_ref().environment.len()).sum();
-    put_regions(app, parsed.region).await?;
-    let now = app.now().await?;
-    let mut tx = app.store().write().await?;
-    for plan in &parsed.plan {
-        store::plans::offer(&mut tx, plan.get_ref(), now).await?;
+    if consent != Consent::Yes {
+        let going = going(app, &parsed).await?;
+        if consent == Consent::No || !going.is_empty() {
+            return Ok(Applied::Looked(Outlook { projects, environments, notes, going }));
+        }
     }
+    put_regions(app, parsed.region).await?;
+    let mut tx = app.store().write().await?;
+    offer(app, &mut tx, &parsed.plan).await?;
     app.store().commit(tx).await?;
     for project in parsed.project {
         put(app, project.into_inner()).await?;
     }
     Ok(Applied::Done { projects, environments, notes })
+}
+
+async fn offer(app: &App, db: &mut Db, plans: &[Spanned<Plan>]) -> Result<(), Error> {
+    let now = clock::now(db, app.store().dialect()).await?;
+    for plan in plans {
+        store::plans::offer(db, plan.get_ref(), now).await?;
+    }
+    Ok(())
+}
+
+/// Which snapshots would go, found by putting everything into a transaction that is never committed.
+async fn going(app: &App, file: &File) -> Result<Vec<String>, Error> {
+    let mut tx = app.store().write().await?;
+    let mut known = Vec::new();
+    for entry in file.project.iter().map(Spanned::get_ref) {
+        if let Some(project) = projects::by_id(&mut tx, &entry.id).await? {
+            let plan = projects::plan(&mut tx, &project.id).await?;
+            let (kept, _) = retention::planned(app, &mut tx, &project.id, &plan).await?;
+            known.push((entry, project, kept));
+        }
+    }
+    offer(app, &mut tx, &file.plan).await?;
+    let mut going = Vec::new();
+    for (entry, project, before) in known {
+        let plan = plan_of(&mut tx, entry, Some(&project)).await?;
+        put_settings(app, &mut tx, entry, &project.title, &plan).await?;
+        let (after, _) = retention::planned(app, &mut tx, &project.id, &plan).await?;
+        going.extend(after.goes_beside(&before).map(|gone| {
+            let (environment, at) = (&gone.environment_name, gone.taken_at.table());
+            format!("{} of {} {environment}, taken {at}: {}", gone.snapshot, project.id, gone.reason)
+        }));
+    }
+    Ok(going)
+}
+
+/// The one that an entry names; the one in force; the one of new projects.
+async fn plan_of(db: &mut Db, entry: &ProjectEntry, known: Option<&Project>) -> Result<Plan, Error> {
+    let wanted = match (&entry.plan, known) {
+        (None, Some(known)) => return Ok(projects::plan(db, &known.id).await?),
+        (wanted, _) => wanted.as_ref().map_or("self-hosted", |name| name.get_ref().as_str()),
+    };
+    let offered = store::plans::offered(db).await?.into_iter().find(|plan| plan.id.as_str() == wanted);
+    offered.ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))
+}
+
+/// All of a known project but its members.
+async fn put_settings(app: &App, db: &mut Db, entry: &ProjectEntry, title: &str, plan: &Plan) -> Result<(), Error> {
+    let now = clock::now(db, app.store().dialect()).await?;
+    projects::update(db, &entry.id, title, plan, now).await?;
+    projects::set_provision(db, &entry.id, entry.provision.as_ref().map(Spanned::get_ref)).await?;
+    let budget = entry.storage_budget.as_ref().and_then(|text| text.get_ref().parse().ok());
+    projects::set_storage_budget(db, &entry.id, budget).await?;
+    for environment in &entry.environment {
+        put_environment(app, db, &entry.id, environment.get_ref(), now).await?;
+    }
+    Ok(())
 }
 
 /// What an entry leaves out stays as it is.
@@ -288,14 +369,7 @@ async fn put_regions(app: &App, entries: Vec<Spanned<RegionEntry>>) -> Result<()
 async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     let mut db = app.store().read().await?;
     let known = projects::by_id(&mut db, &entry.id).await?;
-    let plan = match (&entry.plan, &known) {
-        (None, Some(known)) => projects::plan(&mut db, &known.id).await?,
-        (wanted, _) => {
-            let wanted = wanted.as_ref().map_or("self-hosted", |name| name.get_ref().as_str());
-            let offered = store::plans::offered(&mut db).await?.into_iter().find(|plan| plan.id.as_str() == wanted);
-            offered.ok_or_else(|| Error::invalid(format!("There is no plan `{wanted}`.")))?
-        }
-    };
+    let plan = plan_of(&mut db, &entry, known.as_ref()).await?;
     drop(db);
     let kept = known.as_ref().map(|known| known.title.clone());
     let title = entry.title.clone().or(kept).unwrap_or_else(|| entry.id.to_string());
@@ -303,23 +377,13 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     let is_new = known.is_none();
     let former = known.as_ref().map(|known| known.plan.clone());
     let access = if is_new { Some(make_repository(app, &entry.id).await?) } else { None };
-
     let mut tx = app.store().write().await?;
-    match (known, access) {
-        (None, Some(access)) => {
-            let project =
-                Project { id: entry.id.clone(), title, region: local_region(), plan: plan.id.clone(), created_at: now };
-            insert_project(app, &mut tx, &project, &plan, &access).await?;
-        }
-        _ => projects::update(&mut tx, &entry.id, &title, &plan, now).await?,
+    if let Some(access) = access {
+        let (id, plan_id) = (entry.id.clone(), plan.id.clone());
+        let project = Project { id, title: title.clone(), region: local_region(), plan: plan_id, created_at: now };
+        insert_project(app, &mut tx, &project, &plan, &access).await?;
     }
-    let provision = entry.provision.map(Spanned::into_inner);
-    projects::set_provision(&mut tx, &entry.id, provision.as_ref()).await?;
-    let budget = entry.storage_budget.and_then(|text| text.get_ref().parse().ok());
-    projects::set_storage_budget(&mut tx, &entry.id, budget).await?;
-    for environment in entry.environment {
-        put_environment(app, &mut tx, &entry.id, environment.into_inner(), now).await?;
-    }
+    put_settings(app, &mut tx, &entry, &title, &plan).await?;
     if is_new && entry.member.is_empty() {
         // Somebody must be able to act in it: whoever runs the installation.
         for operator in users::operators(&mut tx).await? {
@@ -349,9 +413,9 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
 
 async fn put_environment(
     app: &App,
-    db: &mut store::Db,
+    db: &mut Db,
     project: &ProjectId,
-    entry: EnvironmentEntry,
+    entry: &EnvironmentEntry,
     now: Timestamp,
 ) -> Result<(), Error> {
     let known = environments::by_name(db, project, &entry.name).await?;
@@ -362,9 +426,9 @@ async fn put_environment(
     let environment = Environment {
         id,
         project: project.clone(),
-        title: entry.title.unwrap_or_else(|| entry.name.to_string()),
-        name: entry.name,
-        parent: entry.parent,
+        title: entry.title.clone().unwrap_or_else(|| entry.name.to_string()),
+        name: entry.name.clone(),
+        parent: entry.parent.clone(),
         kind: entry.kind,
         status: EnvironmentStatus::Active,
         live: entry.live,
@@ -373,9 +437,9 @@ async fn put_environment(
     };
     let composition = Composition {
         services: entry.service.iter().map(|service| service.get_ref().spec()).collect(),
-        mounts: entry.mount.into_iter().map(Spanned::into_inner).collect(),
-        routes: entry.route.into_iter().map(Spanned::into_inner).collect(),
-        commands: entry.commands.map(Spanned::into_inner).unwrap_or_default(),
+        mounts: entry.mount.iter().map(Spanned::get_ref).cloned().collect(),
+        routes: entry.route.iter().map(Spanned::get_ref).cloned().collect(),
+        commands: entry.commands.as_ref().map(Spanned::get_ref).cloned().unwrap_or_default(),
     };
     Ok(environments::put(db, app.store().sealer(), &environment, &composition).await?)
 }

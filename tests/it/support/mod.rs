@@ -21,7 +21,7 @@ use stillpoint::domain::{ActivityId, ProjectId, Scope, Secret, Timestamp};
 use stillpoint::gateway::{Gateway, Limits, Settings as GatewaySettings};
 use stillpoint::jobs::{self, Gateways, Jobs};
 use stillpoint::ops::accounts::{self, Kind};
-use stillpoint::ops::installation::{self, Applied};
+use stillpoint::ops::installation::{self, Applied, Consent};
 use stillpoint::ops::restores::{self, RestoreRequest};
 use stillpoint::ops::{App, Error, Settings};
 use stillpoint::queue::{Timing, Worker};
@@ -84,9 +84,13 @@ impl TestApp {
     }
 
     pub async fn apply(&self, declaration: &str) -> Applied {
+        self.apply_if(declaration, Consent::Yes).await
+    }
+
+    pub async fn apply_if(&self, declaration: &str, consent: Consent) -> Applied {
         let file = self.directory.path().join("declaration.toml");
         std::fs::write(&file, declaration).expect("a writable directory");
-        installation::apply(&self.app, &file).await.expect("a readable file")
+        installation::apply(&self.app, &file, consent).await.expect("a readable file")
     }
 
     pub async fn declare(&self, declaration: &str) {
