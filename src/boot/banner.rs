@@ -26,7 +26,9 @@ pub async fn print(
     if let Some(sample) = sample {
         let login = &sample.login;
         let port = gateway.port();
-        println!("\n  Log in    {}  (or {}, who only looks)", login.admin, login.viewer);
+        println!("\n  Log in    {}", login.admin);
+        println!("            {}  (only looks)", login.viewer);
+        println!("            {}  (works restore tickets)", login.support);
         println!("  Password  {}", login.password.reveal());
         println!("\n  The demo  http://main.demo.localhost:{port}/");
         println!("\n  On the command line:");

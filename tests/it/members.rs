@@ -509,7 +509,11 @@ async fn the_audit_tells_who_what_and_from_where_is_filtered_and_taken_out() {
     }
     assert_eq!(house.api(&admin, "GET", "/projects/shop/audit?environment=nowhere", Value::Null).await.status, 404);
     let page = admin.get("/projects/shop/audit?kind=environment").await;
-    assert!(page.text.contains("a snapshot of main: ") && !page.text.contains("applied a declaration"), "{}", page.text);
+    assert!(
+        page.text.contains("a snapshot of main: ") && !page.text.contains("applied a declaration"),
+        "{}",
+        page.text
+    );
 
     let csv = admin.get("/projects/shop/audit/export?format=csv&kind=project.invitation").await;
     assert_eq!(csv.status, 200);
