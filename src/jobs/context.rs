@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::Error;
 use super::repositories::{Repositories, RepositoryLease};
 use crate::domain::ids::RegionId;
-use crate::domain::{ActivityId, Bytes, ProjectId, Secret};
+use crate::domain::{ActivityId, Bytes, EnvironmentId, ProjectId, Secret};
 use crate::drivers::mount::{Rules, StagingLimits};
 use crate::engine::Repository;
 use crate::gateway::{Gate, Gateway, Limits, Remote};
-use crate::store::{Store, clock, environments, gateways};
+use crate::store::{self, Store, clock, environments, gateways};
 use http::Uri;
 
 /// Cheap to clone.
@@ -86,17 +86,9 @@ impl Context {
         self.0.repositories.open(project).await
     }
 
-    /// What this environment's mounts must keep clear of (R6), as it is now.
-    pub(super) async fn rules(&self, but: &crate::domain::EnvironmentId) -> Result<Rules, Error> {
-        let mut db = self.store().read().await?;
-        let all = environments::compositions(&mut db, self.store().sealer()).await?;
-        let others = || all.iter().filter(|(id, _)| id != but);
-        Ok(Rules {
-            roots: self.0.roots.clone(),
-            data: Some(self.0.data.clone()),
-            mounts: others().flat_map(|(_, other)| &other.mounts).map(|mount| PathBuf::from(&mount.path)).collect(),
-            databases: others().flat_map(|(_, other)| other.databases()).collect(),
-        })
+    /// What this environment's services and mounts must keep to (R6), as it is now.
+    pub(super) async fn rules(&self, but: &EnvironmentId) -> Result<Rules, Error> {
+        Ok(rules(self.store(), (&self.0.roots, &self.0.data), but).await?)
     }
 
     /// A shared lease on the project's repository (R14), renewed until it is dropped.
@@ -108,6 +100,24 @@ impl Context {
     pub(super) async fn reserve_repository(&self, project: &ProjectId) -> Result<RepositoryLease, Error> {
         self.0.repositories.reserve(project).await
     }
+}
+
+/// What the services and mounts of the environment `but` must keep to (R6): the roots, and clear of the data directory and of
+/// all other environments, as they are now.
+pub(crate) async fn rules(
+    store: &Store,
+    (roots, data): (&[PathBuf], &Path),
+    but: &EnvironmentId,
+) -> Result<Rules, store::Error> {
+    let mut db = store.read().await?;
+    let all = environments::compositions(&mut db, store.sealer()).await?;
+    let others = || all.iter().filter(|(id, _)| id != but);
+    Ok(Rules {
+        roots: roots.to_vec(),
+        data: Some(data.to_owned()),
+        mounts: others().flat_map(|(_, other)| &other.mounts).map(|mount| PathBuf::from(&mount.path)).collect(),
+        databases: others().flat_map(|(_, other)| other.databases()).collect(),
+    })
 }
 
 /// A directory that is removed when it is dropped.

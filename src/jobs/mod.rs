@@ -32,8 +32,8 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use aside::standing as standing_aside;
-pub(crate) use context::Scratch;
 pub use context::{Context, Gateways};
+pub(crate) use context::{Scratch, rules};
 pub use error::Error;
 pub use parts::Parts;
 pub use paths::{Held, held};

@@ -81,7 +81,7 @@ impl Parts {
         for service in &self.services {
             let connection = &service.spec.connection;
             for reached in [connection.file(), connection.directory()].into_iter().flatten() {
-                within_roots(&reached, rules)?;
+                within_rules(&reached, rules)?;
             }
             sizes.services = sizes.services + service.driver.test().map_err(Error::part(service.label()))?.size;
         }
@@ -96,21 +96,23 @@ impl Parts {
     }
 }
 
-/// Paths reach out of the system, so the operator decides about those of databases as about those of mounts (R6).
-fn within_roots(file: &Path, rules: &Rules) -> Result<(), Error> {
+/// Paths reach out of the system, so the operator decides about those of databases as about those of mounts; and a link must
+/// not lead to what another environment has (R6).
+fn within_rules(file: &Path, rules: &Rules) -> Result<(), Error> {
     // One that does not exist has its own error, from its driver.
     let Ok(real) = file.canonicalize() else { return Ok(()) };
     let below = |root: &PathBuf| root.canonicalize().is_ok_and(|root| real.starts_with(root));
     let shown = file.display();
-    if !rules.roots.iter().any(below) {
-        let reason = format!("The database {shown} is outside the directories that the operator allows.");
-        return Err(Refusal::new(reason).instead("Ask for its directory to be allowed.").into());
-    }
-    if rules.data.iter().any(below) {
-        let reason = format!("The database {shown} lies in Stillpoint's own data directory.");
-        return Err(Refusal::new(reason).instead("Move it elsewhere.").into());
-    }
-    Ok(())
+    let (reason, instead) = if !rules.roots.iter().any(below) {
+        ("is outside the directories that the operator allows", "Ask for its directory to be allowed.")
+    } else if rules.data.iter().any(below) {
+        ("lies in Stillpoint's own data directory", "Move it elsewhere.")
+    } else if rules.databases.iter().chain(&rules.mounts).any(below) {
+        ("belongs to another environment", "Declare the one that is this environment's own; a link may have changed.")
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(format!("The database {shown} {reason}.")).instead(instead).into())
 }
 
 impl Context {
@@ -126,5 +128,45 @@ impl Context {
             Ok((parts, sizes))
         })
         .await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R6, as things are when it is run: a link may lead elsewhere by then.
+    #[test]
+    fn a_database_is_asked_for_by_where_it_really_lies() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let at = |path: &str| home.path().join(path);
+        for directory in ["site", "data", "other/uploads"] {
+            std::fs::create_dir_all(at(directory)).expect("a directory");
+        }
+        for file in ["site/own.db", "data/catalogue.db", "other/shop.db", "other/uploads/inner.db"] {
+            std::fs::write(at(file), "").expect("a file");
+        }
+        let rules = Rules {
+            roots: vec![home.path().to_owned()],
+            data: Some(at("data")),
+            mounts: vec![at("other/uploads")],
+            databases: vec![at("other/shop.db")],
+        };
+        let (own, link) = (at("site/own.db"), at("site/link.db"));
+        assert!(within_rules(&own, &rules).is_ok());
+        assert!(within_rules(&at("site/missing.db"), &rules).is_ok(), "its driver says so");
+        for (target, said) in [
+            ("/dev/null", "outside the directories"),
+            ("data/catalogue.db", "own data directory"),
+            ("other/shop.db", "belongs to another environment"),
+            ("other/uploads/inner.db", "belongs to another environment"),
+        ] {
+            std::os::unix::fs::symlink(home.path().join(target), &link).expect("a link");
+            let refused = within_rules(&link, &rules).expect_err(target).for_people();
+            assert!(refused.contains(said), "{target}: {refused}");
+            std::fs::remove_file(&link).expect("the link");
+        }
+        std::os::unix::fs::symlink(&own, &link).expect("a link");
+        assert!(within_rules(&link, &rules).is_ok());
     }
 }

@@ -237,7 +237,7 @@ async fn find(app: &App, on: &OnEnvironment, request: &DumpRequest) -> Result<Fo
             let only = all.only(&scope);
             let kind = only.services.first().map(|service| service.connection.kind().to_owned());
             let now = clock::now(&mut db, app.store().dialect()).await?;
-            (kind.ok_or_else(missing)?, Shows::Live(now), Source::Live(only))
+            (kind.ok_or_else(missing)?, Shows::Live(now), Source::Live { of: on.environment.id.clone(), only })
         }
     };
     let form = Form::of(&kind).ok_or_else(missing)?;

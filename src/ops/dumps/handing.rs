@@ -21,10 +21,10 @@ use super::App;
 use crate::domain::dump::Compression;
 use crate::domain::environment::Composition;
 use crate::domain::ids::ServiceName;
-use crate::domain::{Bytes, ProjectId};
+use crate::domain::{Bytes, EnvironmentId, ProjectId};
 use crate::drivers::mount::Rules;
 use crate::engine::{self, Repository};
-use crate::jobs::{Error, Parts, RepositoryLease, Scratch, crash_point};
+use crate::jobs::{self, Error, Parts, RepositoryLease, Scratch, crash_point};
 use crate::queue::{self, Lease};
 use crate::store::work::End;
 
@@ -50,8 +50,8 @@ pub(super) enum Part {
 
 /// What is read.
 pub(super) enum Source {
-    /// One service, as declared.
-    Live(Composition),
+    /// One service of an environment, as declared.
+    Live { of: EnvironmentId, only: Composition },
     /// Of the entry with this id of the repository; about how many bytes.
     Stored { id: String, bytes: u64 },
 }
@@ -198,12 +198,11 @@ impl Reading {
         meter: &Meter,
     ) -> Result<Self, Error> {
         match source {
-            Source::Live(composition) => {
+            Source::Live { of, only } => {
                 let settings = app.settings();
-                let rules =
-                    Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
+                let rules = jobs::rules(app.store(), (&settings.roots, &settings.data), &of).await?;
                 let scratch = Scratch::make(app.data(), lease.activity())?;
-                Ok(Self::Live { composition, rules, scratch })
+                Ok(Self::Live { composition: only, rules, scratch })
             }
             Source::Stored { id, bytes } => {
                 let repositories = &app.0.readings.repositories;
