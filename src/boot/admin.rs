@@ -71,13 +71,10 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
 /// # Errors
 /// When the file does not work, each place on standard error; and when snapshots would go by it and nobody agreed to that.
 pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<()> {
-    let counts = |projects: usize, environments: usize| {
-        format!("{}, {}", counted(projects as u64, "project"), counted(environments as u64, "environment"))
-    };
     match installation::apply(app, file, consent).await.map_err(told)? {
-        Applied::Done { projects, environments, notes } => {
+        Applied::Done { contents, notes } => {
             warn(&notes);
-            println!("Applied {}: {}.", file.display(), counts(projects, environments));
+            println!("Applied {}: {contents}.", file.display());
         }
         Applied::Refused(troubles) => {
             for trouble in &troubles {
@@ -101,8 +98,7 @@ pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<()> {
                     counted(going, "snapshot")
                 );
             }
-            let counts = counts(outlook.projects, outlook.environments);
-            println!("{} works: {counts}. Nothing was changed.", file.display());
+            println!("{} works: {}. Nothing was changed.", file.display(), outlook.contents);
         }
     }
     Ok(())

@@ -89,14 +89,15 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A span as a person reads it: `420 µs`, `38 ms`, `1.2 s`, `3 min 5 s`, `2 h 4 min`, `3 days`.
+/// A span as a person reads it: `420 µs`, `38 ms`, `1.2 s`, `18 s`, `3 min 5 s`, `2 h 4 min`, `3 days`.
 pub fn span(duration: Duration) -> String {
     let micros = duration.as_micros();
     let seconds = duration.as_secs();
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{} ms", (micros + 500) / 1_000),
-        1_000_000..60_000_000 => format!("{:.1} s", duration.as_secs_f64()),
+        1_000_000..10_000_000 => format!("{:.1} s", duration.as_secs_f64()),
+        _ if seconds < 60 => format!("{seconds} s"),
         _ if seconds < 3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ if seconds < 172_800 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{} days", seconds / 86_400),
@@ -118,7 +119,13 @@ mod tests {
 
     #[test]
     fn spans_read_as_people_say_them() {
-        let table = [(420, "420 µs"), (38_400, "38 ms"), (1_234_000, "1.2 s"), (185_000_000, "3 min 5 s")];
+        let table = [
+            (420, "420 µs"),
+            (38_400, "38 ms"),
+            (1_234_000, "1.2 s"),
+            (18_040_000, "18 s"),
+            (185_000_000, "3 min 5 s"),
+        ];
         for (micros, text) in table {
             assert_eq!(span(Duration::from_micros(micros)), text);
         }

@@ -62,7 +62,7 @@ fn show(page: AuditPage, asked: &AuditAsked) -> AnyView {
                 </span>
             </header>
             {empty}
-            <table class="plain">
+            <table class="plain audit">
                 <caption class="unseen">"The audit, newest first"</caption>
                 <thead>
                     <tr>
@@ -103,10 +103,10 @@ fn row(entry: AuditEntry, everywhere: bool) -> AnyView {
     let place: Vec<String> = place.into_iter().chain(environment.map(|environment| environment.to_string())).collect();
     view! {
         <tr>
-            <th scope="row" data-label="When">{date(present::moment(at))}</th>
+            <th scope="row" data-label="When" class="when">{date(present::moment(at))}</th>
             <td data-label="Who" class="wrap">{name}<span class="second">{authority}</span></td>
             <td data-label="What" class="wrap">{about}<span class="second mono">{kind}</span></td>
-            <td data-label="Where" class="wrap">{place.join(" / ")}<span class="second">{address}</span></td>
+            <td data-label="Where" class="wrap">{place.join(" / ")}<span class="second address">{address}</span></td>
             <td data-label="Outcome" class="wrap">
                 {badge(tone, glyph, outcome)}{reason.map(|reason| view! { <span class="second">{reason}</span> })}
             </td>
@@ -123,6 +123,7 @@ fn filters(here: &str, asked: &AuditAsked, environments: &[EnvironmentName]) -> 
         ("", "everything"),
         ("environment", "environments: snapshots, restores, dumps"),
         ("project", "the project: members, invitations, declarations"),
+        ("ticket", "restore tickets"),
         ("user", "accounts: logins, passwords, tokens"),
     ];
     let kinds: Vec<_> = groups.into_iter().map(|(value, text)| option(value, text.to_owned(), &asked.kind)).collect();

@@ -56,6 +56,12 @@ fn show(page: TicketPage) -> AnyView {
             {list("expect", "What to expect", "clock", preflight.expectations)}
         }
     });
+    let told = view! {
+        {history(&ticket, steps)}
+        {answer(&entry, is_staff, is_own)}
+    };
+    // Once it is over nothing is looked ahead at.
+    let (below, beside) = if ticket.state.is_over() { (None, Some(told)) } else { (Some(told), None) };
     view! {
         <div class="head">
             {heading(format!("Ticket: {source} into {new}{target}"), way)}
@@ -72,13 +78,13 @@ fn show(page: TicketPage) -> AnyView {
         <div class="columns columns-even">
             <div class="stack">
                 {wanted(&ticket, &project.title, &entry)}
-                {history(&ticket, steps)}
-                {answer(&entry, is_staff, is_own)}
+                {below}
             </div>
             <div class="stack">
                 {hindered(obstacles)}
                 {looked}
                 {act}
+                {beside}
             </div>
         </div>
     }

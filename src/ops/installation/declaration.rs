@@ -13,6 +13,7 @@ use toml::Spanned;
 use self::check::Reading;
 use super::{insert_project, local_region, make_repository, undeclared};
 use crate::domain::audit::AuditKind;
+use crate::domain::bytes::counted;
 use crate::domain::environment::{
     CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
     ServiceConnection, ServiceSpec,
@@ -224,8 +225,7 @@ impl fmt::Display for Trouble {
 #[derive(Debug)]
 pub enum Applied {
     Done {
-        projects: usize,
-        environments: usize,
+        contents: Contents,
         /// What works, but a restore of it will not be what one expects.
         notes: Vec<Trouble>,
     },
@@ -235,11 +235,36 @@ pub enum Applied {
     Looked(Outlook),
 }
 
+/// What a file declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents(Vec<(usize, &'static str)>);
+
+impl Contents {
+    fn of(file: &File) -> Self {
+        let environments = file.project.iter().map(|project| project.get_ref().environment.len()).sum();
+        let all = [
+            (file.plan.len(), "plan"),
+            (file.region.len(), "region"),
+            (file.project.len(), "project"),
+            (environments, "environment"),
+        ];
+        Self(all.into_iter().filter(|(number, _)| *number > 0).collect())
+    }
+}
+
+impl fmt::Display for Contents {
+    /// `1 project, 2 environments`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(|(number, what)| counted(*number as u64, what)).collect();
+        f.write_str(if all.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&all.join(", "))
+    }
+}
+
 /// What applying a file would do.
 #[derive(Debug)]
 pub struct Outlook {
-    pub projects: usize,
-    pub environments: usize,
+    pub contents: Contents,
     pub notes: Vec<Trouble>,
     /// Snapshots that the declared plans, budgets and types would let go, and those in force now don't (R11), a line each.
     pub going: Vec<String>,
@@ -277,12 +302,11 @@ pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<Applied, 
     if !troubles.is_empty() {
         return Ok(Applied::Refused(troubles));
     }
-    let projects = parsed.project.len();
-    let environments = parsed.project.iter().map(|project| project.get_ref().environment.len()).sum();
+    let contents = Contents::of(&parsed);
     if consent != Consent::Yes {
         let going = going(app, &parsed).await?;
         if consent == Consent::No || !going.is_empty() {
-            return Ok(Applied::Looked(Outlook { projects, environments, notes, going }));
+            return Ok(Applied::Looked(Outlook { contents, notes, going }));
         }
     }
     put_regions(app, parsed.region).await?;
@@ -292,7 +316,7 @@ pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<Applied, 
     for project in parsed.project {
         put(app, project.into_inner()).await?;
     }
-    Ok(Applied::Done { projects, environments, notes })
+    Ok(Applied::Done { contents, notes })
 }
 
 async fn offer(app: &App, db: &mut Db, plans: &[Spanned<Plan>]) -> Result<(), Error> {
