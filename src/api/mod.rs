@@ -14,10 +14,12 @@ mod extract;
 mod fault;
 mod log;
 mod members;
+mod merges;
 mod notices;
 mod projects;
 mod retention;
 mod schedules;
+mod storage;
 mod tickets;
 mod token;
 mod version;
@@ -65,6 +67,8 @@ pub fn router(app: App) -> Router {
             "/projects/{project}/environments/{environment}/backups/{backup}/restore",
             get(backups::preflight).post(backups::restore),
         )
+        .route("/projects/{project}/environments/{environment}/merge", get(merges::preview).post(merges::merge))
+        .route("/projects/{project}/environments/{environment}/storage", get(storage::get).post(storage::change))
         .route("/projects/{project}/environments/{environment}/drills", get(drills::list).post(drills::run))
         .route("/projects/{project}/environments/{environment}/drills/{activity}", get(drills::get))
         .route("/projects/{project}/environments/{environment}/schedules", get(schedules::list).post(schedules::add))

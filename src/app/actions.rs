@@ -24,15 +24,17 @@ use super::once::{Once, Outcome};
 use super::present::at;
 use super::visit::{self, Visit};
 use crate::authz;
-use crate::domain::activity::SnapshotMode;
+use crate::domain::activity::{MergeHow, SnapshotMode};
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
 use crate::domain::policy::Grants;
 use crate::domain::problem::sentence;
 use crate::domain::scope::InvalidPart;
 use crate::domain::ticket::TicketAct;
-use crate::domain::{Problem, ScheduleId, Secret, SnapshotName, TicketId, TokenId};
+use crate::domain::{PartName, Problem, ScheduleId, Secret, SnapshotName, TicketId, TokenId};
+use crate::ops::merges::{Merge, MergeRequest};
 use crate::ops::restores::{self, RestoreRequest, Way};
 use crate::ops::schedules::{ScheduleEdit, ScheduleRequest, Wish};
+use crate::ops::storage::StorageRequest;
 use crate::ops::{self, Error};
 
 /// Queues a snapshot and leads to its activity.
@@ -47,12 +49,7 @@ pub async fn create_snapshot(
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::CreateSnapshot>(&actor, &project, &environment).await?;
-        let evict = filled(evict)
-            .iter()
-            .flat_map(|names| names.split(','))
-            .map(SnapshotName::parse)
-            .collect::<Result<_, _>>()?;
-        let request = ops::snapshots::SnapshotRequest { mode, note: filled(note), evict };
+        let request = ops::snapshots::SnapshotRequest { mode, note: filled(note), evict: evicted(evict)? };
         let entry = ops::snapshots::create(&app, proof, request).await?;
         Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
@@ -96,6 +93,47 @@ pub async fn file_ticket(
         let request = ops::tickets::TicketRequest { restore: plan.request(snapshot)?, reason };
         let entry = ops::tickets::file(&app, way, request).await?;
         Ok(Outcome::at(at::ticket(&project, &entry.ticket.id)))
+    })
+    .await
+}
+
+/// Merges the environment into its parent as the page said, and leads to the activity. `shown`: who was to merge.
+#[server(prefix = "/actions", endpoint = "merge")]
+pub async fn merge_environment(
+    project: ProjectId,
+    environment: EnvironmentName,
+    shown: MergeHow,
+    first: Option<String>,
+    evict: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let merge = Merge::authorize(&app, &actor, &project, &environment).await?;
+        let (wish, evict) = (Some(first.is_some()).into(), evicted(evict)?);
+        let request = MergeRequest { snapshot: wish, evict, shown: Some(shown) };
+        let entry = ops::merges::create(&app, merge, request).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
+    })
+    .await
+}
+
+/// Declares another size for a service or mount, and leads to the activity.
+#[server(prefix = "/actions", endpoint = "storage")]
+pub async fn change_storage(
+    project: ProjectId,
+    environment: EnvironmentName,
+    part: PartName,
+    size: String,
+    first: Option<String>,
+    evict: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_environment::<authz::ChangeStorage>(&actor, &project, &environment).await?;
+        let (snapshot, evict) = (Some(first.is_some()).into(), evicted(evict)?);
+        let request = StorageRequest { part, size: ops::storage::size(&size)?, snapshot, evict };
+        let entry = ops::storage::change(&app, proof, request).await?;
+        Ok(Outcome::at(at::activity(&project, &entry.activity.id)))
     })
     .await
 }
@@ -384,6 +422,11 @@ async fn answer(work: impl Future<Output = Result<Outcome, Error>>) -> Result<()
     }
     leptos_axum::redirect(&outcome.location);
     Ok(())
+}
+
+/// Names with commas between.
+fn evicted(names: Option<String>) -> Result<Vec<SnapshotName>, Error> {
+    Ok(filled(names).iter().flat_map(|names| names.split(',')).map(SnapshotName::parse).collect::<Result<_, _>>()?)
 }
 
 fn filled(text: Option<String>) -> Option<String> {

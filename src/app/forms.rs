@@ -44,6 +44,9 @@ const KEPT: &[&str] = &[
     "time_zone",
     "text",
     "reason",
+    "first",
+    "part",
+    "size",
 ];
 
 /// Where a server function leaves what is to be said on the next page.

@@ -1,7 +1,7 @@
 //! From the read models of `domain::view` to what the console draws: addresses, words and instants as text.
 
 use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Said, Stage, Tone};
-use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, MergeHow, Payload};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
 use crate::domain::policy::plans;
@@ -68,6 +68,14 @@ pub mod at {
 
     pub fn new_ticket(project: &ProjectId, environment: &EnvironmentName, name: &SnapshotName) -> String {
         format!("/projects/{project}/environments/{environment}/snapshots/{name}/ticket")
+    }
+
+    pub fn merge(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/merge", self::environment(project, environment))
+    }
+
+    pub fn storage(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/storage", self::environment(project, environment))
     }
 
     pub fn retention(project: &ProjectId, environment: &EnvironmentName) -> String {
@@ -250,12 +258,17 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Ticket(_) => "step",
         ActivityKind::BackupKeep | ActivityKind::Plan => "change",
         ActivityKind::Retention => "retention",
+        ActivityKind::Merge => "merge",
+        ActivityKind::Storage => "change of storage",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
         Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
         Stage::Running if activity.kind == ActivityKind::Restore => {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
+        }
+        Stage::Running if activity.kind == ActivityKind::Merge => {
+            "Running. The log shows what the command says.".to_owned()
         }
         Stage::Running => format!("Running. {environment} goes on serving."),
         Stage::Cancelled if activity.kind == ActivityKind::Dump => {
@@ -274,6 +287,8 @@ fn sentence(page: &ActivityPage) -> String {
                 "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned()
             }
             ActivityKind::Schedule => "Done.".to_owned(),
+            ActivityKind::Storage => "The new size is declared.".to_owned(),
+            ActivityKind::Merge => merged(activity).to_owned(),
             ActivityKind::Ticket(_) => "It is done, and stands in the ticket.".to_owned(),
         },
         Stage::Cancelled if activity.kind == ActivityKind::Branch => {
@@ -283,6 +298,15 @@ fn sentence(page: &ActivityPage) -> String {
             format!("The {noun} failed; what {environment} served before, it serves on. The log says where it stopped.")
         }),
         Stage::Cancelled => format!("The {noun} was cancelled before it changed anything."),
+    }
+}
+
+fn merged(activity: &Activity) -> &'static str {
+    match &activity.payload {
+        Payload::MergeEnvironment(merge) if merge.how == MergeHow::Command => {
+            "The merge is done; the log has what its command said."
+        }
+        _ => "It is announced: whoever asked may merge now.",
     }
 }
 
@@ -320,6 +344,8 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Ticket(_) => "ticket",
         ActivityKind::BackupKeep | ActivityKind::Plan => "check",
         ActivityKind::Retention => "clock",
+        ActivityKind::Merge => "branch",
+        ActivityKind::Storage => "folder",
     }
 }
 

@@ -93,6 +93,16 @@ pub fn Console() -> impl IntoView {
                     view=pages::environment::Environment
                     ssr=whole.clone()
                 />
+                <Route
+                    path=path!("/projects/:project/environments/:environment/merge")
+                    view=pages::merge::Merge
+                    ssr=whole.clone()
+                />
+                <Route
+                    path=path!("/projects/:project/environments/:environment/storage")
+                    view=pages::storage::Storage
+                    ssr=whole.clone()
+                />
                 <Route path=path!("/projects/:project/plan") view=pages::plan::Plan ssr=whole.clone()/>
                 <Route
                     path=path!("/projects/:project/plan/simulation")

@@ -13,7 +13,8 @@ pub(crate) use gatekeeper::{
     on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing, standing_of,
 };
 pub use proof::{
-    Authorized, CancelActivity, ChangePlan, CommentTicket, CreateSnapshot, DeleteSnapshot, FileTicket, ManageMembers,
-    ManageNotices, ManageSchedules, OnEnvironment, OnProject, OnTicket, Operator, Permission, ProtectSnapshot,
-    ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject, ViewTicket, WorkTicket,
+    Authorized, CancelActivity, ChangePlan, ChangeStorage, CommentTicket, CreateSnapshot, DeleteSnapshot, FileTicket,
+    ManageMembers, ManageNotices, ManageSchedules, MergeEnvironment, OnEnvironment, OnProject, OnTicket, Operator,
+    Permission, ProtectSnapshot, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
+    ViewTicket, WorkTicket,
 };

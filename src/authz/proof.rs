@@ -74,6 +74,8 @@ permissions!(
     WorkTicket on OnTicket,
     DeleteSnapshot on OnEnvironment,
     ProtectSnapshot on OnEnvironment,
+    MergeEnvironment on OnEnvironment,
+    ChangeStorage on OnEnvironment,
     ChangePlan on OnProject,
 );
 

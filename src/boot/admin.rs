@@ -39,12 +39,12 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
             eprintln!("For {email}; it works once, for a day:");
             println!("{url}/reset?code={}", code.reveal());
         }
-        Admin::Token { user, name, expires, read_only } => {
+        Admin::Token { user, name, expires, read_only, project, types, acts } => {
             let actor = accounts::unchecked_actor(app, &user).await.map_err(|error| match error {
                 ops::Error::NotFound(_) => anyhow!("there is no account for {user}; add it with `admin user add`"),
                 other => told(other),
             })?;
-            let grants = Grants { read_only, ..Grants::default() };
+            let grants = Grants { read_only, projects: project, types, acts, ..Grants::default() };
             let request = TokenRequest { name, grants, expires_in_days: expires };
             println!("{}", tokens::create(app, &actor, request).await.map_err(told)?.text.reveal());
         }

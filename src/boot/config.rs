@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
-use crate::domain::Proxies;
+use crate::domain::environment::EnvironmentKind;
+use crate::domain::policy::Act;
 use crate::domain::proxies::Proxy;
+use crate::domain::{ProjectId, Proxies};
 
 /// The Stillpoint server.
 #[derive(Debug, Parser)]
@@ -97,6 +99,14 @@ pub enum Role {
     Admin(Admin),
 }
 
+fn act(text: &str) -> Result<Act, String> {
+    serde_json::from_value(text.into()).map_err(|_| {
+        let known: Vec<String> =
+            Act::ALL.iter().filter_map(|act| Some(serde_json::to_value(act).ok()?.as_str()?.to_owned())).collect();
+        format!("known are {}", known.join(", "))
+    })
+}
+
 #[derive(Debug, Clone, Subcommand)]
 pub enum Admin {
     /// Accounts
@@ -116,6 +126,15 @@ pub enum Admin {
         /// It may only read
         #[arg(long)]
         read_only: bool,
+        /// Only for this project; repeatable
+        #[arg(long, value_name = "ID")]
+        project: Vec<ProjectId>,
+        /// Only for this type of environment: production, staging or development; repeatable
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<EnvironmentKind>,
+        /// Beside reading only this, e.g. create_snapshot, restore_snapshot, run_drill, merge_environment; repeatable
+        #[arg(long = "act", value_name = "ACT", conflicts_with = "read_only", value_parser = act)]
+        acts: Vec<Act>,
     },
     /// The installation's key
     #[command(subcommand)]

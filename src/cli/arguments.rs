@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::flags::{AnswerFlags, EnvironmentChoice, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
-use crate::domain::PartName;
+use super::flags::{AnswerFlags, EnvironmentChoice, FirstFlags, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId, ScheduleId, ServiceName, SnapshotName};
+use crate::domain::{Bytes, PartName};
 
 /// What was typed.
 #[derive(Debug)]
@@ -126,6 +126,15 @@ pub enum Command {
     /// List a project's environments
     #[command(name = "environment:list", visible_aliases = ["environments", "env"])]
     EnvironmentList(EnvironmentList),
+    /// Merge an environment into its parent, or announce that: after a snapshot of the parent
+    #[command(name = "environment:merge", visible_aliases = ["merge"], after_help = MERGE)]
+    EnvironmentMerge(EnvironmentMerge),
+    /// Show what storage is declared for services and mounts, and what they use
+    #[command(name = "storage:list", visible_aliases = ["storage"])]
+    StorageList(StorageList),
+    /// Declare another size for a service or mount, after a snapshot
+    #[command(name = "storage:set", after_help = STORAGE)]
+    StorageSet(StorageSet),
     /// List a project's members and their roles
     #[command(name = "user:list", visible_aliases = ["users"])]
     UserList(UserList),
@@ -231,6 +240,24 @@ a cron job or CI can raise an alarm.
 Examples:
   stillpoint drill:run -e main
   stillpoint drill:run 2ca4d90639f706283fee --format json";
+
+const STORAGE: &str = "\
+A snapshot is taken first, unless --no-snapshot is given or the plan has no such snapshots; if it fails,
+nothing changes. Less than a part uses is refused.
+
+Examples:
+  stillpoint storage:set mount:uploads '20 GiB' -e main
+  stillpoint storage:set service:database 50GiB --yes --no-wait";
+
+const MERGE: &str = "\
+Where the operator named a command for merging, it runs; else the merge is announced in the feed of the
+parent, and you merge once this command has ended with 0. Before a live parent is merged into, a
+snapshot of it is taken, unless --no-snapshot is given or the plan has no such snapshots.
+
+Examples:
+  stillpoint environment:merge -e staging
+  stillpoint environment:merge -e staging --yes --wait && git push origin staging:main
+  stillpoint environment:merge -e staging --yes --no-snapshot";
 
 const ACTIVITIES: &str = "\
 Columns: id, created, description, progress, state, result (the defaults), completed,
@@ -568,6 +595,46 @@ pub struct EnvironmentList {
     pub project: Option<ProjectId>,
     #[command(flatten)]
     pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct StorageList {
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct StorageSet {
+    /// service:NAME or mount:NAME
+    #[arg(value_name = "PART")]
+    pub part: PartName,
+    /// With a unit, as '20 GiB'
+    #[arg(value_name = "SIZE")]
+    pub size: Bytes,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub first: FirstFlags,
+    #[command(flatten)]
+    pub wait: WaitFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct EnvironmentMerge {
+    /// Environment that is merged, like -e
+    #[arg(value_name = "ENVIRONMENT", conflicts_with = "environment")]
+    pub positional: Option<EnvironmentChoice>,
+    #[command(flatten)]
+    pub place: PlaceFlags,
+    #[command(flatten)]
+    pub first: FirstFlags,
+    /// Accepted for scripts: a merge here has no resource settings
+    #[arg(long, hide = true, value_name = "WHICH")]
+    pub resources_init: Option<String>,
+    #[command(flatten)]
+    pub wait: WaitFlags,
 }
 
 #[derive(Debug, Args)]

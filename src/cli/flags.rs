@@ -34,6 +34,23 @@ pub struct PlaceFlags {
     pub environment: Option<EnvironmentChoice>,
 }
 
+/// Whether a snapshot comes first (R10); without either, as the server advises.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct FirstFlags {
+    /// Take a snapshot first, whatever is advised
+    #[arg(long)]
+    pub snapshot: bool,
+    /// Take none
+    #[arg(long, conflicts_with = "snapshot")]
+    pub no_snapshot: bool,
+}
+
+impl FirstFlags {
+    pub fn wish(self) -> Option<bool> {
+        (self.snapshot || self.no_snapshot).then_some(self.snapshot)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvironmentChoice {
     /// `.`

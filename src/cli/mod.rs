@@ -16,7 +16,9 @@ mod dates;
 mod db_dump;
 mod drills;
 mod environment_list;
+mod environment_merge;
 mod error;
+mod first;
 mod flags;
 mod project_list;
 mod project_set_plan;
@@ -29,6 +31,7 @@ mod snapshot_protect;
 mod snapshot_restore;
 mod snapshot_retention;
 mod snapshots;
+mod storage;
 mod table;
 mod talk;
 mod tickets;
@@ -97,6 +100,9 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::ActivityCancel(command) => activity_cancel::run(&command, &session, talk),
         Command::Ticket(command) => tickets::run(&command, &answer, &session, talk),
         Command::ProjectList(command) => project_list::run(&command, &session, talk),
+        Command::EnvironmentMerge(command) => environment_merge::run(&command, &answer, &session, talk),
+        Command::StorageList(command) => storage::list(&command, &session, talk),
+        Command::StorageSet(command) => storage::set(&command, &answer, &session, talk),
         Command::EnvironmentList(command) => environment_list::run(&command, &session, talk),
         Command::UserList(command) => users::list(&command, &session, talk),
         Command::UserAdd(command) => users::add(&command, &session, talk),

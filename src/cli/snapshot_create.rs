@@ -40,7 +40,7 @@ pub fn run(
 }
 
 /// What the plan has no room for beside another one: said and agreed to before anything is asked for.
-fn evictions(
+pub(super) fn evictions(
     place: &Place,
     answer: &AnswerFlags,
     session: &Session,

@@ -63,6 +63,12 @@ pub enum ActivityKind {
     /// Ours: what a plan lets go (R11).
     #[serde(rename = "environment.retention")]
     Retention,
+    /// An environment is merged into its parent, in whose feed it stands; or CI announces that it does (R10).
+    #[serde(rename = "environment.merge")]
+    Merge,
+    /// Ours: how much storage is declared for a service or mount is changed (R10).
+    #[serde(rename = "environment.storage")]
+    Storage,
     /// Ours: the project was put under another plan.
     #[serde(rename = "project.plan")]
     Plan,
@@ -84,6 +90,8 @@ impl ActivityKind {
             Self::Ticket(act) => act.as_str(),
             Self::BackupKeep => "environment.backup.keep",
             Self::Retention => "environment.retention",
+            Self::Merge => "environment.merge",
+            Self::Storage => "environment.storage",
             Self::Plan => "project.plan",
         }
     }
@@ -150,6 +158,8 @@ words!(
         Self::Ticket(TicketAct::Reopen),
         Self::BackupKeep,
         Self::Retention,
+        Self::Merge,
+        Self::Storage,
         Self::Plan,
     ]
 );
@@ -194,6 +204,8 @@ pub enum Payload {
     KeepSnapshot(KeepSnapshot),
     /// Lets go what the project's plan says of this environment.
     Retain,
+    MergeEnvironment(MergeEnvironment),
+    ChangeStorage(ChangeStorage),
     /// Nothing to work on.
     ChangePlan(ChangePlan),
 }
@@ -210,6 +222,7 @@ impl Payload {
             Self::TakeSnapshot(_) | Self::BranchEnvironment(_) | Self::DeleteSnapshot(_) => None,
             Self::KeepSnapshot(_) | Self::Retain | Self::ChangePlan(_) => None,
             Self::ChangeSchedule(_) | Self::Ticket(_) => None,
+            Self::MergeEnvironment(_) | Self::ChangeStorage(_) => None,
         }
     }
 }
@@ -332,6 +345,73 @@ pub struct RunDrill {
     /// `None`: the newest one when it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<super::SnapshotName>,
+}
+
+/// An environment is merged into its parent: the activity's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeEnvironment {
+    /// What is merged.
+    pub from: Source,
+    pub how: MergeHow,
+    pub first: First,
+}
+
+/// Who does the merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeHow {
+    /// A command that an operator named for the project (R6).
+    Command,
+    /// Whoever announces it, once the announcement stands in the feed: CI.
+    #[default]
+    Announcement,
+}
+
+impl MergeHow {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Announcement => "announcement",
+        }
+    }
+}
+
+words!(MergeHow, "a way of merging (command, announcement)", [Self::Command, Self::Announcement]);
+
+/// Another size is declared for a service or mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeStorage {
+    pub part: super::PartName,
+    /// When it was asked for.
+    pub from: Option<super::Bytes>,
+    pub to: super::Bytes,
+    pub first: First,
+}
+
+/// What comes before a change: a snapshot, as is advised, or none (R10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum First {
+    /// Queued before the change; that is not begun unless it is complete.
+    Snapshot { activity: ActivityId, snapshot: super::SnapshotName },
+    /// And why, as a sentence.
+    Nothing { because: String },
+}
+
+impl First {
+    pub fn activity(&self) -> Option<&ActivityId> {
+        match self {
+            Self::Snapshot { activity, .. } => Some(activity),
+            Self::Nothing { .. } => None,
+        }
+    }
+
+    pub fn snapshot(&self) -> Option<&super::SnapshotName> {
+        match self {
+            Self::Snapshot { snapshot, .. } => Some(snapshot),
+            Self::Nothing { .. } => None,
+        }
+    }
 }
 
 /// Whose dump somebody read.

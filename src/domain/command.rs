@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct CommandLine(Vec<String>);
+
+/// Commands that an operator named for a project (R6, R10). Run with their word behind them: `merge`, `resize`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectCommands {
+    /// Merges an environment into its parent. Without one a merge is only announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<CommandLine>,
+    /// Gives a service or mount another size. Without one only the declaration changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<CommandLine>,
+    /// What one run may take; [`ProjectCommands::MINUTES`] if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<u16>,
+}
+
+impl ProjectCommands {
+    pub const MINUTES: u16 = 30;
+    pub const MOST_MINUTES: u16 = 24 * 60;
+
+    pub fn lines(&self) -> impl Iterator<Item = &CommandLine> {
+        [&self.merge, &self.resize].into_iter().flatten()
+    }
+
+    pub fn minutes(&self) -> u16 {
+        self.minutes.unwrap_or(Self::MINUTES)
+    }
+
+    pub fn within(&self) -> Duration {
+        Duration::from_secs(u64::from(self.minutes()) * 60)
+    }
+}
 
 /// Words that are no command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,11 @@
 //! Projects, environments, and what an environment consists of.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-pub use super::command::CommandLine;
+use super::bytes::Bytes;
+pub use super::command::{CommandLine, ProjectCommands};
 use super::ids::{EnvironmentId, EnvironmentName, MountName, PlanId, ProjectId, RegionId, ServiceName};
 use super::scope::{PartName, Scope};
 use super::secret::Secret;
@@ -217,6 +220,9 @@ pub struct Composition {
     pub routes: Vec<RouteSpec>,
     #[serde(default, skip_serializing_if = "Commands::is_empty")]
     pub commands: Commands,
+    /// How much is declared for whole parts; a part that is not there may use what there is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<PartName, Bytes>,
 }
 
 impl Composition {
@@ -263,6 +269,19 @@ impl ServiceConnection {
 }
 
 impl Composition {
+    /// Services first, then mounts, as declared, each with its kind.
+    pub fn names(&self) -> Vec<(PartName, String)> {
+        let services = self.services.iter();
+        let services = services.map(|it| (PartName::Service(it.name.clone()), it.connection.kind().to_owned()));
+        let mounts = self.mounts.iter().map(|it| (PartName::Mount(it.name.clone()), "mount".to_owned()));
+        services.chain(mounts).collect()
+    }
+
+    /// Whether it has this service, or this mount as a whole.
+    pub fn has(&self, part: &PartName) -> bool {
+        self.names().iter().any(|(name, _)| name == part)
+    }
+
     /// Files of databases.
     pub fn databases(&self) -> Vec<std::path::PathBuf> {
         self.services.iter().filter_map(|service| service.connection.file()).collect()

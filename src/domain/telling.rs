@@ -1,7 +1,7 @@
 //! An activity as a sentence after the name of whoever asked for it: "created a snapshot of main". The feed and the audit
 //! tell it alike.
 
-use super::activity::{Activity, ActivityResult, Keeping, Payload, Source};
+use super::activity::{Activity, ActivityResult, Keeping, MergeHow, Payload, Source};
 use super::environment::EnvironmentKind;
 use super::ids::{EnvironmentId, EnvironmentName};
 use super::schedule::ScheduleChange;
@@ -50,6 +50,7 @@ impl Telling<'_> {
         let source = match self.payload {
             Payload::RestoreSnapshot(restore) => restore.from.as_ref(),
             Payload::BranchEnvironment(branch) => Some(&branch.source),
+            Payload::MergeEnvironment(merge) => Some(&merge.from),
             _ => None,
         };
         match source {
@@ -123,6 +124,22 @@ impl Telling<'_> {
                     Keeping::TakenBack => self.verb("took back the deletion of", "asked to take back the deletion of"),
                 };
                 format!("{verb} {} of {environment}", keep.snapshot)
+            }
+            Payload::MergeEnvironment(merge) => {
+                let verb = match merge.how {
+                    MergeHow::Command => self.verb("merged", "asked to merge"),
+                    MergeHow::Announcement => self.verb("announced a merge of", "asked to announce a merge of"),
+                };
+                match self.from() {
+                    From::Other(source) => format!("{verb} {source} into {environment}"),
+                    From::Same | From::Hidden => format!("{verb} another environment into {environment}"),
+                }
+            }
+            Payload::ChangeStorage(change) => {
+                let from = change.from.map(|from| format!(" from {from}")).unwrap_or_default();
+                let verb = self.verb("changed", "asked to change");
+                let (part, to) = (change.part.in_words(), change.to);
+                format!("{verb} the declared storage of the {part} of {environment}{from} to {to}")
             }
             Payload::Retain => {
                 format!("{} what the plan no longer keeps of {environment}", self.verb("let go", "lets go"))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ticket::{Evidence, Queue, Run, Step, TicketEntry, TicketPage};
 
-use super::activity::Activity;
+use super::activity::{Activity, MergeHow};
 use super::audit::AuditEntry;
 use super::bytes::Bytes;
 use super::drill::Drill;
@@ -18,7 +18,7 @@ use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
 use super::policy::plans::Line;
 use super::policy::retention::{Decision, Eviction, RetentionPlan, Simulation};
-use super::policy::{Grants, MemberSource, Refusal, Roles, Verdict};
+use super::policy::{Advice, Grants, MemberSource, Refusal, Roles, Verdict};
 use super::schedule::Schedule;
 use super::scope::PartName;
 use super::snapshot::{Deletion, Snapshot};
@@ -87,6 +87,8 @@ pub struct EnvironmentCard {
     pub aside: Vec<Aside>,
     /// What another manual one would push out (R13).
     pub eviction: Eviction,
+    /// Whether the one who looks may merge it into its parent.
+    pub merge: Offer,
 }
 
 /// What a restore replaced: it stands aside until it is stored as a snapshot, and then goes.
@@ -164,6 +166,88 @@ pub struct EnvironmentPage {
     pub dump: Offer,
     pub activities: Feed,
     pub snapshots: Vec<SnapshotEntry>,
+}
+
+/// What a merge would do, and the snapshot that is advised before it (R10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergePage {
+    pub project: Project,
+    pub from: Environment,
+    pub into: Environment,
+    pub how: MergeHow,
+    /// What its command may take.
+    pub minutes: u16,
+    pub advice: Advice,
+    /// What the snapshot would push out.
+    pub eviction: Eviction,
+    /// Whether the one who looks may merge.
+    pub offer: Offer,
+}
+
+impl MergePage {
+    /// What will happen, as sentences.
+    pub fn expectations(&self) -> Vec<String> {
+        let (from, into, minutes) = (&self.from.name, &self.into.name, self.minutes);
+        match self.how {
+            MergeHow::Command => vec![
+                format!(
+                    "The command that the operator named for merging runs on the worker's machine, with {from} and {into} as \
+                     its last words, for at most {minutes} minutes. What it says stands in the activity's log, for everybody \
+                     who sees {into}."
+                ),
+                format!("Until it has ended, no snapshot and no restore of {into} begins."),
+            ],
+            MergeHow::Announcement => vec![format!(
+                "The operator named no command for merging: that {from} is merged into {into} is announced in the feed, and \
+                 you merge it yourself once the activity has succeeded."
+            )],
+        }
+    }
+}
+
+/// What is declared for an environment's parts, and what they use (R10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoragePage {
+    pub project: Project,
+    pub environment: Environment,
+    pub parts: Vec<StoragePart>,
+    /// Whether a command of the operator's makes it true.
+    pub has_command: bool,
+    /// What that may take.
+    pub minutes: u16,
+    pub advice: Advice,
+    /// What the snapshot would push out.
+    pub eviction: Eviction,
+    /// Whether the one who looks may change it.
+    pub change: Offer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoragePart {
+    pub part: PartName,
+    /// `sqlite`, `mount`, …
+    pub kind: String,
+    pub declared: Option<Bytes>,
+    /// `None`: it can't be measured now.
+    pub used: Option<Bytes>,
+}
+
+impl StoragePage {
+    /// What a change does, as sentences.
+    pub fn expectations(&self) -> Vec<String> {
+        let minutes = self.minutes;
+        vec![match self.has_command {
+            true => format!(
+                "The command that the operator named for it runs on the worker's machine, for at most {minutes} minutes; when it \
+                 has succeeded, the new size is declared. What it says stands in the activity's log."
+            ),
+            false => {
+                "The new size is declared; the operator named no command that makes it true, so resize the volume or \
+                      the service itself where it runs."
+                    .to_owned()
+            }
+        }]
+    }
 }
 
 /// A service or mount, as people see it: never a path or an address.

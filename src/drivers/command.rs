@@ -42,6 +42,24 @@ impl std::fmt::Debug for Call<'_> {
     }
 }
 
+/// One run of a command whose words people read as they come.
+#[derive(Clone, Copy)]
+pub struct Occasion<'a> {
+    /// What is asked of it: its last arguments.
+    pub words: &'a [&'a str],
+    /// What it may read on stdin.
+    pub input: &'a [u8],
+    pub within: Duration,
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+impl std::fmt::Debug for Occasion<'_> {
+    /// Without the input, which may hold anything.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Occasion").field("words", &self.words).field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
 /// Whether the command may be run: its program is there, can be executed, and nobody but root and the worker's user may
 /// change it, the links that lead to it, or a directory above. Nothing is started.
 ///
@@ -64,4 +82,15 @@ pub fn run(line: &CommandLine, call: Call<'_>) -> Result<Vec<u8>, Error> {
     let mut process = Process::start(line, &[call.word])?;
     process.feed(call.input.to_vec());
     process.answer(ANSWER, call.within, call.cancelled)
+}
+
+/// Runs the command as [`run()`] does, and hands over each line that it writes on either output as it comes: without its
+/// end, cut after 1,000 letters, none that is empty. Blocks; so does the program, while nobody takes its lines.
+///
+/// # Errors
+/// As [`run()`].
+pub fn tell(line: &CommandLine, occasion: Occasion<'_>, told: &mut dyn FnMut(&str)) -> Result<(), Error> {
+    let (mut process, lines) = Process::start_telling(line, occasion.words)?;
+    process.feed(occasion.input.to_vec());
+    process.tell(&lines, (occasion.within, occasion.cancelled), told)
 }

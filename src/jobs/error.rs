@@ -52,6 +52,22 @@ pub enum Error {
     NotPaused(#[source] drivers::Error),
     #[error("the environment's `after_restore` command did not succeed: mend it, then restore again")]
     AfterRestore(#[source] drivers::Error),
+    #[error(
+        "the snapshot that was to be taken first is missing ({0}), so nothing was done: see to that, then ask again, or ask \
+         without a snapshot"
+    )]
+    NoSnapshotFirst(String),
+    #[error("the command for `{word}` did not succeed: look at what it did, mend it, then ask again")]
+    Command {
+        word: &'static str,
+        #[source]
+        source: Box<drivers::Error>,
+    },
+    #[error(
+        "it was cancelled while the command for `{0}` ran, which was killed, with all that it had started: look at what it \
+         had done by then"
+    )]
+    CommandStopped(&'static str),
     #[error("it was cancelled")]
     Cancelled,
     #[error("the workers that tried it died {0} times; look into the server's log")]
@@ -89,6 +105,17 @@ impl Error {
         move |source| Self::Part { part: part.into(), source }
     }
 
+    /// Of a run of a project's command. One that is killed in the middle of its work is no cancellation like others; when
+    /// its worker stops, another one runs it again.
+    pub(super) fn command(word: &'static str, lease: &queue::Lease) -> impl FnOnce(drivers::Error) -> Self {
+        let is_stopping = lease.is_stopping();
+        move |source| match source {
+            drivers::Error::Cancelled if is_stopping => Self::Cancelled,
+            drivers::Error::Cancelled => Self::CommandStopped(word),
+            source => Self::Command { word, source: Box::new(source) },
+        }
+    }
+
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing: doing.into(), source }
     }
@@ -103,7 +130,15 @@ impl Error {
     }
 
     pub(super) fn must_be_told(&self) -> bool {
-        matches!(self, Self::TakenBack(_) | Self::Mixed(_) | Self::NoSafety(_) | Self::LeftBehind { .. })
+        matches!(
+            self,
+            Self::TakenBack(_)
+                | Self::Mixed(_)
+                | Self::NoSafety(_)
+                | Self::LeftBehind { .. }
+                | Self::Command { .. }
+                | Self::CommandStopped(_)
+        )
     }
 
     /// The whole chain as a sentence for the feed.

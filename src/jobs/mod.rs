@@ -8,10 +8,12 @@ mod branch;
 mod context;
 mod drill;
 mod error;
+mod first;
 mod hooks;
 mod instant;
 mod journal;
 mod load;
+mod merge;
 mod parts;
 mod paths;
 pub mod postman;
@@ -24,6 +26,7 @@ mod retention;
 mod safety;
 mod scheduler;
 mod snapshot;
+mod storage;
 mod stream;
 mod swap;
 mod upkeep;
@@ -41,6 +44,7 @@ pub use recovery::recover;
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
 pub use scheduler::{begin_due, schedule};
+pub use storage::used;
 pub use upkeep::{Round, Upkeep, prune};
 
 use crate::domain::activity::Payload;
@@ -64,6 +68,8 @@ impl Handler for Jobs {
                     None => restore::run(&self.0, &work, request).await,
                 },
                 Payload::RunDrill(request) => drill::run(&self.0, &work, request).await,
+                Payload::MergeEnvironment(merge) => merge::run(&self.0, &work, merge).await,
+                Payload::ChangeStorage(change) => storage::run(&self.0, &work, change).await,
                 Payload::Retain => retention::run(&self.0, &work).await,
                 Payload::BranchEnvironment(_)
                 | Payload::ChangePlan(_)

@@ -207,6 +207,8 @@ impl<'a> Viewer<'a> {
                 }
                 Payload::DeleteSnapshot(delete) => (present(&delete.snapshot), None),
                 Payload::KeepSnapshot(keep) => (present(&keep.snapshot), None),
+                // Another activity of the same environment made it, which has it.
+                Payload::MergeEnvironment(_) | Payload::ChangeStorage(_) => (None, None),
                 Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => {
                     (None, None)
                 }
@@ -245,6 +247,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         }
         Payload::DeleteSnapshot(delete) => vec![delete.snapshot.clone()],
         Payload::KeepSnapshot(keep) => vec![keep.snapshot.clone()],
+        Payload::MergeEnvironment(_) | Payload::ChangeStorage(_) => Vec::new(),
         Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Environments.
 
-use super::{App, Error, activities, projects, retention, schedules, snapshots};
+use super::{App, Error, activities, merges, projects, retention, schedules, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
 use crate::domain::environment::{Composition, Environment};
@@ -96,12 +96,13 @@ async fn make_card(
         aside: jobs::standing_aside(db, app.store().sealer(), &environment.id).await?,
         create_snapshot: terms.may_create(standing, &environment).into(),
         eviction: evictions(db, &environment, terms).await?,
+        merge: merges::offer(db, standing, &environment).await?,
         environment,
     })
 }
 
 /// Nothing is counted where the plan keeps no number.
-async fn evictions(db: &mut Db, environment: &Environment, terms: &Terms) -> Result<Eviction, Error> {
+pub(super) async fn evictions(db: &mut Db, environment: &Environment, terms: &Terms) -> Result<Eviction, Error> {
     match &terms.plan.rules(environment.kind).keep {
         keep @ Keep::Newest(_) => retention::evictions(db, environment, keep).await,
         _ => Ok(Eviction::default()),
@@ -117,7 +118,8 @@ pub(super) async fn health(
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
     let kinds = vec![ActivityKind::Backup, ActivityKind::Restore];
-    let running = kinds.iter().copied().chain([ActivityKind::Drill]).collect();
+    let running =
+        kinds.iter().copied().chain([ActivityKind::Drill, ActivityKind::Merge, ActivityKind::Storage]).collect();
     let running = Filter { kinds: running, states: vec![ActivityState::InProgress], ..Filter::default() };
     let running = store::activities::newest(db, &environment.id, &running).await?;
     if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
@@ -171,6 +173,8 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Ticket(_) => "A ticket is being worked on.",
         ActivityKind::Drill => "A restore is being tried beside the live data.",
         ActivityKind::Schedule => "A schedule is being changed.",
+        ActivityKind::Storage => "Declared storage is being changed.",
+        ActivityKind::Merge => "Another environment is being merged into it.",
         ActivityKind::BackupKeep | ActivityKind::Retention | ActivityKind::Plan => "What is kept is being changed.",
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::activities::Viewer;
 use super::{App, Error, retention};
-use crate::authz::{Authorized, CreateSnapshot, ViewHistory};
-use crate::domain::activity::{ActivityKind, Payload, SnapshotMode, TakeSnapshot};
+use crate::authz::{Authorized, CreateSnapshot, OnEnvironment, Permission, ViewHistory};
+use crate::domain::activity::{Activity, ActivityKind, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::retention::{Eviction, Hold};
 use crate::domain::policy::{Act, Refusal};
@@ -37,6 +37,23 @@ pub async fn create(
     proof: Authorized<CreateSnapshot>,
     request: SnapshotRequest,
 ) -> Result<ActivityEntry, Error> {
+    let mut tx = app.store().write().await?;
+    let asked = ask(app, &mut tx, &proof, request).await?;
+    app.store().commit(tx).await?;
+    let activity = asked.map_err(Error::Forbidden)?;
+    Viewer::of(&proof).one(app, &activity.id).await
+}
+
+/// Queues a snapshot inside the caller's transaction; a refusal by the plan is recorded there, to be committed too.
+///
+/// # Errors
+/// As [`create`].
+pub(super) async fn ask<A: Permission<On = OnEnvironment>>(
+    app: &App,
+    tx: &mut Db,
+    proof: &Authorized<A>,
+    request: SnapshotRequest,
+) -> Result<Result<Activity, Refusal>, Error> {
     let note = request.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
     if note.as_ref().is_some_and(|note| note.chars().count() > LONGEST_NOTE) {
         return Err(Error::invalid(format!("A note has at most {LONGEST_NOTE} characters.")));
@@ -58,14 +75,12 @@ pub async fn create(
         initiator: proof.actor().initiator(),
         payload: Payload::TakeSnapshot(take),
     };
-    let mut tx = app.store().write().await?;
-    let terms = projects::terms(&mut tx, &on.project.id).await?;
+    let terms = projects::terms(tx, &on.project.id).await?;
     if let Err(refusal) = terms.may_create(proof.standing(), &on.environment) {
-        queue::record_refused(&mut tx, app.store(), new, &refusal.to_string()).await?;
-        app.store().commit(tx).await?;
-        return Err(Error::Forbidden(refusal));
+        queue::record_refused(tx, app.store(), new, &refusal.to_string()).await?;
+        return Ok(Err(refusal));
     }
-    let eviction = retention::evictions(&mut tx, &on.environment, &terms.plan.rules(on.environment.kind).keep).await?;
+    let eviction = retention::evictions(tx, &on.environment, &terms.plan.rules(on.environment.kind).keep).await?;
     let is_agreed =
         eviction.snapshots.iter().all(|name| agreed.contains(name)) && agreed.len() <= eviction.snapshots.len();
     if !is_agreed {
@@ -75,9 +90,7 @@ pub async fn create(
     if !eviction.snapshots.is_empty() {
         proof.standing().may(Act::DeleteSnapshot, &on.environment).map_err(Error::Forbidden)?;
     }
-    let activity = queue::enqueue(&mut tx, app.store(), new).await?;
-    app.store().commit(tx).await?;
-    Viewer::of(&proof).one(app, &activity.id).await
+    Ok(Ok(queue::enqueue(tx, app.store(), new).await?))
 }
 
 /// What would go, and how to agree to it.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::row::{Columns as _, to_bigint, to_json};
 use super::{Db, Error, Sealer, environments, plans, schedules};
-use crate::domain::environment::{Project, store_is_live};
+use crate::domain::environment::{Project, ProjectCommands, store_is_live};
 use crate::domain::ids::RegionId;
 use crate::domain::policy::{Plan, Provision, Terms};
 use crate::domain::{Bytes, ProjectId, Secret, Timestamp};
@@ -104,6 +104,27 @@ pub async fn provision(db: &mut Db, id: &ProjectId) -> Result<Option<Provision>,
 pub async fn set_provision(db: &mut Db, id: &ProjectId, provision: Option<&Provision>) -> Result<(), Error> {
     sqlx::query("UPDATE projects SET provision = $1 WHERE id = $2")
         .bind(provision.map(to_json))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// What an operator named for all of its environments.
+///
+/// # Errors
+/// When the database fails.
+pub async fn commands(db: &mut Db, id: &ProjectId) -> Result<ProjectCommands, Error> {
+    let row = sqlx::query("SELECT commands FROM projects WHERE id = $1").bind(id.as_str()).fetch_one(db).await?;
+    let Some(text) = row.optional_text("commands")? else { return Ok(ProjectCommands::default()) };
+    serde_json::from_str(&text).map_err(Error::corrupt("commands"))
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_commands(db: &mut Db, id: &ProjectId, commands: &ProjectCommands) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET commands = $1 WHERE id = $2")
+        .bind(to_json(commands))
         .bind(id.as_str())
         .execute(db)
         .await?;

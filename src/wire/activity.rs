@@ -71,6 +71,9 @@ pub struct Payload {
     /// Of a step of a restore ticket, and of a restore that was run for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketId>,
+    /// Of a change that a snapshot comes before (R10): that snapshot's activity; `backup_name` is its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ActivityId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<PayloadEnvironment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +209,14 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
         }
         activity::Payload::DeleteSnapshot(delete) => payload.backup_name = Some(delete.snapshot.clone()),
         activity::Payload::KeepSnapshot(keep) => payload.backup_name = Some(keep.snapshot.clone()),
+        activity::Payload::MergeEnvironment(merge) => {
+            payload.after = merge.first.activity().cloned();
+            payload.backup_name = merge.first.snapshot().cloned();
+        }
+        activity::Payload::ChangeStorage(change) => {
+            payload.after = change.first.activity().cloned();
+            payload.backup_name = change.first.snapshot().cloned();
+        }
         activity::Payload::Retain | activity::Payload::ChangePlan(_) => {}
     }
     (parameters, payload)

@@ -13,9 +13,9 @@ use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::{
-    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Operation, PlanChange, PlanRequest,
-    Preflight, Problem, Project, RestoreRequest, Retention, Schedule, ScheduleRequest, Service, Ticket, TicketRequest,
-    TicketText, ticket,
+    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Operation,
+    PlanChange, PlanRequest, Preflight, Problem, Project, RestoreRequest, Retention, Schedule, ScheduleRequest,
+    Service, Storage, StorageRequest, Ticket, TicketRequest, TicketText, ticket,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
@@ -168,6 +168,34 @@ impl Client {
         request: &RestoreRequest,
     ) -> Result<Activity, Error> {
         self.operate(&path::restore(project, environment, name), request)
+    }
+
+    /// What a merge into the parent would do.
+    pub fn merge_preview(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Merge, Error> {
+        self.connection.get(&path::merge(project, environment), &[])
+    }
+
+    pub fn merge(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        request: &MergeRequest,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::merge(project, environment), request)
+    }
+
+    /// What is declared for services and mounts, and what they use.
+    pub fn storage(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Storage, Error> {
+        self.connection.get(&path::storage(project, environment), &[])
+    }
+
+    pub fn change_storage(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        request: &StorageRequest,
+    ) -> Result<Activity, Error> {
+        self.operate(&path::storage(project, environment), request)
     }
 
     /// Newest first.

@@ -44,15 +44,18 @@ pub struct Environment {
 
 impl From<EnvironmentCard> for Environment {
     fn from(card: EnvironmentCard) -> Self {
-        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, aside, eviction, .. } = card;
+        let EnvironmentCard { environment, newest_snapshot, health, create_snapshot, aside, eviction, merge, .. } =
+            card;
         let (project, name) = (&environment.project, &environment.name);
         let take = create_snapshot.is_open().then(|| href(&path::take_backup(project, name)));
         let links = Links::to_self(href(&path::environment(project, name)))
             .with("backups", href(&path::backups(project, name)))
             .with("activities", href(&path::activities(project, name)))
             .with("services", href(&path::services(project, name)))
+            .with("storage", href(&path::storage(project, name)))
             .with("schedules", href(&path::schedules(project, name)))
-            .with_if(take, "#backup");
+            .with_if(take, "#backup")
+            .with_if(merge.is_open().then(|| href(&path::merge(project, name))), "#merge");
         Self {
             is_main: environment.kind == EnvironmentKind::Production,
             is_dirty: health.tone == crate::domain::view::Tone::Busy,

@@ -110,6 +110,14 @@ pub mod path {
         format!("{}/backup", self::environment(project, environment))
     }
 
+    pub fn storage(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/storage", self::environment(project, environment))
+    }
+
+    pub fn merge(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/merge", self::environment(project, environment))
+    }
+
     pub fn backups(project: &ProjectId, environment: &EnvironmentName) -> String {
         format!("{}/backups", self::environment(project, environment))
     }

@@ -95,6 +95,7 @@ fn card(create_snapshot: Offer) -> EnvironmentCard {
         health: Health { tone: Tone::Good, sentence: "All is well.".to_owned() },
         create_snapshot,
         aside: Vec::new(),
+        merge: Offer { refusal: None },
         eviction: Default::default(),
     }
 }
@@ -282,10 +283,10 @@ fn a_token_refusal_speaks_oauth_too() {
 #[test]
 fn what_a_newer_server_adds_does_not_break_this_client() {
     let mut json = serde_json::to_value(Activity::from(taken(ActivityState::InProgress))).expect("serialises");
-    json["type"] = "environment.merge".into();
+    json["type"] = "environment.deploy".into();
     json["state"] = "scheduled".into();
     json["brand_new"] = true.into();
     let activity: Activity = serde_json::from_value(json).expect("still readable");
-    assert_eq!(activity.kind.to_string(), "environment.merge");
+    assert_eq!(activity.kind.to_string(), "environment.deploy");
     assert!(!activity.is_over());
 }

@@ -1,6 +1,7 @@
 //! The suite: one binary, on real services. `STILLPOINT_TEST_DATABASE=postgres` runs it on PostgreSQL.
 
 mod accounts;
+mod acting;
 mod api_door;
 mod bad_luck;
 mod branching;
@@ -16,6 +17,7 @@ mod faults;
 mod gates;
 mod label;
 mod members;
+mod merges;
 mod mounted;
 mod mysql;
 mod notices;
@@ -25,6 +27,7 @@ mod policy_matrix;
 mod postgresql;
 mod process;
 mod queue;
+mod recipes;
 mod redis;
 mod retention;
 mod roles;
@@ -32,6 +35,7 @@ mod rooms;
 mod rotation;
 mod schedules;
 mod snapshots;
+mod storage;
 mod support;
 mod tickets;
 mod unauthorized;

@@ -35,6 +35,7 @@ fn rows() -> Vec<(&'static str, Standing)> {
         ("admin's token, production", token(Grants { types: vec![EnvironmentKind::Production], ..Grants::default() })),
         ("admin's token, another env.", token(Grants { environments: vec![environment("b")], ..Grants::default() })),
         ("admin's token, snapshots", token(Grants { acts: vec![Act::CreateSnapshot], ..Grants::default() })),
+        ("admin's token, merges", token(Grants { acts: vec![Act::MergeEnvironment], ..Grants::default() })),
         ("support's token, read only", Standing { grants: Some(read_only.clone()), ..support }),
         ("operator's token, read only", Standing { grants: Some(read_only), ..operator }),
     ]

@@ -150,7 +150,7 @@ async fn every_action_refuses() {
                 token=0123456789abcdef0123&to=pro&hash=x&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
                 expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
                 present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x&\
-                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x";
+                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x&shown=command&part=mount:uploads&size=1";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

@@ -55,6 +55,8 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Ticket(_) => "A step of a restore ticket".to_owned(),
         ActivityKind::BackupKeep => format!("Keeping of a snapshot of {}", entry.environment),
         ActivityKind::Retention => format!("Retention of {}", entry.environment),
+        ActivityKind::Merge => format!("Merge into {}", entry.environment),
+        ActivityKind::Storage => format!("Storage of {}", entry.environment),
         ActivityKind::Plan => "Change of plan".to_owned(),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));

@@ -3,9 +3,10 @@
 
 use leptos::prelude::*;
 
+use crate::app::model::Door;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{self, date, icon};
+use crate::app::views::{self, Weight, date, icon};
 use crate::app::{downloads, once, visit};
 use crate::authz::ViewHistory;
 use crate::domain::drill::Drill;
@@ -59,6 +60,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 <a class="part" href=at::retention(&project.id, &environment.name)>
                     {icon("snapshot")}"What is kept, and until when"
                 </a>
+                <a class="part" href=at::storage(&project.id, &environment.name)>{icon("folder")}"Storage"</a>
             </p>
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
@@ -66,7 +68,23 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
         {problem(downloads::ACTION)}
         {problem("drill")}
         {proof(&project.id, &environment.name, proven, &drill)}
+        {environment.parent.as_ref().map(|parent| merge(&project.id, &environment.name, parent, &card.merge))}
         {views::environment(stream, overview, entries, older)}
+    }
+    .into_any()
+}
+
+/// Shown where there is a parent; with the reason where one may not (R7).
+fn merge(project: &ProjectId, environment: &EnvironmentName, parent: &EnvironmentName, offer: &Offer) -> AnyView {
+    let to = Door { href: at::merge(project, environment), refusal: present::refusal(offer) };
+    let why = to.refusal.clone().map(|text| views::reason("merge-reason".to_owned(), text));
+    let into = Some(format!("of {environment} into {parent}"));
+    view! {
+        <div class="proof">
+            <p>{icon("branch")} {format!("Its parent is {parent}.")}</p>
+            {views::door(to, Weight::Small, "branch", "Merge", into, "merge-reason".to_owned())}
+            {why}
+        </div>
     }
     .into_any()
 }

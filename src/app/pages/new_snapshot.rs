@@ -108,7 +108,7 @@ fn show(page: EnvironmentPage) -> AnyView {
 }
 
 /// What the plan has no room for beside another one: named, and only with a tick (R13).
-fn evicted(project: &ProjectId, environment: &EnvironmentName, eviction: &Eviction) -> Option<AnyView> {
+pub(super) fn evicted(project: &ProjectId, environment: &EnvironmentName, eviction: &Eviction) -> Option<AnyView> {
     if eviction.snapshots.is_empty() {
         return None;
     }

@@ -45,13 +45,17 @@ pub enum Act {
     DeleteSnapshot,
     /// Pin, and take the pin off (R13).
     ProtectSnapshot,
+    /// Merge the environment into its parent, or announce that: on both of them (R10).
+    MergeEnvironment,
+    /// Change how much storage is declared for a service or mount (R10).
+    ChangeStorage,
     /// Put the project under another plan. The installation's operators alone: a plan says how long and how much the
     /// operator stores, and by another one a project admin would grant that to themselves, or let what others rely on go.
     ChangePlan,
 }
 
 impl Act {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -69,6 +73,8 @@ impl Act {
         Self::WorkTicket,
         Self::DeleteSnapshot,
         Self::ProtectSnapshot,
+        Self::MergeEnvironment,
+        Self::ChangeStorage,
         Self::ChangePlan,
     ];
 
@@ -102,6 +108,8 @@ impl Act {
             Self::WorkTicket => "working on a ticket",
             Self::DeleteSnapshot => "deleting a snapshot",
             Self::ProtectSnapshot => "protecting a snapshot",
+            Self::MergeEnvironment => "merging an environment",
+            Self::ChangeStorage => "changing declared storage",
             Self::ChangePlan => "changing a project's plan",
         }
     }

@@ -2,6 +2,7 @@
 //! and again by the worker when the job starts (R1, R7).
 
 pub mod acts;
+pub mod advice;
 #[cfg(feature = "ssr")]
 pub mod maintenance;
 pub mod members;
@@ -14,6 +15,7 @@ pub mod restore;
 pub mod retention;
 #[cfg(feature = "ssr")]
 pub mod schedule;
+pub mod storage;
 pub mod terms;
 mod tickets;
 #[cfg(feature = "ssr")]
@@ -22,6 +24,7 @@ pub mod versions;
 use serde::{Deserialize, Serialize};
 
 pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
+pub use advice::Advice;
 pub use members::{MemberSource, Roles};
 pub use plans::Plan;
 #[cfg(feature = "ssr")]

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Of what a program says on stderr, the end.
 const WORDS: usize = 2_000;
+/// Of a line, bytes.
+const LONGEST_LINE: usize = 1_000;
+/// How many lines a program may be ahead of whoever takes them.
+const AHEAD: usize = 64;
 /// How often a running program is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// For what was written right before the end, and no longer for what a program left running may write.
@@ -47,6 +52,19 @@ pub(super) struct Process {
 
 impl Process {
     pub fn start(line: &CommandLine, words: &[&str]) -> Result<Self, Error> {
+        Self::start_with(line, words, None)
+    }
+
+    /// What it writes on either output comes out of the other end line by line. For [`Process::tell`].
+    pub fn start_telling(line: &CommandLine, words: &[&str]) -> Result<(Self, Receiver<String>), Error> {
+        let (told, lines) = sync_channel(AHEAD);
+        let mut process = Self::start_with(line, words, Some(told.clone()))?;
+        let stdout = process.child.stdout.take();
+        Heard::new(Keep::End(0)).listen_and(stdout, Some(told)).map_err(|source| process.lost(source))?;
+        Ok((process, lines))
+    }
+
+    fn start_with(line: &CommandLine, words: &[&str], told: Option<SyncSender<String>>) -> Result<Self, Error> {
         // The real path, which was looked at: a link could be bent meanwhile.
         let real = trust::look(line.program())?;
         let failed = |source| Error::NotStarted { program: line.program().to_owned(), source };
@@ -79,7 +97,7 @@ impl Process {
         let process =
             Self { child, watcher, _lifeline: lifeline, said, program, command, status: None, is_over: false };
         // From here on it is killed when something fails.
-        process.said.listen(stderr).map_err(failed)?;
+        process.said.listen_and(stderr, told).map_err(failed)?;
         Ok(process)
     }
 
@@ -134,6 +152,32 @@ impl Process {
         while !self.has_ended()? {
             self.still_may(deadline, within, cancelled)?;
             std::thread::sleep(Duration::from_millis(1));
+        }
+        self.succeeded()
+    }
+
+    /// Waits for its end, and hands over what it says meanwhile.
+    pub fn tell(
+        mut self,
+        lines: &Receiver<String>,
+        (within, cancelled): (Duration, &dyn Fn() -> bool),
+        told: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + within;
+        while !self.has_ended()? {
+            self.still_may(deadline, within, cancelled)?;
+            match lines.recv_timeout(LOOK) {
+                Ok(line) => told(&line),
+                Err(RecvTimeoutError::Timeout) => {}
+                // It closed both, which is no end.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+            }
+        }
+        // What it wrote before its end; what it left running may go on writing, and nobody waits for that.
+        let last = Instant::now() + AFTER_ITS_END;
+        while let Some(left) = last.checked_duration_since(Instant::now()) {
+            let Ok(line) = lines.recv_timeout(left) else { break };
+            told(&line);
         }
         self.succeeded()
     }
@@ -232,6 +276,42 @@ enum Keep {
     End(usize),
 }
 
+/// Cuts what comes into lines.
+struct Lines {
+    told: SyncSender<String>,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn new(told: SyncSender<String>) -> Self {
+        Self { told, begun: Vec::new() }
+    }
+
+    /// Nothing: that was all.
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LONGEST_LINE.saturating_sub(self.begun.len());
+            self.begun.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.send();
+            }
+        }
+        if bytes.is_empty() {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let line = std::mem::take(&mut self.begun);
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end();
+        if !line.is_empty() {
+            // Nobody listens any more when the run is over.
+            let _ = self.told.send(line.to_owned());
+        }
+    }
+}
+
 /// What a thread hears of a pipe, which may stay open longer than anybody waits.
 struct Heard {
     keep: Keep,
@@ -252,6 +332,12 @@ impl Heard {
 
     /// To the end of the pipe, whatever is kept of it: a full pipe would stop the program.
     fn listen(&self, pipe: Option<impl Read + Send + 'static>) -> io::Result<()> {
+        self.listen_and(pipe, None)
+    }
+
+    /// The same, and hands over each line. Stands still while nobody takes them.
+    fn listen_and(&self, pipe: Option<impl Read + Send + 'static>, told: Option<SyncSender<String>>) -> io::Result<()> {
+        let mut lines = told.map(Lines::new);
         let mut pipe = pipe.ok_or(io::ErrorKind::BrokenPipe)?;
         let (keep, shared) = (self.keep, Arc::clone(&self.shared));
         let listening = move || {
@@ -263,6 +349,9 @@ impl Heard {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(_) => 0,
                 };
+                if let Some(lines) = &mut lines {
+                    lines.take(&buffer[..read]);
+                }
                 let mut hearing = hearing.lock().unwrap_or_else(PoisonError::into_inner);
                 let bytes = &buffer[..read];
                 match keep {

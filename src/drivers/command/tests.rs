@@ -184,3 +184,69 @@ fn what_is_no_program_is_refused_by_its_own_reason() {
     mode(&script.path, 0o755);
     assert!(matches!(script.run("pause", b""), Err(Error::NotStarted { .. })));
 }
+
+fn heard(script: &Script, within: Duration, cancelled: &dyn Fn() -> bool) -> (Result<(), Error>, Vec<String>) {
+    let mut lines = Vec::new();
+    let occasion = Occasion { words: &["merge", "staging", "main"], input: b"{}\n", within, cancelled };
+    let done = tell(&script.line(), occasion, &mut |line| lines.push(line.to_owned()));
+    (done, lines)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_a_command_says_on_either_output_is_told_line_by_line() {
+    let script = Script::new(r#"echo "$*"; cat; echo a remark >&2; echo; printf 'no end'"#);
+    let (done, mut lines) = heard(&script, LONG, &|| false);
+    assert!(done.is_ok(), "{done:?}");
+    lines.sort();
+    assert_eq!(lines, ["a remark", "merge staging main", "no end", "{}"]);
+}
+
+#[test]
+fn a_line_is_told_before_the_command_ends() {
+    let script = Script::new("echo begun; sleep 600");
+    let begun = std::cell::Cell::new(false);
+    let occasion = Occasion { words: &[], input: b"", within: LONG, cancelled: &|| begun.get() };
+    let done = tell(&script.line(), occasion, &mut |line| begun.set(line == "begun"));
+    assert!(matches!(done, Err(Error::Cancelled)), "{done:?}");
+}
+
+#[test]
+fn a_command_that_says_much_loses_nothing_but_the_ends_of_endless_lines() {
+    let script = Script::new(
+        "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; head -c 5000 /dev/zero | tr '\\0' x",
+    );
+    let (done, lines) = heard(&script, LONG, &|| false);
+    assert!(done.is_ok(), "{done:?}");
+    assert_eq!((lines.len(), lines[2999].as_str(), lines[3000].len()), (3001, "line 2999", 1000));
+}
+
+#[test]
+fn a_command_that_fails_after_its_words_is_told_with_them_and_its_status() {
+    let script = Script::new("echo trying; echo no luck >&2; exit 9");
+    let (done, lines) = heard(&script, LONG, &|| false);
+    let Err(Error::CommandFailed { status, words, .. }) = done else { panic!("it failed: {done:?}") };
+    assert!(
+        status.contains('9') && words == "no luck" && lines.iter().any(|line| line == "trying"),
+        "{status} {words}"
+    );
+}
+
+#[test]
+fn a_command_that_takes_too_long_is_killed_also_with_its_outputs_closed() {
+    let script = Script::new(r#"echo $$ > "$(dirname "$0")/pid"; exec >&- 2>&-; sleep 600"#);
+    let (done, _) = heard(&script, Duration::from_secs(5), &|| false);
+    assert!(matches!(done, Err(Error::CommandTooSlow { .. })), "{done:?}");
+    let pid = fs::read_to_string(script.directory.path().join("pid")).expect("it had begun");
+    until("its end", || !is_alive(pid.trim()));
+}
+
+#[test]
+fn what_a_successful_command_leaves_running_is_not_waited_for() {
+    let script = Script::new("(while :; do echo still; sleep 0.01; done) & echo done");
+    let since = Instant::now();
+    let (done, lines) = heard(&script, LONG, &|| false);
+    assert!(done.is_ok() && lines.iter().any(|line| line == "done"), "{done:?}");
+    assert!(since.elapsed() < Duration::from_secs(30));
+}

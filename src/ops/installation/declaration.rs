@@ -15,12 +15,12 @@ use super::{insert_project, local_region, make_repository, undeclared};
 use crate::domain::audit::AuditKind;
 use crate::domain::bytes::counted;
 use crate::domain::environment::{
-    CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project, RouteSpec,
-    ServiceConnection, ServiceSpec,
+    CommandLine, Commands, Composition, Environment, EnvironmentKind, EnvironmentStatus, MountSpec, Project,
+    ProjectCommands, RouteSpec, ServiceConnection, ServiceSpec,
 };
-use crate::domain::ids::{EnvironmentName, RegionId, ServiceName};
+use crate::domain::ids::{EnvironmentName, MountName, RegionId, ServiceName};
 use crate::domain::policy::{MemberSource, Plan, ProjectRole, Provision, RestoreElsewhere, Roles, TypeRole};
-use crate::domain::{EnvironmentId, ProjectId, Secret, Timestamp};
+use crate::domain::{EnvironmentId, PartName, ProjectId, Secret, Timestamp};
 use crate::ops::{App, Error, audit, retention};
 use crate::store::{self, Db, clock, environments, members, projects, regions, users};
 
@@ -52,6 +52,8 @@ struct ProjectEntry {
     title: Option<String>,
     plan: Option<Spanned<String>>,
     provision: Option<Spanned<Provision>>,
+    /// For all of its environments.
+    commands: Option<Spanned<ProjectCommands>>,
     /// `50 GiB`: what the project's snapshots may take together, for plans that keep them while it lasts.
     storage_budget: Option<Spanned<String>>,
     #[serde(default)]
@@ -86,6 +88,24 @@ struct EnvironmentEntry {
     #[serde(default)]
     route: Vec<Spanned<RouteSpec>>,
     commands: Option<Spanned<Commands>>,
+    storage: Option<Spanned<StorageEntry>>,
+}
+
+/// `20 GiB`, by the name of the service or mount. What is not named stays as it was.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StorageEntry {
+    #[serde(default)]
+    services: BTreeMap<ServiceName, String>,
+    #[serde(default)]
+    mounts: BTreeMap<MountName, String>,
+}
+
+impl StorageEntry {
+    fn parts(&self) -> impl Iterator<Item = (PartName, &String)> {
+        let services = self.services.iter().map(|(name, size)| (PartName::Service(name.clone()), size));
+        services.chain(self.mounts.iter().map(|(name, size)| (PartName::Mount(name.clone()), size)))
+    }
 }
 
 /// A service with its connection's keys beside its name; an unknown key is refused here, which [`ServiceSpec`] can't.
@@ -367,6 +387,8 @@ async fn put_settings(app: &App, db: &mut Db, entry: &ProjectEntry, title: &str,
     let now = clock::now(db, app.store().dialect()).await?;
     projects::update(db, &entry.id, title, plan, now).await?;
     projects::set_provision(db, &entry.id, entry.provision.as_ref().map(Spanned::get_ref)).await?;
+    let commands = entry.commands.as_ref().map(Spanned::get_ref).cloned().unwrap_or_default();
+    projects::set_commands(db, &entry.id, &commands).await?;
     let budget = entry.storage_budget.as_ref().and_then(|text| text.get_ref().parse().ok());
     projects::set_storage_budget(db, &entry.id, budget).await?;
     for environment in &entry.environment {
@@ -443,6 +465,12 @@ async fn put_environment(
     now: Timestamp,
 ) -> Result<(), Error> {
     let known = environments::by_name(db, project, &entry.name).await?;
+    let mut storage = match &known {
+        Some(known) => environments::composition(db, app.store().sealer(), &known.id).await?.storage,
+        None => BTreeMap::new(),
+    };
+    let declared = entry.storage.iter().flat_map(|storage| storage.get_ref().parts());
+    storage.extend(declared.filter_map(|(part, size)| Some((part, size.parse().ok()?))));
     let (id, created_at) = match known {
         Some(known) => (known.id, known.created_at),
         None => (EnvironmentId::parse(store::random_id())?, now),
@@ -459,11 +487,14 @@ async fn put_environment(
         created_at,
         updated_at: now,
     };
-    let composition = Composition {
+    let mut composition = Composition {
         services: entry.service.iter().map(|service| service.get_ref().spec()).collect(),
         mounts: entry.mount.iter().map(Spanned::get_ref).cloned().collect(),
         routes: entry.route.iter().map(Spanned::get_ref).cloned().collect(),
         commands: entry.commands.as_ref().map(Spanned::get_ref).cloned().unwrap_or_default(),
+        storage: BTreeMap::new(),
     };
+    storage.retain(|part, _| composition.has(part));
+    composition.storage = storage;
     Ok(environments::put(db, app.store().sealer(), &environment, &composition).await?)
 }

@@ -56,9 +56,27 @@ impl Door {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub enum Wish {
-    Snapshot { environment: &'static str, mode: SnapshotMode, note: Option<String> },
-    Restore { environment: &'static str, snapshot: SnapshotName, into: &'static str, parts: &'static str },
-    Schedule { environment: &'static str, cron: &'static str, time_zone: &'static str },
+    Snapshot {
+        environment: &'static str,
+        mode: SnapshotMode,
+        note: Option<String>,
+    },
+    Restore {
+        environment: &'static str,
+        snapshot: SnapshotName,
+        into: &'static str,
+        parts: &'static str,
+    },
+    Schedule {
+        environment: &'static str,
+        cron: &'static str,
+        time_zone: &'static str,
+    },
+    /// Into the parent; `first`: whether a snapshot of that comes first.
+    Merge {
+        environment: &'static str,
+        first: bool,
+    },
 }
 
 impl Wish {
@@ -91,6 +109,9 @@ impl Wish {
             Self::Schedule { environment, .. } => {
                 (format!("/projects/shop/environments/{environment}/schedules"), "/actions/add-schedule")
             }
+            Self::Merge { environment, .. } => {
+                (format!("/projects/shop/environments/{environment}/merge"), "/actions/merge")
+            }
         }
     }
 
@@ -101,6 +122,7 @@ impl Wish {
                 format!("/api/projects/shop/environments/{environment}/backups/{snapshot}/restore")
             }
             Self::Schedule { environment, .. } => format!("/api/projects/shop/environments/{environment}/schedules"),
+            Self::Merge { environment, .. } => format!("/api/projects/shop/environments/{environment}/merge"),
         }
     }
 
@@ -118,6 +140,9 @@ impl Wish {
             }
             Self::Schedule { environment, cron, time_zone } => {
                 vec!["schedule:add", "-e", environment, "--time-zone", time_zone, cron]
+            }
+            Self::Merge { environment, first } => {
+                vec!["environment:merge", "-e", environment, if *first { "--snapshot" } else { "--no-snapshot" }]
             }
         };
         words.into_iter().chain(["-p", "shop", "--yes"]).map(str::to_owned).collect()
@@ -253,6 +278,11 @@ impl Doors {
             Wish::Schedule { environment, cron, time_zone } => {
                 fields.extend([("environment", *environment), ("cron", *cron), ("time_zone", *time_zone)]);
             }
+            Wish::Merge { environment, first } => {
+                let shown = between(&html, "name=\"shown\" value=\"", "\"").unwrap_or("announcement");
+                fields.extend([("environment", *environment), ("shown", shown)]);
+                fields.extend(first.then_some(("first", "1")));
+            }
         }
         let reply = self.send(browser(Method::POST, action, &page, &person.session, &fields)).await;
         assert_eq!(reply.status(), 303, "a form leads somewhere");
@@ -283,6 +313,7 @@ impl Doors {
         };
         let body = match wish {
             Wish::Schedule { cron, time_zone, .. } => json!({ "cron": cron, "time_zone": time_zone }),
+            Wish::Merge { first, .. } => json!({ "snapshot": first }),
             Wish::Snapshot { mode, note, .. } => json!({ "safe": *mode == SnapshotMode::Consistent, "note": note }),
             Wish::Restore { into, parts, .. } => {
                 let query = format!("?environment_name={into}&parts={}", parts.replace(',', "&parts="));
@@ -469,6 +500,9 @@ fn plain(activity: Activity) -> Value {
     value["payload"][given] = Value::Null;
     if value["kind"] == "environment.schedule" {
         value["payload"]["schedule"] = Value::Null;
+    }
+    if value["payload"]["first"]["snapshot"].is_object() {
+        value["payload"]["first"] = "snapshot".into();
     }
     value
 }

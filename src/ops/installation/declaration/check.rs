@@ -8,14 +8,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{EnvironmentEntry, File, ProjectEntry, Trouble};
-use crate::domain::environment::{Composition, EnvironmentKind};
+use crate::domain::environment::{Composition, EnvironmentKind, ProjectCommands};
 use crate::domain::ids::EnvironmentName;
-use crate::domain::policy::{Plan, Provision};
+use crate::domain::policy::{Plan, Provision, storage};
 use crate::domain::problem::sentence;
 use crate::domain::{Bytes, ProjectId};
 use crate::drivers::command;
 use crate::drivers::mount::Rules;
-use crate::jobs::Parts;
+use crate::jobs::{self, Parts};
 use crate::ops::{App, Error};
 use crate::store::{self, environments, users};
 
@@ -84,6 +84,7 @@ impl Reading<'_> {
             {
                 troubles.push(self.trouble(&provision.span(), why));
             }
+            self.check_project_commands(entry, &mut troubles);
             self.check_names(entry, &mut troubles).await?;
             for environment in &entry.environment {
                 let key = format!("{}/{}", entry.id, environment.get_ref().name);
@@ -97,6 +98,9 @@ impl Reading<'_> {
                     }
                 }
                 self.check_commands(environment.get_ref(), &mut troubles);
+                let (found, noted) = self.check_storage(&entry.id, environment.get_ref()).await?;
+                troubles.extend(found);
+                notes.extend(noted);
                 let (found, noted) = self.check_parts(&entry.id, environment.get_ref(), &declared, &others).await?;
                 troubles.extend(found);
                 notes.extend(noted);
@@ -189,6 +193,19 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Nothing is run here either.
+    fn check_project_commands(&self, project: &ProjectEntry, troubles: &mut Vec<Trouble>) {
+        let Some(commands) = &project.commands else { return };
+        let (span, commands) = (commands.span(), commands.get_ref());
+        let most = ProjectCommands::MOST_MINUTES;
+        if !(1..=most).contains(&commands.minutes()) {
+            troubles.push(self.trouble(&span, format!("`minutes` must be between 1 and {most}")));
+        }
+        for error in commands.lines().filter_map(|line| command::test(line).err()) {
+            troubles.push(self.trouble(&span, sentence(&error.to_string())));
+        }
+    }
+
     /// Nothing is run: what a command does is its own affair.
     fn check_commands(&self, environment: &EnvironmentEntry, troubles: &mut Vec<Trouble>) {
         let Some(commands) = &environment.commands else { return };
@@ -202,6 +219,65 @@ impl Reading<'_> {
         for error in commands.lines().filter_map(|line| command::test(line).err()) {
             troubles.push(self.trouble(&span, sentence(&error.to_string())));
         }
+    }
+
+    /// Sizes that are none, of parts that are nowhere, or less than a part uses; and what is advised where one grows (R10).
+    async fn check_storage(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentEntry,
+    ) -> Result<(Vec<Trouble>, Vec<Trouble>), Error> {
+        let (mut troubles, mut notes) = (Vec::new(), Vec::new());
+        let Some(entry) = &environment.storage else { return Ok((troubles, notes)) };
+        let span = entry.span();
+        let name = &environment.name;
+        let mut db = self.app.store().read().await?;
+        let declared = match environments::by_name(&mut db, project, name).await? {
+            Some(known) => environments::composition(&mut db, self.app.store().sealer(), &known.id).await?.storage,
+            None => BTreeMap::new(),
+        };
+        drop(db);
+        let composition = Composition {
+            services: environment.service.iter().map(|service| service.get_ref().spec()).collect(),
+            mounts: environment.mount.iter().map(|mount| mount.get_ref().clone()).collect(),
+            ..Composition::default()
+        };
+        for (part, size) in entry.get_ref().parts() {
+            let words = part.in_words();
+            let wanted = match size.parse::<Bytes>() {
+                Ok(wanted) => wanted,
+                Err(why) => {
+                    troubles.push(self.trouble(&span, format!("the storage of the {words}: {why}")));
+                    continue;
+                }
+            };
+            if !composition.has(&part) {
+                troubles.push(
+                    self.trouble(&span, format!("there is no {words} in this environment to declare storage for")),
+                );
+                continue;
+            }
+            let before = declared.get(&part).copied();
+            if before == Some(wanted) {
+                continue;
+            }
+            let used = jobs::used(&composition, &part).await;
+            // One that can't be reached has its own trouble.
+            if let Some(used) = used
+                && let Err(refusal) = storage::may_declare(&part, before, wanted, Some(used))
+            {
+                troubles.push(self.trouble(&span, refusal.to_string()));
+            } else if let Some(before) = before.filter(|before| *before < wanted) {
+                notes.push(self.trouble(
+                    &span,
+                    format!(
+                        "the declared storage of the {words} of {project}/{name} grows from {before} to {wanted}: take a snapshot \
+                         before you resize it, `stillpoint snapshot:create -p {project} -e {name}`"
+                    ),
+                ));
+            }
+        }
+        Ok((troubles, notes))
     }
 
     /// Tries every service and mount of one environment.

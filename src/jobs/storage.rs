@@ -1,0 +1,116 @@
+//! Changing how much storage is declared for a service or mount (R10).
+//!
+//! 1. The snapshot that was to come first is complete.         Nothing to undo.
+//! 2. Ask again whether the initiator may (R1), and it fits.   Nothing to undo.
+//! 3. Run the operator's command, if there is one.             What it did is its own affair; the next try runs it again.
+//! 4. Declare the size and end the activity, in one            Until then the declared size is the old one.
+//!    transaction.
+
+use serde::Serialize;
+
+use super::snapshot::{may_still, subject};
+use super::{ATTEMPTS, Context, Error, Parts, crash_point, first, hooks, merge, recovery};
+use crate::domain::activity::ChangeStorage;
+use crate::domain::environment::{Composition, Environment, EnvironmentKind};
+use crate::domain::ids::EnvironmentName;
+use crate::domain::policy::{Act, Refusal, storage};
+use crate::domain::{ActivityId, Bytes, PartName, ProjectId, Scope, SnapshotName};
+use crate::queue::Work;
+use crate::store::work::End;
+use crate::store::{environments, projects};
+
+/// What the command learns of its occasion, as JSON.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    project: &'a ProjectId,
+    environment: &'a EnvironmentName,
+    #[serde(rename = "type")]
+    kind: EnvironmentKind,
+    job: &'static str,
+    activity: &'a ActivityId,
+    /// That was taken first.
+    snapshot: Option<&'a SnapshotName>,
+    part: &'a PartName,
+    /// Bytes.
+    declared: Option<Bytes>,
+    size: Bytes,
+}
+
+pub(super) async fn run(context: &Context, work: &Work, change: ChangeStorage) -> Result<(), Error> {
+    if work.attempt > ATTEMPTS {
+        return Err(Error::TooManyAttempts(ATTEMPTS));
+    }
+    let lease = &work.lease;
+    let (project, environment) = subject(context, &work.activity).await?;
+    first::settled(context, lease, &change.first).await?;
+    may_still(context, &work.activity, &project, &environment, Act::ChangeStorage).await?;
+    recovery::take_back_others(context, &environment.id).await?;
+    hooks::resume_left(context, &environment.id).await?;
+    let store = context.store();
+    let composition = environments::composition(&mut *store.read().await?, store.sealer(), &environment.id).await?;
+    has(&composition, &change.part)?;
+    let declared = composition.storage.get(&change.part).copied();
+    let used = used(&composition, &change.part).await;
+    storage::may_declare(&change.part, declared, change.to, used)?;
+    let commands = projects::commands(&mut *store.read().await?, &project.id).await?;
+    if let Some(line) = commands.resize.clone() {
+        let told = Told {
+            project: &project.id,
+            environment: &environment.name,
+            kind: environment.kind,
+            job: "resize",
+            activity: &work.activity.id,
+            snapshot: change.first.snapshot(),
+            part: &change.part,
+            declared,
+            size: change.to,
+        };
+        let mut told = serde_json::to_vec(&told).expect("its keys are text");
+        told.push(b'\n');
+        let part = change.part.to_string().replace(':', " ");
+        let words = ["resize", environment.name.as_str()].into_iter().chain(part.split(' ')).map(str::to_owned);
+        let words = words.chain([change.to.0.to_string()]).collect();
+        merge::run_command(lease, (line, &commands), words, told).await.map_err(Error::command("resize", lease))?;
+        crash_point("storage: ran");
+    }
+    let mut tx = store.write().await?;
+    let now = lease.finish(&mut tx, &End::Success).await?;
+    let gone = || Refusal::new("The environment does not exist any more.");
+    let environment = environments::by_id(&mut tx, &environment.id).await?.ok_or_else(gone)?;
+    let mut composition = environments::composition(&mut tx, store.sealer(), &environment.id).await?;
+    has(&composition, &change.part)?;
+    composition.storage.insert(change.part, change.to);
+    environments::put(&mut tx, store.sealer(), &Environment { updated_at: now, ..environment }, &composition).await?;
+    Ok(store.commit(tx).await?)
+}
+
+fn has(composition: &Composition, part: &PartName) -> Result<(), Refusal> {
+    match composition.has(part) {
+        true => Ok(()),
+        false => Err(Refusal::new(format!("The environment has no {} any more.", part.in_words()))),
+    }
+}
+
+/// How much a part uses now; `None`: it can't be measured.
+pub async fn used(composition: &Composition, part: &PartName) -> Option<Bytes> {
+    let one = composition.only(&Scope::from_iter([part.clone()]));
+    let measuring = tokio::task::spawn_blocking(move || {
+        let parts = Parts::connect(&one)?;
+        let mut used = Bytes(0);
+        for service in &parts.services {
+            used = used + service.driver.test().map_err(Error::part(service.label()))?.size;
+        }
+        for mount in &parts.mounts {
+            used = used + mount.driver.index().map_err(Error::part(mount.label()))?.contents().bytes;
+        }
+        Ok::<_, Error>(used)
+    });
+    match measuring.await {
+        Ok(Ok(used)) => Some(used),
+        Ok(Err(error)) => {
+            tracing::warn!(part = %part, error = %error.for_people(), "a part's size can't be measured");
+            None
+        }
+        Err(_) => None,
+    }
+}
