@@ -52,10 +52,10 @@ pub async fn try_out(
     State(app): State<App>,
     Caller(actor): Caller,
     Place(at): Place<OfChannel>,
-) -> Result<StatusCode, Fault> {
+) -> Result<(StatusCode, Reply<Option<Delivery>>), Fault> {
     let proof = app.authorize_project::<ManageNotices>(&actor, &at.project).await?;
-    notices::try_out(&app, &proof, &at.channel).await?;
-    Ok(StatusCode::ACCEPTED)
+    let delivery = notices::try_out(&app, &proof, &at.channel).await?;
+    Ok((StatusCode::ACCEPTED, Reply(Delivery::of_channel(delivery))))
 }
 
 pub async fn deliveries(
@@ -64,5 +64,5 @@ pub async fn deliveries(
     Place(at): Place<InProject>,
 ) -> Result<Reply<Vec<Delivery>>, Fault> {
     let proof = app.authorize_project::<ManageNotices>(&actor, &at.project).await?;
-    Ok(Reply(notices::deliveries(&app, &proof).await?.into_iter().map(Into::into).collect()))
+    Ok(Reply(notices::deliveries(&app, &proof).await?.into_iter().filter_map(Delivery::of_channel).collect()))
 }

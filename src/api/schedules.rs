@@ -19,7 +19,8 @@ pub async fn list(
 ) -> Result<Reply<Vec<Schedule>>, Fault> {
     let proof = app.authorize_environment::<ViewHistory>(&actor, &at.project, &at.environment).await?;
     let page = ops::schedules::page(&app, &proof).await?;
-    Ok(Reply(page.schedules.into_iter().map(|entry| Schedule::new(entry, &page.environment)).collect()))
+    let all = page.schedules.into_iter().chain(page.drills);
+    Ok(Reply(all.map(|entry| Schedule::new(entry, &page.environment)).collect()))
 }
 
 pub async fn get(
@@ -41,7 +42,7 @@ pub async fn add(
     let proof = app.authorize_environment::<ManageSchedules>(&actor, &at.project, &at.environment).await?;
     let cron = body.cron.ok_or_else(|| Fault::bad_request("Give `cron`, e.g. {\"cron\": \"0 3 * * *\"}."))?;
     let time_zone = body.time_zone.unwrap_or_else(|| "UTC".to_owned());
-    let request = ops::schedules::ScheduleRequest { cron, time_zone };
+    let request = ops::schedules::ScheduleRequest { what: body.what.unwrap_or_default(), cron, time_zone };
     let entry = ops::schedules::add(&app, &proof, &request).await?;
     Ok((StatusCode::CREATED, Reply(Schedule::new(entry, &proof.on().environment))))
 }

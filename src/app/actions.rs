@@ -28,6 +28,7 @@ use crate::domain::activity::{MergeHow, SnapshotMode};
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
 use crate::domain::policy::Grants;
 use crate::domain::problem::sentence;
+use crate::domain::schedule::Errand;
 use crate::domain::scope::InvalidPart;
 use crate::domain::ticket::TicketAct;
 use crate::domain::{PartName, Problem, ScheduleId, Secret, SnapshotName, TicketId, TokenId};
@@ -271,11 +272,12 @@ pub async fn cancel_activity(project: ProjectId, activity: ActivityId, form: Str
     .await
 }
 
-/// Adds a schedule: a preset, or the expression that was written instead.
+/// Adds a schedule, of snapshots or of drills: a preset, or the expression that was written instead.
 #[server(prefix = "/actions", endpoint = "add-schedule")]
 pub async fn add_schedule(
     project: ProjectId,
     environment: EnvironmentName,
+    what: Option<Errand>,
     preset: Option<String>,
     cron: Option<String>,
     time_zone: String,
@@ -284,18 +286,20 @@ pub async fn add_schedule(
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
         let cron = filled(cron).or(filled(preset)).unwrap_or_default();
-        ops::schedules::add(&app, &proof, &ScheduleRequest { cron, time_zone }).await?;
+        let request = ScheduleRequest { what: what.unwrap_or_default(), cron, time_zone };
+        ops::schedules::add(&app, &proof, &request).await?;
         Ok(Outcome::at(at::schedules(&project, &environment)))
     })
     .await
 }
 
-/// Changes when a schedule runs, pauses it (`wish`: `pause`) or resumes it (`resume`).
+/// Changes when a schedule runs (a preset, or the expression), pauses it (`wish`: `pause`) or resumes it (`resume`).
 #[server(prefix = "/actions", endpoint = "change-schedule")]
 pub async fn change_schedule(
     project: ProjectId,
     environment: EnvironmentName,
     schedule: ScheduleId,
+    preset: Option<String>,
     cron: Option<String>,
     time_zone: Option<String>,
     wish: Option<String>,
@@ -303,6 +307,7 @@ pub async fn change_schedule(
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_environment::<authz::ManageSchedules>(&actor, &project, &environment).await?;
+        let cron = filled(preset).or(cron);
         let wish = filled(wish).map(|wish| if wish == "pause" { Wish::Pause } else { Wish::Resume });
         ops::schedules::edit(&app, &proof, &schedule, &ScheduleEdit { cron, time_zone, wish }).await?;
         Ok(Outcome::at(at::schedules(&project, &environment)))

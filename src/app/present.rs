@@ -2,6 +2,7 @@
 
 use super::model::{Condition, Door, Download, Entry, Kept, Line, Moment, Overview, Progress, Said, Stage, Tone};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, MergeHow, Payload};
+use crate::domain::drill::{self, Drill, Outcome};
 use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
 use crate::domain::policy::plans;
@@ -283,9 +284,7 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::Plan => "The project is under the new plan.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
             ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
-            ActivityKind::Drill => {
-                "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned()
-            }
+            ActivityKind::Drill => drilled(page),
             ActivityKind::Schedule => "Done.".to_owned(),
             ActivityKind::Storage => "The new size is declared.".to_owned(),
             ActivityKind::Merge => merged(activity).to_owned(),
@@ -307,6 +306,18 @@ fn merged(activity: &Activity) -> &'static str {
             "The merge is done; the log has what its command said."
         }
         _ => "It is announced: whoever asked may merge now.",
+    }
+}
+
+fn drilled(page: &ActivityPage) -> String {
+    match page.drill.as_ref().and_then(Drill::outcome) {
+        None => "The restore works: all was loaded beside the live data, checked, and dropped again.".to_owned(),
+        Some(Outcome::ProvenBut(parts)) => format!(
+            "The restore works but for {}, of which nothing can be proven here: the rest was loaded beside the live data, \
+             checked, and dropped again.",
+            drill::named(&parts)
+        ),
+        Some(_) => "Nothing can be proven here. That is no failure: the report says why, and what to do.".to_owned(),
     }
 }
 

@@ -109,7 +109,7 @@ impl Roles {
             let stop = stop();
             async move { gateway.serve(visitors, stop).await }
         });
-        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(), stop()));
+        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(own_address(listening)), stop()));
         let working = tokio::spawn(work(self.worker(context.clone())?, context, stop()));
         let serving = console::serve(router, console, stop());
         let served = soon(serving, stop()).await;
@@ -140,19 +140,23 @@ impl Roles {
         let gateways = Gateways::Registered { region: self.options.region.parse()?, key: self.key.control() };
         let context = self.context(gateways);
         println!("Taking jobs of the region {}", self.options.region);
-        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(), self.stop.clone()));
+        if self.options.public_url.is_none() {
+            println!("Notices that it sends carry no links: --public-url names the console's address");
+        }
+        let posting = tokio::spawn(postman::run(self.store.clone(), self.post(None), self.stop.clone()));
         work(self.worker(context.clone())?, context, self.stop.clone()).await;
         posting.await?;
         Ok(())
     }
 
-    fn post(&self) -> Post {
+    /// `console`: where this process itself shows it. A link that leads nowhere is worse than none.
+    fn post(&self, console: Option<String>) -> Post {
         let options = &self.options;
         Post {
             smtp: options.smtp.clone().map(Secret::new),
             from: options.mail_from.clone(),
             inside: options.webhook_network.clone(),
-            console: options.public_url.clone().unwrap_or_else(|| format!("http://{}", options.listen)),
+            console: options.public_url.clone().or(console),
         }
     }
 
@@ -193,6 +197,11 @@ impl Roles {
             timing: timing(),
         })
     }
+}
+
+/// Where this machine's own console answers; `None`: on every address, which is none to write down.
+fn own_address(listening: std::net::SocketAddr) -> Option<String> {
+    (!listening.ip().is_unspecified()).then(|| format!("http://{listening}"))
 }
 
 /// In debug builds a test may shorten the leases, so that it need not wait 20 s for a dead worker's activity.

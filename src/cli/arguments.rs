@@ -7,7 +7,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::flags::{AnswerFlags, EnvironmentChoice, FirstFlags, ListFlags, PlaceFlags, PropertyFlags, WaitFlags};
 use crate::domain::activity::{ActivityResult, ActivityState};
-use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId, ScheduleId, ServiceName, SnapshotName};
+use crate::domain::ids::{
+    ActivityId, ChannelId, EnvironmentName, PlanId, ProjectId, ScheduleId, ServiceName, SnapshotName,
+};
+use crate::domain::notice::Notice;
 use crate::domain::{Bytes, PartName};
 
 /// What was typed.
@@ -100,7 +103,7 @@ pub enum Command {
     /// Try a restore: load a snapshot beside the live data, check it, drop it again
     #[command(name = "drill:run", visible_aliases = ["drill"], after_help = DRILL)]
     DrillRun(DrillRun),
-    /// List the restores that were tried and succeeded, newest first
+    /// List the restores that were tried and did not fail, newest first
     #[command(name = "drill:list", visible_aliases = ["drills"])]
     DrillList(DrillList),
     /// Show the report of a tried restore
@@ -156,16 +159,31 @@ pub enum Command {
     /// Show who did what, from where, and what was refused, newest first
     #[command(name = "project:audit", visible_aliases = ["audit"], after_help = AUDIT)]
     Audit(Audit),
-    /// List when an environment's snapshots are taken by themselves
+    /// List where a project's notices go
+    #[command(name = "integration:list", visible_aliases = ["integrations", "notice:list", "notices"], after_help = INTEGRATIONS)]
+    IntegrationList(IntegrationList),
+    /// Have a project's notices sent to an address
+    #[command(name = "integration:add", visible_aliases = ["notice:add"], after_help = INTEGRATION)]
+    IntegrationAdd(IntegrationAdd),
+    /// Send no more notices to an address; its log goes with it
+    #[command(name = "integration:delete", visible_aliases = ["notice:delete"])]
+    IntegrationDelete(NamedIntegration),
+    /// Send a test message, and wait for what becomes of it
+    #[command(name = "integration:validate", visible_aliases = ["integration:test", "notice:test"])]
+    IntegrationValidate(NamedIntegration),
+    /// List what was sent in the last 30 days, and what became of it, newest first
+    #[command(name = "integration:activity:list", visible_aliases = ["integration:activities", "notice:log"], after_help = DELIVERIES)]
+    IntegrationActivities(IntegrationActivities),
+    /// List when an environment's snapshots are taken, and restores tried, by themselves
     #[command(name = "schedule:list", visible_aliases = ["schedules"], after_help = SCHEDULES)]
     ScheduleList(ScheduleList),
-    /// Have snapshots taken by themselves
+    /// Have snapshots taken, or with --drill restores tried, by themselves
     #[command(name = "schedule:add", after_help = SCHEDULE)]
     ScheduleAdd(ScheduleAdd),
     /// Change, pause or resume a schedule
     #[command(name = "schedule:update")]
     ScheduleUpdate(ScheduleUpdate),
-    /// Remove a schedule; the snapshots that it took stay
+    /// Remove a schedule; what it took or proved stays
     #[command(name = "schedule:delete")]
     ScheduleDelete(ScheduleDelete),
 }
@@ -186,6 +204,31 @@ Examples:
   stillpoint project:audit --type project.member --since 2026-11-01
   stillpoint project:audit --limit 0 --format csv > audit.csv
   stillpoint project:audit --installation --outcome refused";
+
+const INTEGRATIONS: &str = "\
+Columns: id, type, address, notices (the defaults), created_at
+
+Examples:
+  stillpoint integration:list
+  stillpoint integration:list --format csv --columns id,address";
+
+const INTEGRATION: &str = "\
+Notices: snapshot_failed, snapshot_missed, restore_failed, restored, drill_failed, drill_missed,
+ticket_changed, storage_near; all of them when none is named. On success stdout has one line for each
+address, `Integration: ID`, and for a webhook `Secret: TEXT`, shown this once: it signs the posts.
+
+Examples:
+  stillpoint integration:add --type webhook --url https://example.org/hooks/stillpoint
+  stillpoint integration:add --type health.email --recipients ada@example.org,grace@example.org
+  stillpoint integration:add --type mail --recipients ada@example.org --notices drill_failed,drill_missed";
+
+const DELIVERIES: &str = "\
+Columns: created_at, notice, state, address, error (the defaults), about, activity, attempts, done_at,
+id, integration
+
+Examples:
+  stillpoint integration:activity:list
+  stillpoint integration:activity:list --format json";
 
 const CREATE: &str = "\
 On success stdout has one line, `Backup name: 2ca4d90639f706283fee`; all else is on stderr.
@@ -234,8 +277,9 @@ Examples:
   stillpoint db:dump --service shop --stdout | mariadb shop_copy";
 
 const DRILL: &str = "\
-The site neither waits nor changes. Ends with 1 when the snapshot could not be restored, so that
-a cron job or CI can raise an alarm.
+The site neither waits nor changes. Ends with 1 when the snapshot could not be restored, and when
+nothing of it can be proven there, so that a cron job or CI can raise an alarm. Parts that can't be
+proven there while others can are named, with the reason.
 
 Examples:
   stillpoint drill:run -e main
@@ -268,7 +312,7 @@ Examples:
   stillpoint activity:list --all --type environment.restore --result failure";
 
 const SCHEDULES: &str = "\
-Columns: id, cron, time_zone, state, next (the defaults), next_local, overdue_since, owner,
+Columns: id, what, cron, time_zone, state, next (the defaults), next_local, overdue_since, owner,
 source, when
 
 Examples:
@@ -281,7 +325,8 @@ hour, day of the month, month, day of the week. More often than once a day is ad
 
 Examples:
   stillpoint schedule:add '0 5 * * *'
-  stillpoint schedule:add '0 3 * * 1-5' --time-zone Europe/Berlin -e main";
+  stillpoint schedule:add '0 3 * * 1-5' --time-zone Europe/Berlin -e main
+  stillpoint schedule:add --drill @weekly -e staging    # at a quiet hour of its own; also @monthly";
 
 #[derive(Debug, Args)]
 pub struct ScheduleList {
@@ -296,6 +341,9 @@ pub struct ScheduleAdd {
     /// When, e.g. '0 3 * * *' for every day at 03:00
     #[arg(value_name = "CRON")]
     pub cron: String,
+    /// Try a restore of the newest snapshot instead of taking one
+    #[arg(long)]
+    pub drill: bool,
     /// By whose clock, e.g. Europe/Berlin
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     pub time_zone: String,
@@ -717,6 +765,66 @@ pub struct Audit {
     /// Show at most so many; 0: all
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     pub limit: usize,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct IntegrationList {
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+/// How notices travel, by our names and by those that scripts know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum IntegrationType {
+    #[value(alias = "health.email")]
+    Mail,
+    #[value(alias = "health.webhook")]
+    Webhook,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where").required(true))]
+pub struct IntegrationAdd {
+    /// How it travels: mail (also health.email) or webhook (also health.webhook)
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    pub way: IntegrationType,
+    /// Where signed posts go
+    #[arg(long, value_name = "URL", group = "where")]
+    pub url: Option<String>,
+    /// E-mail address; repeatable, or several with commas between
+    #[arg(long, value_delimiter = ',', value_name = "EMAIL", group = "where")]
+    pub recipients: Vec<String>,
+    /// What is told; repeatable, or several with commas between
+    #[arg(long, alias = "events", value_delimiter = ',', value_name = "NOTICE")]
+    pub notices: Vec<Notice>,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct NamedIntegration {
+    /// Integration
+    #[arg(value_name = "ID")]
+    pub id: ChannelId,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+pub struct IntegrationActivities {
+    /// Only of this integration
+    #[arg(value_name = "ID")]
+    pub id: Option<ChannelId>,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
     #[command(flatten)]
     pub list: ListFlags,
 }

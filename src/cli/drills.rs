@@ -23,6 +23,12 @@ pub fn run(command: &DrillRun, session: &Session, talk: &mut Talk<'_>) -> Result
     }
     let activity = wait::until_over(activity, &place, session, talk)?;
     let drill = session.ask(project, |client| client.drill(project, environment, &activity.id))?;
+    for left in &drill.unproven {
+        talk.say(&format!("Not proven: {}. {}", left.part, left.reason));
+    }
+    if drill.parts.is_empty() && !drill.unproven.is_empty() {
+        return Err(Error::ActivityFailed(format!("Nothing of {} can be proven there", drill.backup)));
+    }
     table::write(&drill.parts, PARTS, &["part", "proven", "seconds"], &command.list, talk)
 }
 
@@ -56,6 +62,11 @@ const COLUMNS: &[Column<Drill>] = &[
     Column { key: "backup", header: "Snapshot name", value: |drill, _| drill.backup.as_str().into() },
     Column { key: "taken_at", header: "Shows", value: |drill, look| look.dates.write(drill.taken_at).into() },
     Column { key: "seconds", header: "Seconds", value: |drill, _| drill.seconds.into() },
+    Column {
+        key: "unproven",
+        header: "Not proven",
+        value: |drill, _| drill.unproven.iter().map(|left| left.part.as_str()).collect::<Vec<_>>().join(", ").into(),
+    },
     Column { key: "id", header: "Activity", value: |drill, _| drill.id.as_str().into() },
 ];
 

@@ -20,6 +20,7 @@ mod environment_merge;
 mod error;
 mod first;
 mod flags;
+mod integrations;
 mod project_list;
 mod project_set_plan;
 mod properties;
@@ -111,6 +112,11 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::InvitationList(command) => users::invitations(&command, &session, talk),
         Command::InvitationDelete(command) => users::revoke(&command, &session, talk),
         Command::Audit(command) => audit::run(&command, &session, talk),
+        Command::IntegrationList(command) => integrations::list(&command, &session, talk),
+        Command::IntegrationAdd(command) => integrations::add(&command, &session, talk),
+        Command::IntegrationDelete(command) => integrations::delete(&command, &answer, &session, talk),
+        Command::IntegrationValidate(command) => integrations::validate(&command, &session, talk),
+        Command::IntegrationActivities(command) => integrations::activities(&command, &session, talk),
         Command::ScheduleList(command) => schedule::list(&command, &session, talk),
         Command::ScheduleAdd(command) => schedule::add(&command, &session, talk),
         Command::ScheduleUpdate(command) => schedule::update(&command, &session, talk),

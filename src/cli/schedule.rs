@@ -7,7 +7,7 @@ use super::flags::AnswerFlags;
 use super::session::Session;
 use super::table::{self, Column, Format};
 use super::talk::Talk;
-use crate::domain::schedule::ScheduleState;
+use crate::domain::schedule::{Errand, ScheduleState};
 use crate::wire::{Schedule, ScheduleRequest};
 
 pub fn list(command: &ScheduleList, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
@@ -15,10 +15,11 @@ pub fn list(command: &ScheduleList, session: &Session, talk: &mut Talk<'_>) -> R
     let (project, environment) = (&place.project, &place.environment);
     let schedules = session.ask(project, |client| client.schedules(project, environment))?;
     if !schedules.is_empty() || command.list.format == Format::Json {
-        table::write(&schedules, COLUMNS, &["id", "cron", "time_zone", "state", "next"], &command.list, talk)?;
+        table::write(&schedules, COLUMNS, &["id", "what", "cron", "time_zone", "state", "next"], &command.list, talk)?;
     }
-    for late in schedules.iter().filter_map(|schedule| schedule.overdue_since) {
-        talk.say(&format!("Overdue: a snapshot has been due since {} UTC, and is not there", late.table()));
+    for (late, schedule) in schedules.iter().filter_map(|schedule| Some((schedule.overdue_since?, schedule))) {
+        let (since, what) = (late.table(), schedule.what.to_string());
+        talk.say(&format!("Overdue: a {what} has been due since {since} UTC, and is not there"));
     }
     match schedules.is_empty() {
         true => Err(Error::Empty(format!("The environment {environment} has no schedule"))),
@@ -30,7 +31,8 @@ pub fn add(command: &ScheduleAdd, session: &Session, talk: &mut Talk<'_>) -> Res
     let place = session.place(&command.place)?;
     let (project, environment) = (&place.project, &place.environment);
     let (cron, time_zone) = (Some(command.cron.clone()), Some(command.time_zone.clone()));
-    let request = ScheduleRequest { cron, time_zone, state: None };
+    let what = command.drill.then_some(Errand::Drill);
+    let request = ScheduleRequest { what, cron, time_zone, state: None };
     let made = session.ask(project, |client| client.add_schedule(project, environment, &request))?;
     said(&made, talk);
     talk.answer(&format!("Schedule: {}", made.id))
@@ -44,7 +46,8 @@ pub fn update(command: &ScheduleUpdate, session: &Session, talk: &mut Talk<'_>) 
         (_, true) => Some(ScheduleState::Active),
         _ => None,
     };
-    let request = ScheduleRequest { cron: command.cron.clone(), time_zone: command.time_zone.clone(), state };
+    let (cron, time_zone) = (command.cron.clone(), command.time_zone.clone());
+    let request = ScheduleRequest { what: None, cron, time_zone, state };
     let changed = session.ask(project, |client| client.edit_schedule(project, environment, &command.id, &request))?;
     said(&changed, talk);
     Ok(())
@@ -58,7 +61,7 @@ pub fn delete(
 ) -> Result<(), Error> {
     let place = session.place(&command.place)?;
     let (project, environment) = (&place.project, &place.environment);
-    let question = format!("Remove the schedule {} of {environment}? The snapshots that it took stay.", command.id);
+    let question = format!("Remove the schedule {} of {environment}? What it took or proved stays.", command.id);
     confirm(&question, Stake::Harmless, answer, talk)?;
     session.ask(project, |client| client.remove_schedule(project, environment, &command.id))?;
     talk.say("The schedule is removed.");
@@ -67,10 +70,14 @@ pub fn delete(
 
 /// When it runs, and what to think of.
 fn said(schedule: &Schedule, talk: &mut Talk<'_>) {
-    talk.say(&format!("Snapshots are taken {} ({})", schedule.when, schedule.time_zone));
+    let does = match schedule.what.is(&Errand::Drill) {
+        true => "Restores are tried",
+        false => "Snapshots are taken",
+    };
+    talk.say(&format!("{does} {} ({})", schedule.when, schedule.time_zone));
     match schedule.next_runs.first() {
         Some(next) => talk.say(&format!("The next one begins {}", next.local)),
-        None => talk.say(&format!("It is {}: nothing is taken", schedule.state)),
+        None => talk.say(&format!("It is {}: nothing is done", schedule.state)),
     }
     if let Some(advice) = &schedule.advice {
         talk.say(advice);
@@ -79,6 +86,7 @@ fn said(schedule: &Schedule, talk: &mut Talk<'_>) {
 
 const COLUMNS: &[Column<Schedule>] = &[
     Column { key: "id", header: "ID", value: |schedule, _| schedule.id.as_str().into() },
+    Column { key: "what", header: "What", value: |schedule, _| schedule.what.to_string().into() },
     Column { key: "cron", header: "Cron", value: |schedule, _| schedule.cron.clone().into() },
     Column { key: "time_zone", header: "Time zone", value: |schedule, _| schedule.time_zone.clone().into() },
     Column { key: "when", header: "When", value: |schedule, _| schedule.when.clone().into() },

@@ -58,6 +58,30 @@ pub fn until_over(
     }
 }
 
+/// Asks again and again until there is an answer; `None`: there was none within that time.
+///
+/// # Errors
+/// What asking ends with; [`Error::Interrupted`] after Ctrl-C.
+pub fn look_until<T>(
+    most: Duration,
+    talk: &mut Talk<'_>,
+    mut ask: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let interrupt = talk.interrupt.clone();
+    interrupt.hold_back();
+    let begun = Instant::now();
+    let answer = loop {
+        match ask() {
+            Ok(None) if begun.elapsed() >= most => break Ok(None),
+            Ok(None) if pause(talk) => break Err(Error::Interrupted),
+            Ok(None) => {}
+            answer => break answer,
+        }
+    };
+    interrupt.release();
+    answer
+}
+
 /// How to see an activity that goes on.
 pub fn goes_on(activity: &Activity, place: &Place, talk: &mut Talk<'_>) {
     let program = talk.program.clone();

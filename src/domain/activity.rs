@@ -184,6 +184,13 @@ pub struct Initiator {
     pub address: Option<std::net::IpAddr>,
 }
 
+impl Initiator {
+    /// Nobody asked for it at that moment.
+    pub fn is_schedule(&self) -> bool {
+        ["schedule:", "plan:"].iter().any(|by| self.authority.starts_with(by))
+    }
+}
+
 /// What a job works from: written when it is asked for. The version lets a newer worker read older entries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
@@ -342,9 +349,12 @@ pub struct BranchEnvironment {
 /// Which snapshot is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunDrill {
-    /// `None`: the newest one when it runs.
+    /// `None` in entries from before it was chosen when it was asked for: the newest one when it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<super::SnapshotName>,
+    /// Once it is over; `None`: it succeeded or failed as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<super::drill::Outcome>,
 }
 
 /// An environment is merged into its parent: the activity's.
@@ -433,6 +443,8 @@ pub struct ChangeSchedule {
     /// As it was asked for.
     pub cron: String,
     pub time_zone: String,
+    #[serde(default, skip_serializing_if = "super::schedule::Errand::is_snapshot")]
+    pub what: super::schedule::Errand,
 }
 
 /// An environment as it was when a restore of its snapshot into another one was asked for.

@@ -8,7 +8,7 @@ use super::ids::{ActivityId, EnvironmentId, SnapshotName};
 use super::scope::PartName;
 use super::time::{Timestamp, span};
 
-/// One that succeeded, as its report tells. One that failed is an activity with its reason.
+/// One that could load all that can be loaded, as its report tells. One that failed is an activity with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drill {
     pub activity: ActivityId,
@@ -20,6 +20,31 @@ pub struct Drill {
     /// From the first byte that was read to the last check, microseconds.
     pub took_us: u64,
     pub parts: Vec<Drilled>,
+    /// What could not be tried where the environment stands: no alarm, but nothing is known of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unproven: Vec<Unproven>,
+}
+
+/// A part of which a drill can prove nothing as things are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unproven {
+    pub part: PartName,
+    pub kind: String,
+    /// Why, and what to do; sentences.
+    pub why: String,
+}
+
+/// What came of a drill that neither proved all nor failed: in the activity itself, so that feed, condition and notices need
+/// not read its report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All but these.
+    ProvenBut(Vec<PartName>),
+    /// Nothing could be tried where the environment stands.
+    Unprovable,
+    /// It was refused before it tried anything: that says nothing of the snapshot.
+    NotBegun,
 }
 
 /// What was proven of one part.
@@ -42,6 +67,82 @@ impl Drill {
 
     /// For the log and the feed.
     pub fn sentence(&self) -> String {
-        format!("Proven: {} was loaded and checked in {}, and dropped again.", self.snapshot, span(self.took()))
+        let (name, took) = (&self.snapshot, span(self.took()));
+        match self.outcome() {
+            None => format!("Proven: {name} was loaded and checked in {took}, and dropped again."),
+            Some(Outcome::ProvenBut(parts)) => {
+                let but = named(&parts);
+                format!("Proven but for {but}: the rest of {name} was loaded and checked in {took}, and dropped again.")
+            }
+            Some(_) => format!("Nothing of {name} can be proven here; the report says why, and what to do."),
+        }
+    }
+
+    /// `None`: all of it was proven.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match (self.parts.as_slice(), self.unproven.as_slice()) {
+            (_, []) => None,
+            ([], _) => Some(Outcome::Unprovable),
+            (_, some) => Some(Outcome::ProvenBut(some.iter().map(|it| it.part.clone()).collect())),
+        }
+    }
+
+    /// Whether anything was proven.
+    pub fn is_proof(&self) -> bool {
+        self.outcome() != Some(Outcome::Unprovable)
+    }
+}
+
+/// "the service database, the mount uploads".
+pub fn named(parts: &[PartName]) -> String {
+    let parts: Vec<String> = parts.iter().map(|part| format!("the {}", part.in_words())).collect();
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drill(proven: &[&str], unproven: &[&str]) -> Drill {
+        let part = |name: &&str| name.parse::<PartName>().expect("a part");
+        let drilled =
+            |name: &&str| Drilled { part: part(name), kind: String::new(), proven: String::new(), took_us: 1 };
+        let left = |name: &&str| Unproven { part: part(name), kind: String::new(), why: "Why.".to_owned() };
+        Drill {
+            activity: ActivityId::parse("0".repeat(20)).expect("an id"),
+            environment: EnvironmentId::parse("0".repeat(20)).expect("an id"),
+            snapshot: SnapshotName::parse("2ca4d90639f706283fee").expect("a name"),
+            taken_at: Timestamp::from_micros(0),
+            finished_at: Timestamp::from_micros(0),
+            took_us: 2_000_000,
+            parts: proven.iter().map(drilled).collect(),
+            unproven: unproven.iter().map(left).collect(),
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_proven_is_told_apart_from_what_is() {
+        let shop = || PartName::Service("shop".parse().expect("a name"));
+        let table = [
+            (drill(&["mount:uploads", "service:shop"], &[]), None, true, "Proven: 2ca4d90639f706283fee was"),
+            (
+                drill(&["mount:uploads"], &["service:shop"]),
+                Some(Outcome::ProvenBut(vec![shop()])),
+                true,
+                "Proven but for the service shop: the rest",
+            ),
+            (drill(&[], &["service:shop"]), Some(Outcome::Unprovable), false, "Nothing of 2ca4d90639f706283fee"),
+        ];
+        for (drill, outcome, is_proof, begins) in table {
+            assert_eq!((drill.outcome(), drill.is_proof()), (outcome, is_proof));
+            assert!(drill.sentence().starts_with(begins), "{}", drill.sentence());
+        }
+    }
+
+    #[test]
+    fn a_report_from_before_there_was_anything_unproven_is_read() {
+        let mut old = serde_json::to_value(drill(&["mount:uploads"], &[])).expect("JSON");
+        assert!(old.as_object_mut().is_some_and(|old| old.remove("unproven").is_none()), "it is left out where empty");
+        assert_eq!(serde_json::from_value::<Drill>(old).expect("a report").outcome(), None);
     }
 }

@@ -4,35 +4,57 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState, ChangeSchedule, Payload};
+use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use super::bytes::Bytes;
+use super::drill;
 use super::environment::words;
-use super::ids::{ActivityId, ChannelId, DeliveryId, ProjectId};
-use super::schedule::ScheduleChange;
+use super::ids::{ActivityId, ChannelId, DeliveryId, ProjectId, UserId};
+use super::schedule::{Errand, ScheduleChange};
+use super::ticket::TicketAct;
 use super::time::Timestamp;
 
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// Also one that was due and could not be taken, and a schedule that was stopped.
+    /// Also one that was refused.
     SnapshotFailed,
+    /// One that was due and was not taken, or is not over; and a schedule that was stopped.
+    SnapshotMissed,
     Restored,
     RestoreFailed,
     DrillFailed,
+    /// The same of drills as of snapshots.
+    DrillMissed,
+    TicketChanged,
+    StorageNear,
     /// Somebody pressed the button.
     Trial,
 }
 
 impl Notice {
     /// Those that a channel may be asked to carry.
-    pub const ALL: [Self; 4] = [Self::SnapshotFailed, Self::RestoreFailed, Self::Restored, Self::DrillFailed];
+    pub const ALL: [Self; 8] = [
+        Self::SnapshotFailed,
+        Self::SnapshotMissed,
+        Self::RestoreFailed,
+        Self::Restored,
+        Self::DrillFailed,
+        Self::DrillMissed,
+        Self::TicketChanged,
+        Self::StorageNear,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SnapshotFailed => "snapshot_failed",
+            Self::SnapshotMissed => "snapshot_missed",
             Self::Restored => "restored",
             Self::RestoreFailed => "restore_failed",
             Self::DrillFailed => "drill_failed",
+            Self::DrillMissed => "drill_missed",
+            Self::TicketChanged => "ticket_changed",
+            Self::StorageNear => "storage_near",
             Self::Trial => "trial",
         }
     }
@@ -41,33 +63,129 @@ impl Notice {
     pub fn title(self) -> &'static str {
         match self {
             Self::SnapshotFailed => "A snapshot failed",
+            Self::SnapshotMissed => "A snapshot that was due is not there",
             Self::Restored => "A restore is complete",
             Self::RestoreFailed => "A restore failed",
             Self::DrillFailed => "A snapshot could not be restored when that was tried",
+            Self::DrillMissed => "A restore that was to be tried was not",
+            Self::TicketChanged => "A restore ticket changed",
+            Self::StorageNear => "The storage budget is nearly used, or used up",
             Self::Trial => "A test message",
         }
     }
 
-    /// What an activity that is over tells; `None`: nothing.
-    pub fn of(activity: &Activity) -> Option<Self> {
-        if activity.state != ActivityState::Complete {
-            return None;
+    /// What an activity that is over tells: to a channel, the first of these that it carries.
+    pub fn of(activity: &Activity) -> Vec<Self> {
+        let Some(result) = activity.result.filter(|_| activity.state == ActivityState::Complete) else {
+            return Vec::new();
+        };
+        match (&activity.payload, activity.kind, result) {
+            (Payload::ChangeSchedule(change), ..) if change.change == ScheduleChange::Stopped => {
+                vec![Self::missed(change.what)]
+            }
+            (Payload::RunDrill(run), _, ActivityResult::Failure) => match run.outcome {
+                Some(drill::Outcome::NotBegun) => vec![Self::DrillMissed],
+                _ => vec![Self::DrillFailed],
+            },
+            (Payload::RestoreSnapshot(restore), ActivityKind::Restore | ActivityKind::Branch, result) => {
+                let own = match result {
+                    ActivityResult::Success if activity.kind == ActivityKind::Branch => None,
+                    ActivityResult::Success => Some(Self::Restored),
+                    ActivityResult::Failure => Some(Self::RestoreFailed),
+                };
+                own.into_iter().chain(restore.ticket.as_ref().map(|_| Self::TicketChanged)).collect()
+            }
+            // Who took none up had none to take up: the scheduler wrote it down as missed.
+            (_, ActivityKind::Backup, ActivityResult::Failure) => match activity.initiator.is_schedule() {
+                true if activity.started_at.is_none() => vec![Self::SnapshotMissed],
+                _ => vec![Self::SnapshotFailed],
+            },
+            (_, ActivityKind::Restore | ActivityKind::Branch, ActivityResult::Failure) => vec![Self::RestoreFailed],
+            (_, ActivityKind::Ticket(_), ActivityResult::Success) => vec![Self::TicketChanged],
+            _ => Vec::new(),
         }
-        let stops = |change: &ChangeSchedule| change.change == ScheduleChange::Stopped;
-        if matches!(&activity.payload, Payload::ChangeSchedule(change) if stops(change)) {
-            return Some(Self::SnapshotFailed);
-        }
-        match (activity.kind, activity.result) {
-            (ActivityKind::Backup, Some(ActivityResult::Failure)) => Some(Self::SnapshotFailed),
-            (ActivityKind::Restore | ActivityKind::Branch, Some(ActivityResult::Failure)) => Some(Self::RestoreFailed),
-            (ActivityKind::Restore, Some(ActivityResult::Success)) => Some(Self::Restored),
-            (ActivityKind::Drill, Some(ActivityResult::Failure)) => Some(Self::DrillFailed),
-            _ => None,
+    }
+
+    /// What is due and does not come.
+    pub fn missed(what: Errand) -> Self {
+        match what {
+            Errand::Snapshot => Self::SnapshotMissed,
+            Errand::Drill => Self::DrillMissed,
         }
     }
 }
 
-words!(Notice, "a notice", [Self::SnapshotFailed, Self::Restored, Self::RestoreFailed, Self::DrillFailed, Self::Trial]);
+words!(
+    Notice,
+    "a notice (snapshot_failed, snapshot_missed, restore_failed, restored, drill_failed, drill_missed, ticket_changed, storage_near)",
+    [
+        Self::SnapshotFailed,
+        Self::SnapshotMissed,
+        Self::Restored,
+        Self::RestoreFailed,
+        Self::DrillFailed,
+        Self::DrillMissed,
+        Self::TicketChanged,
+        Self::StorageNear,
+        Self::Trial,
+    ]
+);
+
+/// Who is told of a ticket by mail, besides the project's channels; never whoever did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Audience {
+    pub requester: bool,
+    pub claimer: bool,
+    /// All of the support staff: there is something to take up.
+    pub support: bool,
+}
+
+impl Audience {
+    /// Of a step.
+    pub fn of(act: TicketAct) -> Self {
+        let (requester, claimer, support) = match act {
+            TicketAct::File => (false, false, true),
+            TicketAct::Comment => (true, true, false),
+            TicketAct::Claim | TicketAct::Release | TicketAct::Decline => (true, false, false),
+            TicketAct::Withdraw => (false, true, false),
+            TicketAct::Reopen => (true, true, true),
+            // The restore's end tells.
+            TicketAct::Run => (false, false, false),
+        };
+        Self { requester, claimer, support }
+    }
+
+    /// Of the end of the restore that was run for it.
+    pub fn of_run(result: ActivityResult) -> Self {
+        let is_restored = result == ActivityResult::Success;
+        Self { requester: is_restored, claimer: !is_restored, support: false }
+    }
+}
+
+/// Percent of a storage budget that are told when they are reached.
+const LEVELS: [u32; 2] = [80, 100];
+/// Percent that what is taken must fall below a level before reaching it is told again.
+const SLACK: u32 = 10;
+
+/// Which level counts as told from now on: reaching a higher one than `told` is told, once; what goes up and down around a
+/// level is not told each time.
+pub fn storage_level(told: u32, taken: Bytes, budget: Bytes) -> u32 {
+    let percent = percent_of(taken, budget);
+    let highest = |fits: &dyn Fn(u32) -> bool| LEVELS.into_iter().filter(|level| fits(*level)).max().unwrap_or(0);
+    let reached = highest(&|level| percent >= level);
+    reached.max(highest(&|level| level <= told && percent + SLACK >= level))
+}
+
+/// "8.1 GiB of the storage budget of 10.0 GiB are used: 81 %."
+pub fn storage_in_words(taken: Bytes, budget: Bytes) -> String {
+    format!("{taken} of the storage budget of {budget} are used: {} %.", percent_of(taken, budget))
+}
+
+fn percent_of(taken: Bytes, budget: Bytes) -> u32 {
+    let percent = u128::from(taken.0) * 100 / u128::from(budget.0.max(1));
+    // More than that is no more news.
+    u32::try_from(percent).unwrap_or(u32::MAX).min(1_000_000)
+}
 
 /// How a notice travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,15 +239,35 @@ impl DeliveryState {
 
 words!(DeliveryState, "the state of a delivery", [Self::Waiting, Self::Delivered, Self::GivenUp]);
 
-/// One notice on its way to one channel.
+/// Whom a notice goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Destination {
+    Channel(ChannelId),
+    /// By mail, to the address that they have then.
+    Person(UserId),
+}
+
+/// In order for each of these.
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Channel(id) => write!(f, "channel:{id}"),
+            Self::Person(id) => write!(f, "person:{id}"),
+        }
+    }
+}
+
+/// One notice on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     pub id: DeliveryId,
-    pub channel: ChannelId,
+    pub to: Destination,
     pub project: ProjectId,
-    /// `None`: a trial.
+    /// `None`: a trial, or what no activity tells.
     pub activity: Option<ActivityId>,
     pub notice: Notice,
+    /// What is told, where the activity does not say it; a sentence.
+    pub about: Option<String>,
     pub state: DeliveryState,
     /// Tries so far.
     pub attempts: u32,
@@ -152,6 +290,10 @@ const PAUSES: [Duration; 7] = [
     Duration::from_secs(11 * 60 * 60),
 ];
 
+/// A delivery that failed so often keeps later ones to the same destination waiting no more: it may be the only one that is
+/// not taken there.
+pub const HOLDS_UP: u32 = 3;
+
 /// How long to wait after so many tries (1 or more) failed; `None`: it is given up. Nobody waits for the result of a
 /// trial for a day.
 pub fn pause_after(notice: Notice, attempts: u32) -> Option<Duration> {
@@ -173,5 +315,125 @@ mod tests {
         let all: Duration = pauses.iter().sum();
         assert!(all > Duration::from_secs(23 * 3600) && all < Duration::from_secs(25 * 3600), "{all:?}");
         assert_eq!(pause_after(Notice::Trial, 1), None);
+    }
+
+    #[test]
+    fn a_level_of_the_budget_is_told_once_for_each_time_that_it_is_reached() {
+        let budget = Bytes(1_000);
+        // (told before, taken, told afterwards)
+        let table = [
+            (0, 0, 0),
+            (0, 799, 0),
+            (0, 800, 80),
+            (80, 999, 80),
+            (80, 1_000, 100),
+            (0, 5_000, 100),
+            // Around a level.
+            (80, 790, 80),
+            (80, 700, 80),
+            (80, 699, 0),
+            (100, 990, 100),
+            (100, 900, 100),
+            (100, 899, 80),
+            (100, 699, 0),
+        ];
+        for (told, taken, then) in table {
+            assert_eq!(storage_level(told, Bytes(taken), budget), then, "{told} {taken}");
+        }
+        assert_eq!(storage_level(0, Bytes(1), Bytes(0)), 100, "a budget of nothing is used up");
+        assert_eq!(
+            storage_in_words(Bytes(81 << 20), Bytes(100 << 20)),
+            "81.0 MiB of the storage budget of 100.0 MiB are used: 81 %."
+        );
+    }
+
+    #[test]
+    fn whoever_waits_for_a_ticket_is_told_and_support_of_what_is_to_be_taken_up() {
+        let told = |audience: Audience| {
+            let Audience { requester, claimer, support } = audience;
+            [(requester, "requester"), (claimer, "claimer"), (support, "support")]
+                .into_iter()
+                .filter_map(|(is, who)| is.then_some(who))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let table = [
+            (TicketAct::File, "support"),
+            (TicketAct::Comment, "requester claimer"),
+            (TicketAct::Claim, "requester"),
+            (TicketAct::Release, "requester"),
+            (TicketAct::Decline, "requester"),
+            (TicketAct::Run, ""),
+            (TicketAct::Withdraw, "claimer"),
+            (TicketAct::Reopen, "requester claimer support"),
+        ];
+        assert_eq!(table.map(|(act, _)| act).len(), TicketAct::ALL.len());
+        for (act, who) in table {
+            assert_eq!(told(Audience::of(act)), who, "{act}");
+        }
+        assert_eq!(told(Audience::of_run(ActivityResult::Success)), "requester");
+        assert_eq!(told(Audience::of_run(ActivityResult::Failure)), "claimer");
+    }
+
+    fn over(kind: ActivityKind, result: ActivityResult, payload: Payload, authority: &str) -> Activity {
+        let id = || "0".repeat(20);
+        Activity {
+            id: ActivityId::parse(id()).expect("an id"),
+            project: ProjectId::parse("shop").expect("an id"),
+            environment: crate::domain::EnvironmentId::parse(id()).expect("an id"),
+            kind,
+            state: ActivityState::Complete,
+            result: Some(result),
+            failure: None,
+            initiator: crate::domain::activity::Initiator {
+                user: None,
+                name: "Stillpoint".to_owned(),
+                authority: authority.to_owned(),
+                address: None,
+            },
+            progress: 0,
+            payload,
+            created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
+            started_at: None,
+            completed_at: None,
+            seq: 0,
+        }
+    }
+
+    #[test]
+    fn what_failed_is_told_apart_from_what_was_missed_and_from_what_can_not_be_proven() {
+        use crate::domain::activity::{RunDrill, SnapshotMode, TakeSnapshot};
+        use ActivityResult::{Failure, Success};
+        let name = || crate::domain::SnapshotName::parse("2ca4d90639f706283fee").expect("a name");
+        let take = || {
+            Payload::TakeSnapshot(TakeSnapshot {
+                snapshot: name(),
+                mode: SnapshotMode::Consistent,
+                origin: crate::domain::snapshot::Origin::Automatic,
+                note: None,
+                evict: Vec::new(),
+            })
+        };
+        let drill = |outcome| Payload::RunDrill(RunDrill { snapshot: Some(name()), outcome });
+        let (backup, tried) = (ActivityKind::Backup, ActivityKind::Drill);
+        let table = [
+            (over(backup, Failure, take(), "plan:pro"), vec![Notice::SnapshotMissed]),
+            (over(backup, Failure, take(), "schedule:1"), vec![Notice::SnapshotMissed]),
+            (over(backup, Failure, take(), "session"), vec![Notice::SnapshotFailed]),
+            (over(backup, Success, take(), "plan:pro"), vec![]),
+            (over(tried, Failure, drill(None), "system"), vec![Notice::DrillFailed]),
+            (over(tried, Failure, drill(Some(drill::Outcome::NotBegun)), "system"), vec![Notice::DrillMissed]),
+            (over(tried, Success, drill(Some(drill::Outcome::Unprovable)), "system"), vec![]),
+            (over(tried, Success, drill(None), "system"), vec![]),
+        ];
+        for (activity, told) in table {
+            assert_eq!(Notice::of(&activity), told, "{activity:?}");
+        }
+        let started =
+            Activity { started_at: Some(Timestamp::from_micros(1)), ..over(backup, Failure, take(), "plan:pro") };
+        assert_eq!(Notice::of(&started), [Notice::SnapshotFailed]);
+        let running = Activity { state: ActivityState::InProgress, result: None, ..started };
+        assert_eq!(Notice::of(&running), []);
     }
 }

@@ -1,4 +1,5 @@
-//! Schedules: when snapshots of an environment are taken without anybody asking at that moment (R8, R9).
+//! Schedules: when snapshots of an environment are taken, and restores tried, without anybody asking at that moment (R8, R9,
+//! R29).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +11,15 @@ use super::time::Timestamp;
 pub struct Schedule {
     pub id: ScheduleId,
     pub environment: EnvironmentId,
+    pub what: Errand,
     pub source: ScheduleSource,
     /// Five fields.
     pub cron: String,
     /// As in "Europe/Berlin".
     pub time_zone: String,
-    /// The plan's own, but a person changed when it runs.
+    /// It came by itself, but a person changed when it runs.
     pub edited: bool,
-    /// In whose name it runs: asked again at each run (R1). `None` for the plan's.
+    /// In whose name it runs: asked again at each run (R1). `None` for what came by itself.
     pub owner: Option<Owner>,
     pub state: ScheduleState,
     /// Why it was stopped, for people.
@@ -48,10 +50,35 @@ pub struct Slot {
     pub run: Timestamp,
 }
 
+/// What it does when it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Errand {
+    #[default]
+    Snapshot,
+    /// Tries a restore of the newest snapshot (R29).
+    Drill,
+}
+
+impl Errand {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Drill => "drill",
+        }
+    }
+
+    /// For serde: what older entries leave out.
+    pub fn is_snapshot(&self) -> bool {
+        *self == Self::Snapshot
+    }
+}
+
 /// Whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleSource {
+    /// It comes by itself: snapshots with the plan, drills with every production environment.
     Plan,
     Person,
 }
@@ -85,6 +112,7 @@ impl ScheduleState {
     }
 }
 
+words!(Errand, "what a schedule does (snapshot, drill)", [Self::Snapshot, Self::Drill]);
 words!(ScheduleSource, "whose a schedule is (plan, person)", [Self::Plan, Self::Person]);
 words!(ScheduleState, "a schedule's state (active, paused, stopped)", [Self::Active, Self::Paused, Self::Stopped]);
 

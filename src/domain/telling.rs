@@ -2,9 +2,10 @@
 //! tell it alike.
 
 use super::activity::{Activity, ActivityResult, Keeping, MergeHow, Payload, Source};
+use super::drill::{self, Outcome};
 use super::environment::EnvironmentKind;
 use super::ids::{EnvironmentId, EnvironmentName};
-use super::schedule::ScheduleChange;
+use super::schedule::{Errand, ScheduleChange};
 use super::snapshot::Origin;
 use super::ticket::{TicketAct, TicketStep};
 use super::{PartName, SnapshotName};
@@ -92,9 +93,14 @@ impl Telling<'_> {
                 format!("made {environment} from {}", self.from().of(&branch.snapshot))
             }
             Payload::RunDrill(run) => {
-                let verb = self.verb("proved", "asked to try");
                 let of = run.snapshot.as_ref().map_or("the newest snapshot".to_owned(), ToString::to_string);
-                format!("{verb} a restore of {of} of {environment}")
+                let (verb, but) = match (self.done, &run.outcome) {
+                    (false, _) => ("asked to try", String::new()),
+                    (true, Some(Outcome::ProvenBut(parts))) => ("proved", format!(", but for {}", drill::named(parts))),
+                    (true, Some(Outcome::Unprovable)) => ("could prove nothing of", String::new()),
+                    (true, _) => ("proved", String::new()),
+                };
+                format!("{verb} a restore of {of} of {environment}{but}")
             }
             Payload::ReadDump(read) => {
                 let verb = self.verb("downloaded", "asked for");
@@ -111,7 +117,8 @@ impl Telling<'_> {
                     (ScheduleChange::Stopped, _) | (_, true) => entry.change.verb().to_owned(),
                     (_, false) => format!("asked to {}", entry.change.infinitive()),
                 };
-                format!("{verb} the schedule “{}” ({}) of {environment}", entry.cron, entry.time_zone)
+                let what = if entry.what == Errand::Drill { "schedule of drills" } else { "schedule" };
+                format!("{verb} the {what} “{}” ({}) of {environment}", entry.cron, entry.time_zone)
             }
             Payload::Ticket(step) => self.step(step),
             Payload::DeleteSnapshot(delete) => {

@@ -158,8 +158,11 @@ pub struct EnvironmentPage {
     /// Where its site answers through the gateway.
     pub urls: Vec<String>,
     pub restore: Offer,
-    /// The newest restore that was tried and succeeded (R29).
+    /// The newest restore that was tried and worked, all or a part of it (R29).
     pub proven: Option<Drill>,
+    /// The last one that was tried, if nothing could be proven by it.
+    pub unprovable: Option<Drill>,
+    pub next_drill: Option<NextRun>,
     /// Whether the one who looks may try one now.
     pub drill: Offer,
     /// Whether the one who looks may take dumps of the services.
@@ -258,20 +261,26 @@ pub struct Part {
     pub kind: String,
 }
 
-/// When snapshots of an environment are taken by themselves.
+/// When snapshots of an environment are taken, and restores tried, by themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SchedulesPage {
     pub project: Project,
     pub environment: Environment,
     pub plan_title: String,
-    /// The plan's own first.
+    /// Of snapshots; the plan's own first.
     pub schedules: Vec<ScheduleEntry>,
+    /// Of drills (R29); the one that came by itself first.
+    pub drills: Vec<ScheduleEntry>,
+    /// The newest restore that was tried and worked.
+    pub proven: Option<Drill>,
     /// Whether the one who looks may make another.
     pub add: Offer,
+    pub add_drill: Offer,
     /// What to think of when choosing a time (S4).
     pub advice: String,
     /// Cron expressions to choose from, and the same in words.
     pub presets: Vec<(String, String)>,
+    pub drill_presets: Vec<(String, String)>,
     /// Names of time zones to choose from.
     pub zones: Vec<String>,
 }
@@ -283,7 +292,7 @@ pub struct ScheduleEntry {
     pub when: String,
     /// The next three.
     pub runs: Vec<NextRun>,
-    /// A snapshot should be there since then, and is not.
+    /// What it does should be done since then, and is not.
     pub overdue_since: Option<Timestamp>,
     /// More often than once a day: what S4 says to that.
     pub advice: Option<String>,

@@ -1,29 +1,38 @@
-//! A drill: the newest snapshot is really restored beside the live data, checked, timed, and dropped again (R29).
+//! A drill: a snapshot is really restored beside the live data, checked, timed, and dropped again (R29).
 //!
 //! 0. Remove what an earlier try left beside.
-//! 1. Ask again whether the initiator may (R1).
+//! 1. Ask again whether the initiator may (R1). What is refused up to here is written down as not begun: it says nothing
+//!    of the snapshot.
 //! 2. Share the repository (R14).                        Given back when dropped; expires.
-//! 3. Load everything beside the live data; check it.    What was loaded is removed.
-//! 4. Remove it, whatever came of it.                    The next try, or `recovery`, does it.
-//! 5. Store the report and end the activity, in one transaction.
+//! 3. Leave out, by name and with the reason, what can   Nothing to undo.
+//!    only be restored in place: nothing of it can be
+//!    proven without replacing it.
+//! 4. Load the rest beside the live data; check it.      What was loaded is removed.
+//! 5. Remove it, whatever came of it.                    The next try, or `recovery`, does it.
+//! 6. Write down what could not be proven; store the     The next try writes it anew.
+//!    report and end the activity, in one transaction.
 //!
 //! **Invariant:** nothing is swapped: the site neither waits nor changes.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::Context;
 use super::journal::{Body, Journal};
+use super::load::blocking;
+use super::parts::Parts;
 use super::progress::watched;
 use super::restore::{Loading, connected};
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, swap};
-use crate::domain::activity::RunDrill;
+use crate::domain::activity::{Payload, RunDrill};
 use crate::domain::bytes::counted;
-use crate::domain::drill::{Drill, Drilled};
+use crate::domain::drill::{Drill, Drilled, Outcome, Unproven};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::{Refusal, RestorePlan};
+use crate::domain::problem::sentence;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::{Bytes, PartName, Scope};
 use crate::engine;
@@ -33,6 +42,15 @@ use crate::store::work::End;
 use crate::store::{drills, environments, snapshots};
 
 pub(super) async fn run(context: &Context, work: &Work, request: RunDrill) -> Result<(), Error> {
+    let done = tried(context, work, &request).await;
+    if let Err(Error::Refused(_)) = &done {
+        let outcome = Some(Outcome::NotBegun);
+        work.lease.note(&Payload::RunDrill(RunDrill { outcome, ..request })).await?;
+    }
+    done
+}
+
+async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(), Error> {
     let (project, environment) = subject(context, &work.activity).await?;
     let (lease, activity) = (&work.lease, work.activity.id.clone());
     let journal = Journal { context, activity: activity.clone(), environment: environment.id.clone() };
@@ -46,10 +64,15 @@ pub(super) async fn run(context: &Context, work: &Work, request: RunDrill) -> Re
         return Err(Error::TooManyAttempts(ATTEMPTS));
     }
     may_still(context, &work.activity, &project, &environment, Act::RunDrill).await?;
-    let (snapshot, manifest, plan) = planned(context, &environment, &request).await?;
+    let Planned { snapshot, manifest, mut plan, mut unproven } = planned(context, &environment, request).await?;
     let (parts, _) = context.parts(&environment.id, &Scope::default()).await?;
+    unproven.extend(only_in_place(&parts, &mut plan).await?);
+    for left in &unproven {
+        lease.log(&format!("Not proven: the {}. {}", left.part.in_words(), left.why)).await?;
+    }
     let job = engine::Job::reading();
     let repository = context.repository(&project.id).await?;
+    let is_empty = plan.services.is_empty() && plan.mounts.is_empty();
     let loading = Loading {
         context,
         lease,
@@ -61,7 +84,10 @@ pub(super) async fn run(context: &Context, work: &Work, request: RunDrill) -> Re
         plan,
     };
     let (begun, mut body) = (Instant::now(), Body::default());
-    let loaded = watched(lease, &job, loading.load(&parts, &mut body)).await;
+    let loaded = match is_empty {
+        true => Ok(Vec::new()),
+        false => watched(lease, &job, loading.load(&parts, &mut body)).await,
+    };
     let took = begun.elapsed();
     crash_point("drill: loaded");
     if let Err(error @ Error::Queue(_)) = loaded {
@@ -79,24 +105,51 @@ pub(super) async fn run(context: &Context, work: &Work, request: RunDrill) -> Re
     let mut drill = Drill {
         activity,
         environment: environment.id,
-        snapshot: snapshot.name,
+        snapshot: snapshot.name.clone(),
         taken_at: snapshot.taken_at,
         finished_at: snapshot.taken_at,
         took_us: micros(took),
         parts,
+        unproven,
     };
     lease.log(&drill.sentence()).await?;
+    let outcome = drill.outcome();
+    lease.note(&Payload::RunDrill(RunDrill { snapshot: Some(snapshot.name), outcome })).await?;
     let mut tx = context.store().write().await?;
     drill.finished_at = lease.finish(&mut tx, &End::Success).await?;
     drills::insert(&mut tx, &drill).await?;
     Ok(context.store().commit(tx).await?)
 }
 
-async fn planned(
-    context: &Context,
-    environment: &Environment,
-    request: &RunDrill,
-) -> Result<(Snapshot, Manifest, RestorePlan), Error> {
+struct Planned {
+    snapshot: Snapshot,
+    /// All that the snapshot holds.
+    manifest: Manifest,
+    plan: RestorePlan,
+    unproven: Vec<Unproven>,
+}
+
+/// Takes out of the plan what can't be loaded beside the live data, for want of a right that a restore does not need.
+async fn only_in_place(parts: &Parts, plan: &mut RestorePlan) -> Result<Vec<Unproven>, Error> {
+    let mut found = Vec::new();
+    for entry in &plan.services {
+        let service = Arc::clone(swap::service(parts, entry.name.as_str())?);
+        let asked = blocking(move || service.driver.in_place().map_err(Error::part(service.label()))).await?;
+        if let Some(in_place) = asked {
+            let why = sentence(&format!(
+                "it could be restored, in place and as maintenance, but not beside the live data, which is what a drill \
+                 does, because {}",
+                in_place.why
+            ));
+            found.push(Unproven { part: PartName::Service(entry.name.clone()), kind: entry.kind.clone(), why });
+        }
+    }
+    let is_found = |name: &PartName| found.iter().any(|unproven| unproven.part == *name);
+    plan.services.retain(|entry| !is_found(&PartName::Service(entry.name.clone())));
+    Ok(found)
+}
+
+async fn planned(context: &Context, environment: &Environment, request: &RunDrill) -> Result<Planned, Error> {
     if environment.status != EnvironmentStatus::Active {
         return Err(Refusal::new("The environment is not active.").into());
     }
@@ -109,8 +162,26 @@ async fn planned(
     let snapshot = snapshot.ok_or_else(none)?;
     let manifest = snapshots::manifest(&mut db, &snapshot.name).await?.ok_or_else(none)?;
     let composition = environments::composition(&mut db, context.store().sealer(), &environment.id).await?;
-    let plan = RestorePlan::new(&environment.id, &manifest, &composition, &Scope::default())?;
-    Ok((snapshot, manifest, plan))
+    // What was taken out of the environment since can't be tried there.
+    let mut there = manifest.clone();
+    there.services.retain(|entry| {
+        let mut declared = composition.services.iter();
+        declared.any(|service| service.name == entry.name && service.connection.kind() == entry.kind)
+    });
+    there.mounts.retain(|entry| composition.mounts.iter().any(|mount| mount.name == entry.name));
+    let why = || "The snapshot holds it, and the environment has none of that name and kind any more.".to_owned();
+    let services = manifest.services.iter().filter(|entry| !there.services.contains(entry));
+    let mounts = manifest.mounts.iter().filter(|entry| !there.mounts.contains(entry));
+    let unproven = mounts
+        .map(|entry| Unproven { part: PartName::Mount(entry.name.clone()), kind: "mount".to_owned(), why: why() })
+        .chain(services.map(|entry| Unproven {
+            part: PartName::Service(entry.name.clone()),
+            kind: entry.kind.clone(),
+            why: why(),
+        }))
+        .collect();
+    let plan = RestorePlan::new(&environment.id, &there, &composition, &Scope::default())?;
+    Ok(Planned { snapshot, manifest, plan, unproven })
 }
 
 /// A load is checked against what the snapshot recorded: that is what was proven.

@@ -43,7 +43,7 @@ pub use paths::{Held, held};
 pub use recovery::recover;
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
-pub use scheduler::{begin_due, schedule};
+pub use scheduler::{begin_due, schedule, tell_late};
 pub use storage::used;
 pub use upkeep::{Round, Upkeep, prune};
 

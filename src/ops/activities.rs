@@ -202,7 +202,7 @@ impl<'a> Viewer<'a> {
                 Payload::TakeSnapshot(take) => (present(&take.snapshot), None),
                 Payload::RestoreSnapshot(restore) => (present(&restore.snapshot), present(&restore.safety)),
                 Payload::BranchEnvironment(branch) => (present(&branch.snapshot), None),
-                Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
+                Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot, .. }) => {
                     (snapshot.as_ref().and_then(present), None)
                 }
                 Payload::DeleteSnapshot(delete) => (present(&delete.snapshot), None),
@@ -242,7 +242,7 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::TakeSnapshot(take) => vec![take.snapshot.clone()],
         Payload::RestoreSnapshot(restore) => vec![restore.snapshot.clone(), restore.safety.clone()],
         Payload::BranchEnvironment(branch) => vec![branch.snapshot.clone()],
-        Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot }) => {
+        Payload::ReadDump(ReadDump { snapshot, .. }) | Payload::RunDrill(RunDrill { snapshot, .. }) => {
             snapshot.iter().cloned().collect()
         }
         Payload::DeleteSnapshot(delete) => vec![delete.snapshot.clone()],

@@ -1,4 +1,4 @@
-//! Drills: asked for, and their reports (R29).
+//! Drills: asked for, their reports, and when the next one is (R29).
 
 use super::activities::Viewer;
 use super::snapshots::taken_of;
@@ -10,12 +10,12 @@ use crate::domain::policy::Refusal;
 use crate::domain::view::ActivityEntry;
 use crate::domain::{ActivityId, SnapshotName};
 use crate::queue::{self, NewActivity};
-use crate::store::{drills, snapshots};
+use crate::store::{activities, drills, snapshots};
 
 /// A year of weekly ones.
 const LISTED: u32 = 53;
 
-/// Queues a drill of that snapshot, or of the one that is the newest when it runs.
+/// Queues a drill of that snapshot, or of the newest: from then on nothing takes it away (R13).
 ///
 /// # Errors
 /// [`Error::NotFound`] when the environment has no such snapshot, [`Error::Conflict`] when it has none at all.
@@ -26,28 +26,31 @@ pub async fn run(
 ) -> Result<ActivityEntry, Error> {
     let on = proof.on();
     let mut tx = app.store().write().await?;
-    match &snapshot {
-        Some(name) => drop(taken_of(&mut tx, &on.environment.id, name).await?),
-        None if snapshots::newest_wanted(&mut tx, &on.environment.id).await?.is_none() => {
-            let refusal = Refusal::new("There is no snapshot to try.").instead("Take one first.");
-            return Err(Error::Conflict(refusal));
-        }
-        None => {}
-    }
+    activities::hold_off(&mut tx).await?;
+    let snapshot = match snapshot {
+        Some(name) => taken_of(&mut tx, &on.environment.id, &name).await?.0.name,
+        None => match snapshots::newest_wanted(&mut tx, &on.environment.id).await? {
+            Some(newest) => newest.name,
+            None => {
+                let refusal = Refusal::new("There is no snapshot to try.").instead("Take one first.");
+                return Err(Error::Conflict(refusal));
+            }
+        },
+    };
     let new = NewActivity {
         project: on.project.id.clone(),
         environment: on.environment.id.clone(),
         region: on.project.region.clone(),
         kind: ActivityKind::Drill,
         initiator: proof.actor().initiator(),
-        payload: Payload::RunDrill(activity::RunDrill { snapshot }),
+        payload: Payload::RunDrill(activity::RunDrill { snapshot: Some(snapshot), outcome: None }),
     };
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
     Viewer::of(&proof).one(app, &activity.id).await
 }
 
-/// Those that succeeded, newest first.
+/// Those that did not fail, newest first.
 ///
 /// # Errors
 /// When the store fails.

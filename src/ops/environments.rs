@@ -2,7 +2,8 @@
 
 use super::{App, Error, activities, merges, projects, retention, schedules, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
-use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState};
+use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use crate::domain::drill::Outcome;
 use crate::domain::environment::{Composition, Environment};
 use crate::domain::policy::plans::Keep;
 use crate::domain::policy::retention::Eviction;
@@ -44,11 +45,14 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     let siblings = projects::visible(&mut db, project, proof.standing()).await?;
     let composition = store::environments::composition(&mut db, app.store().sealer(), &environment.id).await?;
     let terms = store::projects::terms(&mut db, &project.id).await?;
+    let newest = store::drills::by_environment(&mut db, &environment.id, 1).await?.pop();
     Ok(EnvironmentPage {
         card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
         dump: proof.standing().may(Act::ReadContents, environment).into(),
-        proven: store::drills::by_environment(&mut db, &environment.id, 1).await?.pop(),
+        proven: store::drills::newest_proof(&mut db, &environment.id).await?,
+        unprovable: newest.filter(|drill| !drill.is_proof()),
+        next_drill: schedules::next_drill(&mut db, environment).await?,
         drill: may_drill(proof.standing(), environment, !snapshots.is_empty()).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
@@ -132,9 +136,18 @@ pub(super) async fn health(
     let tried = store::drills::last_ended(db, &environment.id).await?;
     if let Some(failed) = tried.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
         let ago = span(store::clock::now(db, app.store().dialect()).await?.since(failed.updated_at));
-        let sentence =
-            format!("The newest snapshot could not be restored when that was tried, {ago} ago. The entry says why.");
-        return Ok(Health { tone: Tone::Bad, sentence });
+        return Ok(match &failed.payload {
+            Payload::RunDrill(run) if run.outcome == Some(Outcome::NotBegun) => {
+                let why = failed.failure.as_deref().unwrap_or_default();
+                let sentence = format!("A restore was to be tried {ago} ago, and was not. {why}");
+                Health { tone: Tone::Attention, sentence }
+            }
+            _ => {
+                let sentence =
+                    format!("A snapshot could not be restored when that was tried, {ago} ago. The entry says why.");
+                Health { tone: Tone::Bad, sentence }
+            }
+        });
     }
     let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
     let last = store::activities::newest(db, &environment.id, &over).await?;

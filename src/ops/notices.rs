@@ -5,11 +5,12 @@ use super::{App, Error};
 use crate::authz::{Authorized, ManageNotices};
 use crate::domain::audit::AuditKind;
 use crate::domain::ids::ChannelId;
-use crate::domain::notice::{Channel, Delivery, DeliveryState, Notice, Way};
+use crate::domain::notice::{Channel, Delivery, DeliveryState, Destination, Notice, Way};
 use crate::domain::policy::Refusal;
 use crate::domain::view::{ChannelEntry, NoticesPage};
 use crate::domain::{ProjectId, Secret};
-use crate::store::{self, Db, notices};
+use crate::store::notices::{self, Told};
+use crate::store::{self, Db};
 
 /// A project's.
 const MOST_CHANNELS: usize = 20;
@@ -39,7 +40,8 @@ pub async fn page(app: &App, proof: &Authorized<ManageNotices>) -> Result<Notice
     let deliveries = notices::deliveries(&mut db, &project.id, LISTED).await?;
     let channels = notices::channels(&mut db, app.store().sealer(), &project.id).await?;
     let entry = |channel: Channel| {
-        let last = deliveries.iter().find(|delivery| delivery.channel == channel.id).cloned();
+        let to = Destination::Channel(channel.id.clone());
+        let last = deliveries.iter().find(|delivery| delivery.to == to).cloned();
         ChannelEntry { channel, last }
     };
     Ok(NoticesPage { project: project.clone(), channels: channels.into_iter().map(entry).collect(), deliveries })
@@ -99,22 +101,27 @@ pub async fn remove(app: &App, proof: &Authorized<ManageNotices>, id: &ChannelId
     Ok(app.store().commit(tx).await?)
 }
 
-/// Sends a test message soon; the log tells what became of it.
+/// Sends a test message soon, and gives its delivery: the log tells what became of it.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the project has no such channel.
-pub async fn try_out(app: &App, proof: &Authorized<ManageNotices>, id: &ChannelId) -> Result<(), Error> {
+pub async fn try_out(app: &App, proof: &Authorized<ManageNotices>, id: &ChannelId) -> Result<Delivery, Error> {
     let project = &proof.on().project.id;
     let mut tx = app.store().write().await?;
     own(app, &mut tx, project, id).await?;
     let last = notices::deliveries(&mut tx, project, LISTED).await?;
-    let waits = |delivery: &Delivery| delivery.notice == Notice::Trial && delivery.state == DeliveryState::Waiting;
+    let to = Destination::Channel(id.clone());
+    let waits = |delivery: &Delivery| {
+        (delivery.notice, delivery.state, &delivery.to) == (Notice::Trial, DeliveryState::Waiting, &to)
+    };
     if last.iter().any(waits) {
         return Err(Error::Conflict(Refusal::new("A test message is on its way already.")));
     }
-    let now = app.now().await?;
-    notices::put(&mut tx, id, project, None, Notice::Trial, now).await?;
-    Ok(app.store().commit(tx).await?)
+    let told = Told { project, activity: None, about: None, at: app.now().await? };
+    let made = notices::put(&mut tx, &to, &told, Notice::Trial).await?;
+    let found = notices::deliveries(&mut tx, project, LISTED).await?.into_iter().find(|delivery| delivery.id == made);
+    app.store().commit(tx).await?;
+    found.ok_or(Error::NotFound("delivery"))
 }
 
 /// The log, newest first.

@@ -1,25 +1,27 @@
-//! Schedules: what is taken by itself, and when (R8, R9).
+//! Schedules: what is taken and tried by itself, and when (R8, R9, R29).
 
 use super::{App, Error};
 use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
 use crate::domain::activity::{ActivityKind, ChangeSchedule, Payload};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::schedule::{ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, Turns, zones};
-use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
-use crate::domain::schedule::{Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
+use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict, drills as rules};
+use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
 use crate::domain::time::span;
 use crate::domain::view::{NextRun, ScheduleEntry, SchedulesPage};
 use crate::domain::{ScheduleId, Timestamp};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, Db, projects, schedules, snapshots};
+use crate::store::{self, Db, drills, projects, schedules, snapshots};
 
-/// Of one environment, beside the plan's own.
+/// Of one environment, beside those that come by themselves.
 const MOST: usize = 20;
 /// Next runs that are shown.
 const SHOWN: usize = 3;
 
 #[derive(Debug, Clone)]
 pub struct ScheduleRequest {
+    pub what: Errand,
+    /// Of a drill also `@weekly` and `@monthly`: at a quiet hour of its own.
     pub cron: String,
     pub time_zone: String,
 }
@@ -45,15 +47,20 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<Schedule
     let mut db = app.store().read().await?;
     let terms = projects::terms(&mut db, &on.project.id).await?;
     let now = store::clock::now(&mut db, app.store().dialect()).await?;
-    let facts = Facts { on, standing: proof.standing(), terms: &terms, now };
-    let newest = snapshots::newest_automatic(&mut db, &on.environment.id).await?;
+    let last = Last::read(&mut db, &on.environment).await?;
+    let facts = Facts { on, standing: proof.standing(), terms: &terms, now, last };
     let all = schedules::by_environment(&mut db, &on.environment.id).await?;
+    let (drills, all): (Vec<_>, Vec<_>) = all.into_iter().partition(|schedule| schedule.what == Errand::Drill);
     Ok(SchedulesPage {
         project: on.project.clone(),
         environment: on.environment.clone(),
         plan_title: terms.plan.title.clone(),
-        schedules: all.into_iter().map(|schedule| facts.entry(schedule, newest)).collect(),
+        schedules: all.into_iter().map(|schedule| facts.entry(schedule)).collect(),
+        drills: drills.into_iter().map(|schedule| facts.entry(schedule)).collect(),
+        proven: drills::newest_proof(&mut db, &on.environment.id).await?,
         add: terms.may_schedule(proof.standing(), &on.environment).into(),
+        add_drill: rules::may_schedule(proof.standing(), &on.environment).into(),
+        drill_presets: rules::PRESETS.iter().map(|(cron, words)| ((*cron).to_owned(), (*words).to_owned())).collect(),
         advice: format!("{ONCE_A_DAY} {QUIET_HOURS}"),
         presets: PRESETS.iter().map(|(cron, words)| ((*cron).to_owned(), (*words).to_owned())).collect(),
         zones: zones(),
@@ -63,7 +70,8 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<Schedule
 /// # Errors
 /// [`Error::NotFound`] when the environment has no such schedule.
 pub async fn one(app: &App, proof: &Authorized<ViewHistory>, id: &ScheduleId) -> Result<ScheduleEntry, Error> {
-    let found = page(app, proof).await?.schedules.into_iter().find(|entry| entry.schedule.id == *id);
+    let page = page(app, proof).await?;
+    let found = page.schedules.into_iter().chain(page.drills).find(|entry| entry.schedule.id == *id);
     found.ok_or(Error::NotFound("schedule"))
 }
 
@@ -79,10 +87,12 @@ pub async fn add(
 ) -> Result<ScheduleEntry, Error> {
     let change = Change::begin(app, proof).await?;
     let now = change.now;
-    let rhythm = parse(&request.cron, &request.time_zone)?;
+    let id = ScheduleId::parse(store::random_id())?;
+    let rhythm = parse((&id, request.what), &request.cron, &request.time_zone)?;
     let schedule = Schedule {
-        id: ScheduleId::parse(store::random_id())?,
+        id,
         environment: proof.on().environment.id.clone(),
+        what: request.what,
         source: ScheduleSource::Person,
         cron: rhythm.text().to_owned(),
         time_zone: request.time_zone.trim().to_owned(),
@@ -97,7 +107,7 @@ pub async fn add(
         created_at: now,
         updated_at: now,
     };
-    let allowed = change.terms.may_schedule(proof.standing(), &proof.on().environment);
+    let allowed = may_add(&change.terms, proof.standing(), &proof.on().environment, request.what);
     let mut change = change.allow(allowed, &schedule, ScheduleChange::Added).await?;
     let there = schedules::by_environment(&mut change.tx, &schedule.environment).await?;
     if there.iter().filter(|other| other.source == ScheduleSource::Person).count() >= MOST {
@@ -122,7 +132,7 @@ pub async fn edit(
     let known = change.known(id).await?;
     let cron = edit.cron.as_deref().unwrap_or(&known.cron);
     let time_zone = edit.time_zone.as_deref().unwrap_or(&known.time_zone).trim().to_owned();
-    let cron = parse(cron, &time_zone)?.text().to_owned();
+    let cron = parse((id, known.what), cron, &time_zone)?.text().to_owned();
     let state = match edit.wish {
         Some(Wish::Pause) => ScheduleState::Paused,
         Some(Wish::Resume) => ScheduleState::Active,
@@ -137,7 +147,7 @@ pub async fn edit(
     let edited = known.source == ScheduleSource::Plan;
     let (since, updated_at) = (change.now, change.now);
     let schedule = Schedule { cron, time_zone, state, stopped_because, edited, since, updated_at, ..known };
-    let allowed = may_change(&change.terms, proof.standing(), &proof.on().environment, schedule.source);
+    let allowed = may_change(&change.terms, proof.standing(), &proof.on().environment, &schedule);
     change.allow(allowed, &schedule, what).await?.put(schedule, what).await
 }
 
@@ -149,7 +159,7 @@ pub async fn edit(
 pub async fn remove(app: &App, proof: &Authorized<ManageSchedules>, id: &ScheduleId) -> Result<(), Error> {
     let mut change = Change::begin(app, proof).await?;
     let known = change.known(id).await?;
-    let allowed = may_remove(&change.terms, proof.standing(), &proof.on().environment, known.source);
+    let allowed = may_remove(&change.terms, proof.standing(), &proof.on().environment, &known);
     let mut change = change.allow(allowed, &known, ScheduleChange::Removed).await?;
     schedules::delete(&mut change.tx, id).await?;
     let new = change.activity(&known, ScheduleChange::Removed);
@@ -157,35 +167,83 @@ pub async fn remove(app: &App, proof: &Authorized<ManageSchedules>, id: &Schedul
     Ok(app.store().commit(change.tx).await?)
 }
 
-/// The environment's last automatic snapshot is older than it should be: since when, in a sentence.
+/// When what schedules do was done last.
+struct Last {
+    snapshot: Option<Timestamp>,
+    /// Ended, well or not.
+    drill: Option<Timestamp>,
+    /// Whether there is anything to try.
+    has_snapshots: bool,
+}
+
+impl Last {
+    async fn read(db: &mut Db, environment: &Environment) -> Result<Self, Error> {
+        let drill = drills::last_ended(db, &environment.id).await?;
+        Ok(Self {
+            snapshot: snapshots::newest_automatic(db, &environment.id).await?,
+            drill: drill.map(|activity| activity.completed_at.unwrap_or(activity.updated_at)),
+            has_snapshots: snapshots::newest_wanted(db, &environment.id).await?.is_some(),
+        })
+    }
+
+    fn overdue_since(&self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+        schedule.slot?;
+        let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok()?;
+        let last = match schedule.what {
+            Errand::Snapshot => self.snapshot,
+            Errand::Drill if self.has_snapshots => self.drill,
+            Errand::Drill => return None,
+        };
+        Turns::of(&rhythm, schedule).overdue(last, schedule.since, now)
+    }
+}
+
+/// The environment's last automatic snapshot is older than it should be, or its last drill: since when, in a sentence.
 pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timestamp) -> Result<Option<String>, Error> {
     let all = schedules::by_environment(db, &environment.id).await?;
-    if let Some(stopped) = all.iter().find(|schedule| schedule.state == ScheduleState::Stopped) {
+    let mut stopped: Vec<&Schedule> = all.iter().filter(|schedule| schedule.state == ScheduleState::Stopped).collect();
+    stopped.sort_by_key(|schedule| schedule.what == Errand::Drill);
+    if let Some(stopped) = stopped.first() {
         let (cron, zone) = (&stopped.cron, &stopped.time_zone);
-        return Ok(Some(format!(
-            "The schedule “{cron}” ({zone}) was stopped and takes no more snapshots: resume it, or remove it."
-        )));
+        let does = match stopped.what {
+            Errand::Snapshot => "takes no more snapshots",
+            Errand::Drill => "tries no more restores",
+        };
+        return Ok(Some(format!("The schedule “{cron}” ({zone}) was stopped and {does}: resume it, or remove it.")));
     }
     if all.iter().all(|schedule| schedule.slot.is_none()) {
         return Ok(None);
     }
-    let newest = snapshots::newest_automatic(db, &environment.id).await?;
-    let late = all.iter().filter_map(|schedule| Some((overdue_since(schedule, newest, now)?, schedule)));
-    let Some((since, schedule)) = late.min_by_key(|(since, _)| *since) else { return Ok(None) };
-    let last = match newest {
-        Some(newest) => format!("The last automatic snapshot is {} old", span(now.since(newest))),
-        None => "There is no automatic snapshot yet".to_owned(),
+    let last = Last::read(db, environment).await?;
+    let late = |what| {
+        let of_kind = all.iter().filter(move |schedule| schedule.what == what);
+        let late = of_kind.filter_map(|schedule| Some((last.overdue_since(schedule, now)?, schedule)));
+        late.min_by_key(|(since, _)| *since)
+    };
+    // Without snapshots nothing can be tried: they come first.
+    let Some((since, schedule)) = late(Errand::Snapshot).or_else(|| late(Errand::Drill)) else { return Ok(None) };
+    let done = match (schedule.what, last.snapshot, last.drill) {
+        (Errand::Snapshot, Some(newest), _) => {
+            format!("The last automatic snapshot is {} old", span(now.since(newest)))
+        }
+        (Errand::Snapshot, None, _) => "There is no automatic snapshot yet".to_owned(),
+        (Errand::Drill, _, Some(last)) => format!("A restore was last tried {} ago", span(now.since(last))),
+        (Errand::Drill, _, None) => "No restore has been tried yet".to_owned(),
     };
     let when = in_words(schedule);
     let (since, zone) = (since.table(), &schedule.time_zone);
-    let late = format!("{last}; one is due {when} ({zone}): overdue since {since} UTC.");
+    let late = format!("{done}; one is due {when} ({zone}): overdue since {since} UTC.");
     Ok(Some(format!("{late} Its activities say why; if there are none, see that a worker runs.")))
 }
 
-fn overdue_since(schedule: &Schedule, newest: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    schedule.slot?;
-    let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok()?;
-    Turns::of(&rhythm, &schedule.id, schedule.source).overdue(newest, schedule.since, now)
+/// The next drill of all that are scheduled.
+pub(super) async fn next_drill(db: &mut Db, environment: &Environment) -> Result<Option<NextRun>, Error> {
+    let all = schedules::by_environment(db, &environment.id).await?;
+    let drills = all.into_iter().filter(|schedule| schedule.what == Errand::Drill);
+    let next = drills.filter_map(|schedule| Some((schedule.slot?.run, schedule))).min_by_key(|(run, _)| *run);
+    let Some((at, schedule)) = next else { return Ok(None) };
+    let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok();
+    Ok(rhythm.map(|rhythm| NextRun { at, local: rhythm.local(at) }))
 }
 
 fn in_words(schedule: &Schedule) -> String {
@@ -193,26 +251,38 @@ fn in_words(schedule: &Schedule) -> String {
     rhythm.map_or_else(|| schedule.cron.clone(), |rhythm| rhythm.in_words())
 }
 
-fn parse(cron: &str, time_zone: &str) -> Result<Rhythm, Error> {
+fn parse((id, what): (&ScheduleId, Errand), cron: &str, time_zone: &str) -> Result<Rhythm, Error> {
     let invalid = |refusal: Refusal| Error::Invalid { message: refusal.reason, hint: refusal.instead };
-    Rhythm::parse(cron, time_zone).map_err(invalid)
+    let spread = (what == Errand::Drill).then(|| rules::spread(id, cron)).flatten();
+    Rhythm::parse(spread.as_deref().unwrap_or(cron), time_zone).map_err(invalid)
 }
 
-fn may_change(terms: &Terms, standing: &Standing, environment: &Environment, source: ScheduleSource) -> Verdict {
-    match source {
-        ScheduleSource::Plan => terms.may_edit_automatic(standing, environment),
-        ScheduleSource::Person => terms.may_schedule(standing, environment),
+fn may_add(terms: &Terms, standing: &Standing, environment: &Environment, what: Errand) -> Verdict {
+    match what {
+        Errand::Snapshot => terms.may_schedule(standing, environment),
+        Errand::Drill => rules::may_schedule(standing, environment),
     }
 }
 
-fn may_remove(terms: &Terms, standing: &Standing, environment: &Environment, source: ScheduleSource) -> Verdict {
-    match source {
-        ScheduleSource::Plan => {
+fn may_change(terms: &Terms, standing: &Standing, environment: &Environment, schedule: &Schedule) -> Verdict {
+    match (schedule.source, schedule.what) {
+        (ScheduleSource::Plan, Errand::Snapshot) => terms.may_edit_automatic(standing, environment),
+        (_, what) => may_add(terms, standing, environment, what),
+    }
+}
+
+fn may_remove(terms: &Terms, standing: &Standing, environment: &Environment, schedule: &Schedule) -> Verdict {
+    match (schedule.source, schedule.what) {
+        (ScheduleSource::Plan, Errand::Snapshot) => {
             terms.may_edit_automatic(standing, environment)?;
             Err(Refusal::new("This one belongs to the plan.").instead("Pause it."))
         }
+        (ScheduleSource::Plan, Errand::Drill) => {
+            rules::may_schedule(standing, environment)?;
+            Err(Refusal::new("This one comes with every production environment.").instead("Pause it."))
+        }
         // Also under a plan that has none any more: it takes nothing, and should not have to stand there.
-        ScheduleSource::Person => standing.may(Act::ManageSchedules, environment),
+        (ScheduleSource::Person, _) => standing.may(Act::ManageSchedules, environment),
     }
 }
 
@@ -221,13 +291,14 @@ struct Facts<'a> {
     standing: &'a Standing,
     terms: &'a Terms,
     now: Timestamp,
+    last: Last,
 }
 
 impl Facts<'_> {
-    fn entry(&self, schedule: Schedule, newest: Option<Timestamp>) -> ScheduleEntry {
+    fn entry(&self, schedule: Schedule) -> ScheduleEntry {
         let environment = &self.on.environment;
         let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone).ok();
-        let turns = rhythm.as_ref().map(|rhythm| Turns::of(rhythm, &schedule.id, schedule.source));
+        let turns = rhythm.as_ref().map(|rhythm| Turns::of(rhythm, &schedule));
         let mut runs = Vec::new();
         let mut next = schedule.slot;
         while let (Some(slot), Some(turns), true) = (next, &turns, runs.len() < SHOWN) {
@@ -236,14 +307,15 @@ impl Facts<'_> {
         }
         let often = rhythm.as_ref().is_some_and(|rhythm| rhythm.is_more_than_daily(self.now));
         // What a plan takes is its maker's business.
-        let advise = often && (schedule.source == ScheduleSource::Person || schedule.edited);
+        let by_person = schedule.source == ScheduleSource::Person || schedule.edited;
+        let advise = often && schedule.what == Errand::Snapshot && by_person;
         ScheduleEntry {
             when: in_words(&schedule),
             runs,
-            overdue_since: overdue_since(&schedule, newest, self.now),
+            overdue_since: self.last.overdue_since(&schedule, self.now),
             advice: advise.then(|| ONCE_A_DAY.to_owned()),
-            change: may_change(self.terms, self.standing, environment, schedule.source).into(),
-            remove: may_remove(self.terms, self.standing, environment, schedule.source).into(),
+            change: may_change(self.terms, self.standing, environment, &schedule).into(),
+            remove: may_remove(self.terms, self.standing, environment, &schedule).into(),
             schedule,
         }
     }
@@ -284,7 +356,8 @@ impl<'a> Change<'a> {
     fn activity(&self, schedule: &Schedule, change: ScheduleChange) -> NewActivity {
         let on = self.proof.on();
         let (cron, time_zone) = (schedule.cron.clone(), schedule.time_zone.clone());
-        let payload = ChangeSchedule { schedule: schedule.id.clone(), change, cron, time_zone };
+        let what = schedule.what;
+        let payload = ChangeSchedule { schedule: schedule.id.clone(), change, cron, time_zone, what };
         NewActivity {
             project: on.project.id.clone(),
             environment: on.environment.id.clone(),
@@ -305,9 +378,10 @@ impl<'a> Change<'a> {
         schedules::put(&mut self.tx, &schedule).await?;
         let new = self.activity(&schedule, what);
         queue::record_done(&mut self.tx, self.app.store(), new).await?;
-        let newest = snapshots::newest_automatic(&mut self.tx, &environment.id).await?;
+        let last = Last::read(&mut self.tx, environment).await?;
         self.app.store().commit(self.tx).await?;
-        let facts = Facts { on: self.proof.on(), standing: self.proof.standing(), terms: &self.terms, now: self.now };
-        Ok(facts.entry(schedule, newest))
+        let (on, standing) = (self.proof.on(), self.proof.standing());
+        let facts = Facts { on, standing, terms: &self.terms, now: self.now, last };
+        Ok(facts.entry(schedule))
     }
 }

@@ -1,23 +1,27 @@
-//! Reports of drills that succeeded.
+//! Reports of drills that ended without failing.
 
+use super::activities::Filter;
 use super::row::{Columns as _, to_json};
 use super::{Db, Error, activities};
-use crate::domain::activity::Activity;
+use crate::domain::activity::{Activity, ActivityKind, ActivityState};
 use crate::domain::drill::Drill;
-use crate::domain::{ActivityId, EnvironmentId};
+use crate::domain::{ActivityId, EnvironmentId, Timestamp};
 
 /// In the transaction that ends the activity.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn insert(db: &mut Db, drill: &Drill) -> Result<(), Error> {
-    sqlx::query("INSERT INTO drills (activity_id, environment_id, finished_at, report) VALUES ($1, $2, $3, $4)")
-        .bind(drill.activity.as_str())
-        .bind(drill.environment.as_str())
-        .bind(drill.finished_at.as_micros())
-        .bind(to_json(drill))
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "INSERT INTO drills (activity_id, environment_id, finished_at, report, proven) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(drill.activity.as_str())
+    .bind(drill.environment.as_str())
+    .bind(drill.finished_at.as_micros())
+    .bind(to_json(drill))
+    .bind(i64::from(drill.is_proof()))
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -34,6 +38,31 @@ pub async fn last_ended(db: &mut Db, environment: &EnvironmentId) -> Result<Opti
     .fetch_optional(db)
     .await?;
     row.map(|row| activities::read(&row)).transpose()
+}
+
+/// The newest that is asked for and not over, whoever asked, and when that was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfinished(db: &mut Db, environment: &EnvironmentId) -> Result<Option<(ActivityId, Timestamp)>, Error> {
+    let states = vec![ActivityState::Pending, ActivityState::InProgress];
+    let filter = Filter { kinds: vec![ActivityKind::Drill], states, ..Filter::default() };
+    let found = activities::newest(db, environment, &filter).await?;
+    Ok(found.map(|activity| (activity.id, activity.created_at)))
+}
+
+/// The newest that proved something.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_proof(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Drill>, Error> {
+    let row = sqlx::query(
+        "SELECT report FROM drills WHERE environment_id = $1 AND proven = 1 ORDER BY finished_at DESC LIMIT 1",
+    )
+    .bind(environment.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| row.json("report")).transpose()
 }
 
 /// Newest first.

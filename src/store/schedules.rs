@@ -1,4 +1,4 @@
-//! Schedules: what is due, who begins it, and the plan's own, kept in step with environments and plans.
+//! Schedules: what is due, who begins it, and those that come by themselves, kept in step with environments and plans.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,10 @@ use super::row::Columns as _;
 use super::{Db, Error, random_id};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::Plan;
+use crate::domain::policy::drills;
 use crate::domain::policy::plans::Automatic;
 use crate::domain::policy::schedule::{Rhythm, Turns};
-use crate::domain::schedule::{Owner, Schedule, ScheduleSource, ScheduleState, Slot};
+use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleSource, ScheduleState, Slot};
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, ScheduleId, Timestamp};
 
 /// Adds it, or changes the one of this id.
@@ -18,9 +19,9 @@ use crate::domain::{ActivityId, EnvironmentId, ProjectId, ScheduleId, Timestamp}
 pub async fn put(db: &mut Db, schedule: &Schedule) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO schedules
-           (id, environment_id, source, cron, time_zone, edited, owner_user, owner_name, state, stopped_because, since,
+           (id, environment_id, what, source, cron, time_zone, edited, owner_user, owner_name, state, stopped_because, since,
             due_at, next_at, missed, last_activity, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
          ON CONFLICT (id) DO UPDATE SET
            cron = excluded.cron, time_zone = excluded.time_zone, edited = excluded.edited,
            owner_user = excluded.owner_user, owner_name = excluded.owner_name, state = excluded.state,
@@ -30,6 +31,7 @@ pub async fn put(db: &mut Db, schedule: &Schedule) -> Result<(), Error> {
     )
     .bind(schedule.id.as_str())
     .bind(schedule.environment.as_str())
+    .bind(schedule.what.as_str())
     .bind(schedule.source.as_str())
     .bind(&schedule.cron)
     .bind(&schedule.time_zone)
@@ -64,7 +66,7 @@ pub async fn by_id(db: &mut Db, id: &ScheduleId) -> Result<Option<Schedule>, Err
     row.map(|row| read(&row)).transpose()
 }
 
-/// The plan's own first, then in the order that they were made.
+/// Those that came by themselves first, then in the order that they were made.
 ///
 /// # Errors
 /// When the database fails.
@@ -117,23 +119,64 @@ pub async fn claim(db: &mut Db, id: &ScheduleId, run: Timestamp, next: Option<Sl
     Ok(done.rows_affected() == 1)
 }
 
-/// The activity that any schedule of the environment asked for last, and when, if that is not over.
+/// The activity that any schedule of the environment asked for last to do this, and when, if that is not over.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unfinished(db: &mut Db, environment: &EnvironmentId) -> Result<Option<(ActivityId, Timestamp)>, Error> {
+pub async fn unfinished(
+    db: &mut Db,
+    environment: &EnvironmentId,
+    what: Errand,
+) -> Result<Option<(ActivityId, Timestamp)>, Error> {
     let row = sqlx::query(
         "SELECT a.id, a.created_at FROM schedules s JOIN activities a ON a.id = s.last_activity
-         WHERE s.environment_id = $1 AND a.state IN ('pending', 'in_progress') ORDER BY a.seq DESC LIMIT 1",
+         WHERE s.environment_id = $1 AND s.what = $2 AND a.state IN ('pending', 'in_progress')
+         ORDER BY a.seq DESC LIMIT 1",
     )
     .bind(environment.as_str())
+    .bind(what.as_str())
     .fetch_optional(db)
     .await?;
     row.map(|row| Ok((row.word("id")?, row.time("created_at")?))).transpose()
 }
 
+/// What schedules asked for before `asked` and is neither over nor told of: those behind which nothing was missed yet, since
+/// that is told as well.
+///
+/// # Errors
+/// When the database fails.
+pub async fn late(db: &mut Db, what: Errand, asked: Timestamp) -> Result<Vec<(ScheduleId, ActivityId)>, Error> {
+    let rows = sqlx::query(
+        "SELECT s.id, s.last_activity FROM activities a JOIN schedules s ON s.last_activity = a.id
+         WHERE a.state IN ('pending', 'in_progress') AND a.created_at < $1 AND s.what = $2 AND s.missed = 0
+           AND (s.told_activity IS NULL OR s.told_activity <> a.id)",
+    )
+    .bind(asked.as_micros())
+    .bind(what.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok((row.word("id")?, row.word("last_activity")?))).collect()
+}
+
+/// Notes that somebody is told of it; `false`: somebody was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told(db: &mut Db, id: &ScheduleId, activity: &ActivityId) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE schedules SET told_activity = $1 WHERE id = $2 AND (told_activity IS NULL OR told_activity <> $3)",
+    )
+    .bind(activity.as_str())
+    .bind(id.as_str())
+    .bind(activity.as_str())
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Keeps an environment's schedules in step with what it is now, in the transaction that changes it: the plan's own is
-/// there exactly while the plan takes automatic snapshots of the active environment, and none runs for an inactive one.
+/// there exactly while the plan takes automatic snapshots of the active environment, drills while it is for production, and
+/// none runs for an inactive one.
 ///
 /// # Errors
 /// When the database fails.
@@ -148,7 +191,10 @@ pub async fn follow_environment(db: &mut Db, environment: &Environment, now: Tim
             put(db, &placed(Schedule { since, ..schedule.clone() }, active, now)).await?;
         }
     }
-    let own = own.into_iter().find(|schedule| schedule.source == ScheduleSource::Plan);
+    let (drill, own): (Vec<_>, Vec<_>) =
+        own.into_iter().filter(|own| own.source == ScheduleSource::Plan).partition(|own| own.what == Errand::Drill);
+    follow_drill(db, environment, drill.into_iter().next(), now).await?;
+    let own = own.into_iter().next();
     match (&plan.rules(environment.kind).automatic, own) {
         (Some(automatic), Some(own)) => {
             let kept = own.edited && automatic.editable;
@@ -160,8 +206,41 @@ pub async fn follow_environment(db: &mut Db, environment: &Environment, now: Tim
             }
             Ok(())
         }
-        (Some(automatic), None) if active => insert_of_plan(db, &environment.id, automatic, now).await,
+        (Some(automatic), None) if active => {
+            put(db, &placed(of_plan(blank(&environment.id, Errand::Snapshot, now)?, automatic), true, now)).await
+        }
         (None, Some(own)) => delete(db, &own.id).await,
+        (_, None) => Ok(()),
+    }
+}
+
+/// What a person changed stays.
+async fn follow_drill(
+    db: &mut Db,
+    environment: &Environment,
+    own: Option<Schedule>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let active = environment.status == EnvironmentStatus::Active;
+    match (drills::by_default(environment.kind), own) {
+        (_, Some(own)) if own.edited => {
+            let runs = active && own.state == ScheduleState::Active;
+            match runs == own.slot.is_some() {
+                true => Ok(()),
+                false => put(db, &placed(Schedule { since: now, ..own }, active, now)).await,
+            }
+        }
+        (true, Some(own)) => {
+            let wanted = of_drill(own.clone());
+            match (&wanted.cron, wanted.state, active) == (&own.cron, own.state, own.slot.is_some()) {
+                true => Ok(()),
+                false => put(db, &placed(Schedule { since: now, ..wanted }, active, now)).await,
+            }
+        }
+        (true, None) if active => {
+            put(db, &placed(of_drill(blank(&environment.id, Errand::Drill, now)?), true, now)).await
+        }
+        (false, Some(own)) => delete(db, &own.id).await,
         (_, None) => Ok(()),
     }
 }
@@ -184,7 +263,7 @@ pub async fn follow_plan(db: &mut Db, project: &ProjectId, now: Timestamp) -> Re
 pub async fn follow_missing(db: &mut Db, now: Timestamp) -> Result<(), Error> {
     let rows = sqlx::query(
         "SELECT e.id, e.kind, e.project_id FROM environments e
-         LEFT JOIN schedules s ON s.environment_id = e.id AND s.source = 'plan'
+         LEFT JOIN schedules s ON s.environment_id = e.id AND s.source = 'plan' AND s.what = 'snapshot'
          WHERE e.status = 'active' AND s.id IS NULL",
     )
     .fetch_all(&mut *db)
@@ -198,21 +277,31 @@ pub async fn follow_missing(db: &mut Db, now: Timestamp) -> Result<(), Error> {
         if let Some(automatic) =
             plans.get(&project).and_then(|plan| plan.rules(row.word("kind").ok()?).automatic.as_ref())
         {
-            insert_of_plan(db, &row.word("id")?, automatic, now).await?;
+            let blank = blank(&row.word("id")?, Errand::Snapshot, now)?;
+            put(db, &placed(of_plan(blank, automatic), true, now)).await?;
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT e.id, e.kind FROM environments e
+         LEFT JOIN schedules s ON s.environment_id = e.id AND s.source = 'plan' AND s.what = 'drill'
+         WHERE e.status = 'active' AND s.id IS NULL",
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    for row in rows {
+        if drills::by_default(row.word("kind")?) {
+            put(db, &placed(of_drill(blank(&row.word("id")?, Errand::Drill, now)?), true, now)).await?;
         }
     }
     Ok(())
 }
 
-async fn insert_of_plan(
-    db: &mut Db,
-    environment: &EnvironmentId,
-    automatic: &Automatic,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let blank = Schedule {
+/// One that comes by itself, with nothing said yet of when.
+fn blank(environment: &EnvironmentId, what: Errand, now: Timestamp) -> Result<Schedule, Error> {
+    Ok(Schedule {
         id: ScheduleId::parse(random_id()).map_err(Error::corrupt("id"))?,
         environment: environment.clone(),
+        what,
         source: ScheduleSource::Plan,
         cron: String::new(),
         time_zone: String::new(),
@@ -226,8 +315,7 @@ async fn insert_of_plan(
         last_activity: None,
         created_at: now,
         updated_at: now,
-    };
-    put(db, &placed(of_plan(blank, automatic), true, now)).await
+    })
 }
 
 fn of_plan(schedule: Schedule, automatic: &Automatic) -> Schedule {
@@ -235,12 +323,16 @@ fn of_plan(schedule: Schedule, automatic: &Automatic) -> Schedule {
     Schedule { cron, time_zone, edited: false, state: ScheduleState::Active, stopped_because: None, ..schedule }
 }
 
+fn of_drill(schedule: Schedule) -> Schedule {
+    let (cron, time_zone) = (drills::usual(&schedule.id), "UTC".to_owned());
+    Schedule { cron, time_zone, state: ScheduleState::Active, stopped_because: None, ..schedule }
+}
+
 /// With the place of its next run, if it is to have one.
 pub fn placed(schedule: Schedule, active: bool, now: Timestamp) -> Schedule {
     let rhythm = Rhythm::parse(&schedule.cron, &schedule.time_zone);
     let runs = active && schedule.state == ScheduleState::Active;
-    let slot =
-        rhythm.ok().filter(|_| runs).and_then(|rhythm| Turns::of(&rhythm, &schedule.id, schedule.source).after(now));
+    let slot = rhythm.ok().filter(|_| runs).and_then(|rhythm| Turns::of(&rhythm, &schedule).after(now));
     Schedule { slot, missed: 0, updated_at: now, ..schedule }
 }
 
@@ -250,6 +342,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Schedule, Error> {
     Ok(Schedule {
         id: row.word("id")?,
         environment: row.word("environment_id")?,
+        what: row.word("what")?,
         source: row.word("source")?,
         cron: row.text("cron")?,
         time_zone: row.text("time_zone")?,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::row::{Columns as _, to_bigint, to_json};
 use super::sql::Sql;
-use super::{Db, Error};
+use super::{Db, Error, notices};
 use crate::domain::manifest::Manifest;
 use crate::domain::snapshot::{Deletion, Protection, Snapshot};
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, SnapshotName, Timestamp};
@@ -41,9 +41,9 @@ pub async fn insert(db: &mut Db, snapshot: &Snapshot, manifest: &Manifest) -> Re
     .bind(snapshot.proof.as_ref().map(to_json))
     .bind(i64::from(snapshot.protection.is_some()))
     .bind(snapshot.protection.as_ref().and_then(|protection| protection.note.as_deref()))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    notices::look_at_storage(db, &snapshot.project, snapshot.created_at).await
 }
 
 /// # Errors
@@ -159,16 +159,17 @@ pub async fn delete(
     now: Timestamp,
     forget_at: Timestamp,
 ) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE snapshots SET deleted_at = $1, deleted_by = $2, forget_at = $3 WHERE name = $4 AND deleted_at IS NULL",
+    let row = sqlx::query(
+        "UPDATE snapshots SET deleted_at = $1, deleted_by = $2, forget_at = $3 WHERE name = $4 AND deleted_at IS NULL
+         RETURNING project_id",
     )
     .bind(now.as_micros())
     .bind(by)
     .bind(forget_at.as_micros())
     .bind(name.as_str())
-    .execute(db)
+    .fetch_optional(&mut *db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    changed(db, row, now).await
 }
 
 /// Puts it back into the catalogue; `false`: its time to be taken back is over, or it was not deleted.
@@ -176,14 +177,22 @@ pub async fn delete(
 /// # Errors
 /// When the database fails.
 pub async fn undelete(db: &mut Db, name: &SnapshotName, now: Timestamp) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE snapshots SET deleted_at = NULL, deleted_by = NULL, forget_at = NULL WHERE name = $1 AND forget_at > $2",
+    let row = sqlx::query(
+        "UPDATE snapshots SET deleted_at = NULL, deleted_by = NULL, forget_at = NULL WHERE name = $1 AND forget_at > $2
+         RETURNING project_id",
     )
     .bind(name.as_str())
     .bind(now.as_micros())
-    .execute(db)
+    .fetch_optional(&mut *db)
     .await?;
-    Ok(done.rows_affected() == 1)
+    changed(db, row, now).await
+}
+
+/// Whether there was one; then its project's storage is another.
+async fn changed(db: &mut Db, row: Option<sqlx::any::AnyRow>, now: Timestamp) -> Result<bool, Error> {
+    let Some(row) = row else { return Ok(false) };
+    notices::look_at_storage(db, &row.word("project_id")?, now).await?;
+    Ok(true)
 }
 
 /// Those of an environment whose deletion can still be taken back, the newest deletion first.

@@ -98,6 +98,15 @@ fn read(row: &sqlx::any::AnyRow) -> Result<User, Error> {
     })
 }
 
+/// Who works restore tickets.
+///
+/// # Errors
+/// When the database fails.
+pub async fn support(db: &mut Db) -> Result<Vec<UserId>, Error> {
+    let rows = sqlx::query("SELECT id FROM users WHERE support = 1 ORDER BY id").fetch_all(db).await?;
+    rows.iter().map(|row| row.word("id")).collect()
+}
+
 /// Who runs the installation.
 ///
 /// # Errors

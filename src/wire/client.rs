@@ -12,6 +12,7 @@ use self::connection::{Connection, PAUSES, Pairs};
 use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
+use super::notice::{Channel, ChannelRequest, Delivery};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Operation,
     PlanChange, PlanRequest, Preflight, Problem, Project, RestoreRequest, Retention, Schedule, ScheduleRequest,
@@ -21,8 +22,8 @@ use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
 use crate::domain::dump::Compression;
 use crate::domain::ids::{
-    ActivityId, EnvironmentName, InvitationId, ProjectId, RegionId, ScheduleId, ServiceName, SnapshotName, TicketId,
-    UserId,
+    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, RegionId, ScheduleId, ServiceName, SnapshotName,
+    TicketId, UserId,
 };
 use crate::domain::ticket::{TicketAct, TicketState};
 use crate::domain::time::Timestamp;
@@ -424,6 +425,28 @@ impl Client {
         query: &[(&'static str, String)],
     ) -> Result<Vec<AuditEntry>, Error> {
         self.connection.get(&path::audit(project), query)
+    }
+
+    pub fn channels(&self, project: &ProjectId) -> Result<Vec<Channel>, Error> {
+        self.connection.get(&path::channels(project), &[])
+    }
+
+    /// The answer has a webhook's secret, this once.
+    pub fn add_channel(&self, project: &ProjectId, request: &ChannelRequest) -> Result<Channel, Error> {
+        self.connection.post(&path::channels(project), request)
+    }
+
+    pub fn remove_channel(&self, project: &ProjectId, channel: &ChannelId) -> Result<(), Error> {
+        self.connection.delete(&path::channel(project, channel))
+    }
+
+    /// Has a test message sent.
+    pub fn try_channel(&self, project: &ProjectId, channel: &ChannelId) -> Result<Delivery, Error> {
+        self.connection.post(&format!("{}/test", path::channel(project, channel)), &())
+    }
+
+    pub fn deliveries(&self, project: &ProjectId) -> Result<Vec<Delivery>, Error> {
+        self.connection.get(&path::deliveries(project), &[])
     }
 
     pub fn schedules(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Vec<Schedule>, Error> {

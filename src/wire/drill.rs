@@ -7,7 +7,7 @@ use crate::domain::drill;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::time::Timestamp;
 
-/// The report of one that succeeded.
+/// The report of one that did not fail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
     /// The activity's.
@@ -20,6 +20,9 @@ pub struct Drill {
     /// From the first byte that was read to the last check.
     pub seconds: f64,
     pub parts: Vec<DrilledPart>,
+    /// What could not be tried where the environment stands; nothing is known of it.
+    #[serde(default)]
+    pub unproven: Vec<UnprovenPart>,
     #[serde(rename = "_links")]
     pub links: Links,
 }
@@ -33,6 +36,15 @@ pub struct DrilledPart {
     /// What was loaded, and is as the snapshot recorded it.
     pub proven: String,
     pub seconds: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnprovenPart {
+    pub part: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Why, and what to do.
+    pub reason: String,
 }
 
 /// Body of `POST …/drills`; it may be left out.
@@ -52,8 +64,14 @@ impl Drill {
             proven: part.proven,
             seconds: seconds(part.took_us),
         });
+        let unproven = drill.unproven.into_iter().map(|left| UnprovenPart {
+            part: left.part.to_string(),
+            kind: left.kind,
+            reason: left.why,
+        });
         Self {
             parts: parts.collect(),
+            unproven: unproven.collect(),
             environment: environment.clone(),
             taken_at: drill.taken_at,
             finished_at: drill.finished_at,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::BASE;
 use crate::domain::ids::{
-    ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId, UserId,
+    ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId,
+    UserId,
 };
 
 /// `_links`: relation to address. Relations that begin with `#` are operations, and their absence is a refusal:
@@ -53,7 +54,8 @@ impl Links {
 /// Paths of the API below [`BASE`], for links and for the client.
 pub mod path {
     use super::{
-        ActivityId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName, TicketId, UserId,
+        ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName,
+        TicketId, UserId,
     };
 
     pub fn projects() -> String {
@@ -132,6 +134,18 @@ pub mod path {
 
     pub fn drill(project: &ProjectId, environment: &EnvironmentName, activity: &ActivityId) -> String {
         format!("{}/{activity}", drills(project, environment))
+    }
+
+    pub fn channels(project: &ProjectId) -> String {
+        format!("/projects/{project}/notices/channels")
+    }
+
+    pub fn channel(project: &ProjectId, channel: &ChannelId) -> String {
+        format!("{}/{channel}", channels(project))
+    }
+
+    pub fn deliveries(project: &ProjectId) -> String {
+        format!("/projects/{project}/notices/deliveries")
     }
 
     pub fn schedules(project: &ProjectId, environment: &EnvironmentName) -> String {

@@ -30,7 +30,7 @@ pub mod word;
 pub use crate::domain::Problem;
 pub use activity::Activity;
 pub use backup::{Backup, BackupRequest, RestoreRequest};
-pub use drill::{Drill, DrillRequest, DrilledPart};
+pub use drill::{Drill, DrillRequest, DrilledPart, UnprovenPart};
 pub use environment::Environment;
 pub use links::Links;
 pub use log::LogItem;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{ActivityId, ChannelId, DeliveryId};
-use crate::domain::notice::{self, DeliveryState, Notice, Way};
+use crate::domain::notice::{self, DeliveryState, Destination, Notice, Way};
 use crate::domain::time::Timestamp;
 
 /// Where a project's notices go.
@@ -39,6 +39,9 @@ pub struct Delivery {
     pub channel: ChannelId,
     pub activity: Option<ActivityId>,
     pub notice: Notice,
+    /// What is told, where the activity does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     pub state: DeliveryState,
     pub attempts: u32,
     pub error: Option<String>,
@@ -53,10 +56,12 @@ impl From<notice::Channel> for Channel {
     }
 }
 
-impl From<notice::Delivery> for Delivery {
-    fn from(delivery: notice::Delivery) -> Self {
-        let notice::Delivery { id, channel, activity, notice, state, attempts, error, created_at, done_at, .. } =
+impl Delivery {
+    /// `None`: what a single person was told is theirs.
+    pub fn of_channel(delivery: notice::Delivery) -> Option<Self> {
+        let notice::Delivery { id, to, activity, notice, about, state, attempts, error, created_at, done_at, .. } =
             delivery;
-        Self { id, channel, activity, notice, state, attempts, error, created_at, done_at }
+        let Destination::Channel(channel) = to else { return None };
+        Some(Self { id, channel, activity, notice, about, state, attempts, error, created_at, done_at })
     }
 }

@@ -6,7 +6,7 @@ use super::links::{Links, href, path};
 use super::word::Word;
 use crate::domain::environment::Environment;
 use crate::domain::ids::{EnvironmentName, ScheduleId};
-use crate::domain::schedule::{ScheduleSource, ScheduleState};
+use crate::domain::schedule::{Errand, ScheduleSource, ScheduleState};
 use crate::domain::time::Timestamp;
 use crate::domain::view::ScheduleEntry;
 
@@ -14,6 +14,8 @@ use crate::domain::view::ScheduleEntry;
 pub struct Schedule {
     pub id: ScheduleId,
     pub environment: EnvironmentName,
+    /// `snapshot` or `drill`.
+    pub what: Word<Errand>,
     pub source: Word<ScheduleSource>,
     pub cron: String,
     pub time_zone: String,
@@ -44,6 +46,9 @@ pub struct NextRun {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleRequest {
+    /// `snapshot` if left out, or `drill`; only of a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<Errand>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +68,7 @@ impl Schedule {
         Self {
             id: schedule.id,
             environment: environment.name.clone(),
+            what: schedule.what.into(),
             source: schedule.source.into(),
             cron: schedule.cron,
             time_zone: schedule.time_zone,

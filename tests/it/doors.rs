@@ -167,7 +167,7 @@ async fn a_schedule_is_the_same_whichever_door_it_was_made_at() {
     assert_eq!(activity["payload"]["cron"], "0 0 * * *");
     let list = doors.get(&admin, "/projects/shop/environments/main/schedules").await;
     let there: Vec<_> = list.as_array().expect("a list").iter().map(|one| &one["time_zone"]).collect();
-    assert_eq!(there, ["UTC", "Europe/Berlin", "Europe/Berlin", "Europe/Berlin"]);
+    assert_eq!(there, ["UTC", "Europe/Berlin", "Europe/Berlin", "Europe/Berlin", "UTC"], "the last is of drills");
     let wrong = Wish::Schedule { environment: "main", cron: "0 25 * * *", time_zone: "UTC" };
     let outcome = doors.everywhere(&admin, &wrong, 400).await;
     assert_refused(&outcome, "“25” can't be the hour: that takes 0 to 23.");

@@ -52,7 +52,7 @@ async fn a_drill_proves_the_newest_snapshot_and_changes_nothing() {
         ]
     );
     assert_eq!(page.card.health.tone, Tone::Good, "{:?}", page.card.health);
-    assert_eq!(page.activities.entries[0].description, "proved a restore of the newest snapshot of main");
+    assert_eq!(page.activities.entries[0].description, format!("proved a restore of {newest} of main"));
 }
 
 #[tokio::test]

@@ -39,3 +39,4 @@ mod storage;
 mod support;
 mod tickets;
 mod unauthorized;
+mod watch;

@@ -9,14 +9,17 @@ use stillpoint::authz::ManageNotices;
 use stillpoint::domain::Secret;
 use stillpoint::domain::notice::{Delivery, DeliveryState, Notice, Way};
 use stillpoint::domain::policy::TypeRole;
-use stillpoint::jobs::postman::{Post, send_due, signature};
+use stillpoint::jobs::postman::{Post, run, send_due, signature};
 use stillpoint::ops::Error;
 use stillpoint::ops::notices::{self, ChannelRequest, NewChannel};
 
+use tokio_util::sync::CancellationToken;
+
+use crate::doors::through::Doors;
 use crate::support::{Shop, TestApp, project};
 
 /// What somebody received: the head's lines, then the body.
-type Received = (Vec<String>, String);
+pub type Received = (Vec<String>, String);
 
 /// Takes posts, and answers each with the next of these statuses, the last for ever.
 fn takes_posts(statuses: &'static [u16]) -> (u16, Receiver<Received>) {
@@ -43,22 +46,23 @@ fn takes_posts(statuses: &'static [u16]) -> (u16, Receiver<Received>) {
             let mut body = vec![0; length];
             std::io::Read::read_exact(&mut reader, &mut body).expect("the body");
             let status = statuses[number.min(statuses.len() - 1)];
+            // Before the answer: whoever was answered finds it here.
+            if sender.send((head, String::from_utf8(body).expect("UTF-8"))).is_err() {
+                return;
+            }
             let mut stream = stream;
             write!(
                 stream,
                 "HTTP/1.1 {status} Said\r\nlocation: /elsewhere\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             )
             .expect("it reads");
-            if sender.send((head, String::from_utf8(body).expect("UTF-8"))).is_err() {
-                return;
-            }
         }
     });
     (port, received)
 }
 
 /// A mail server that takes everything.
-fn takes_mail() -> (u16, Receiver<Received>) {
+pub fn takes_mail() -> (u16, Receiver<Received>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let (sender, received) = channel();
@@ -93,12 +97,12 @@ fn hear(mut stream: std::net::TcpStream, sender: &Sender<Received>) -> Option<()
     Some(())
 }
 
-fn post(inside: &[&str]) -> Post {
+pub fn post(inside: &[&str]) -> Post {
     Post {
         smtp: None,
         from: None,
         inside: inside.iter().map(|text| text.parse().expect("a network")).collect(),
-        console: "https://stillpoint.example.org/".to_owned(),
+        console: Some("https://stillpoint.example.org/".to_owned()),
     }
 }
 
@@ -240,4 +244,217 @@ async fn who_may_not_manage_a_project_sees_no_addresses() {
         let refused = notices::add(&shop.test.app, &proof(&shop).await, request).await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{address}: {:?}", refused.err());
     }
+}
+
+/// Takes posts and answers none of them until it is told to.
+fn keeps_waiting() -> (u16, Receiver<()>, Sender<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let (came, coming) = channel();
+    let (go_on, told) = channel::<()>();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            if came.send(()).is_err() || told.recv().is_err() {
+                return;
+            }
+            // What was sent need not be read for an answer to it.
+            let _ = write!(stream, "HTTP/1.1 204 Said\r\nconnection: close\r\n\r\n");
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    (port, coming, go_on)
+}
+
+#[tokio::test]
+async fn a_server_that_takes_long_keeps_no_other_waiting() {
+    let shop = TestApp::with_shop().await;
+    let (slow, came, go_on) = keeps_waiting();
+    let (quick, received) = takes_posts(&[204]);
+    let one = add(&shop, Way::Webhook, format!("http://127.0.0.1:{slow}/")).await;
+    let other = add(&shop, Way::Webhook, format!("http://127.0.0.1:{quick}/")).await;
+    shop.restore(&shop.snapshot().await).await;
+    let sending = tokio::spawn({
+        let store = shop.test.store.clone();
+        async move { send_due(&store, &post(&["127.0.0.0/8"])).await }
+    });
+    // Both are there, and the slow one has answered nothing.
+    let (came, received) = tokio::task::spawn_blocking(move || {
+        came.recv().expect("the slow one is asked");
+        received.recv().expect("the quick one is asked");
+        (came, received)
+    })
+    .await
+    .expect("they come");
+    // What is told meanwhile goes to the quick one; to the slow one one goes after the other.
+    for channel in [&one.channel, &other.channel] {
+        notices::try_out(&shop.test.app, &proof(&shop).await, &channel.id).await.expect("a trial");
+    }
+    assert!(!sending.is_finished());
+    send(&shop, &post(&["127.0.0.0/8"])).await;
+    received.try_recv().expect("the second one");
+    assert!(came.try_recv().is_err(), "one at a time");
+    go_on.send(()).expect("it waits for it");
+    go_on.send(()).expect("it waits for it");
+    sending.await.expect("it does not panic").expect("the store works");
+    send(&shop, &post(&["127.0.0.0/8"])).await;
+    let states: Vec<_> = log(&shop).await.into_iter().map(|delivery| (delivery.state, delivery.attempts)).collect();
+    assert_eq!(states, [(DeliveryState::Delivered, 1); 4]);
+}
+
+#[tokio::test]
+async fn what_goes_to_one_address_goes_in_order_and_is_not_held_up_for_a_day() {
+    let shop = TestApp::with_shop().await;
+    let (port, received) = takes_posts(&[500, 500, 500, 204, 204]);
+    add(&shop, Way::Webhook, format!("http://127.0.0.1:{port}/")).await;
+    let snapshot = shop.snapshot().await;
+    let (first, second) = (shop.restore(&snapshot).await, shop.restore(&snapshot).await);
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        send(&shop, &post(&["127.0.0.0/8"])).await;
+        while let Ok((_, body)) = received.try_recv() {
+            let told: Value = serde_json::from_str(&body).expect("JSON");
+            sent.push(told["activity"]["id"].as_str().expect("an id").to_owned());
+        }
+        wait_no_longer(&shop).await;
+    }
+    // It waits for the first one's turn twice; after its third try it does not.
+    let (first, second) = (first.id.to_string(), second.id.to_string());
+    assert_eq!(sent, [&first, &first, &first, &second, &first].map(String::clone));
+    assert!(log(&shop).await.iter().all(|delivery| delivery.state == DeliveryState::Delivered));
+}
+
+#[tokio::test]
+async fn where_nobody_said_where_the_console_is_there_is_no_link_and_it_says_what_to_do() {
+    let shop = TestApp::with_shop().await;
+    let (mail, letters) = takes_mail();
+    let (port, posts) = takes_posts(&[204]);
+    add(&shop, Way::Mail, "team@example.org".to_owned()).await;
+    add(&shop, Way::Webhook, format!("http://127.0.0.1:{port}/")).await;
+    shop.restore(&shop.snapshot().await).await;
+    let smtp = Some(Secret::new(format!("smtp://127.0.0.1:{mail}")));
+    let from = Some("backup@example.org".to_owned());
+    send(&shop, &Post { smtp, from, console: None, ..post(&["127.0.0.0/8"]) }).await;
+    let text = letters.recv().expect("a mail").1;
+    assert!(!text.contains("http") && text.contains("--public-url"), "{text}");
+    let told: Value = serde_json::from_str(&posts.recv().expect("a post").1).expect("JSON");
+    assert_eq!(told["link"], Value::Null, "{told:#}");
+}
+
+#[tokio::test]
+async fn a_storage_budget_that_is_nearly_used_is_told_once_for_each_time() {
+    let shop = TestApp::with_shop().await;
+    let (port, received) = takes_posts(&[204]);
+    add(&shop, Way::Webhook, format!("http://127.0.0.1:{port}/")).await;
+    let declare = async |budget: &str| {
+        let declaration = shop.site.declaration("shop", "main", "production", "starter");
+        let budget = format!("[[project]]\nstorage_budget = {budget:?}");
+        shop.test.declare(&declaration.replacen("[[project]]", &budget, 1)).await;
+    };
+    let told = async || {
+        send(&shop, &post(&["127.0.0.0/8"])).await;
+        received.try_iter().map(|(_, body)| serde_json::from_str(&body).expect("JSON")).collect::<Vec<Value>>()
+    };
+    declare("50 GiB").await;
+    shop.snapshot().await;
+    assert_eq!(told().await, Vec::<Value>::new(), "there is room");
+    declare("1 KiB").await;
+    shop.snapshot().await;
+    let first = told().await;
+    assert_eq!((first.len(), &first[0]["type"]), (1, &"storage_near".into()), "{first:?}");
+    let about = first[0]["about"].as_str().expect("how much it is");
+    assert!(about.contains(" of the storage budget of 1.0 KiB are used: "), "{about}");
+    assert_eq!(first[0]["link"], "https://stillpoint.example.org/projects/shop/plan");
+    shop.snapshot().await;
+    assert_eq!(told().await, Vec::<Value>::new(), "it is known");
+    declare("50 GiB").await;
+    shop.snapshot().await;
+    declare("1 KiB").await;
+    shop.snapshot().await;
+    assert_eq!(told().await.len(), 1, "once more, since there was room in between");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_still_not_there_after_an_hour_is_told_once() {
+    let shop = TestApp::with_shop().await;
+    add(&shop, Way::Webhook, "https://example.org/hook".to_owned()).await;
+    let store = &shop.test.store;
+    let alter = async |sql: &'static str| {
+        let mut tx = store.write().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *tx).await.expect("a table");
+        store.commit(tx).await.expect("a commit");
+    };
+    alter("UPDATE schedules SET due_at = 1, next_at = 1 WHERE what = 'snapshot'").await;
+    stillpoint::jobs::begin_due(store).await.expect("a readable store");
+    let told = async || log(&shop).await.into_iter().map(|delivery| delivery.notice).collect::<Vec<_>>();
+    // Those of half a century, which no server began.
+    assert_eq!(told().await, [Notice::SnapshotMissed]);
+    stillpoint::jobs::tell_late(store).await.expect("a readable store");
+    assert_eq!(told().await.len(), 1, "the one that was begun has an hour");
+    alter("UPDATE activities SET created_at = created_at - 7200000000 WHERE state = 'pending'").await;
+    for _ in 0..2 {
+        stillpoint::jobs::tell_late(store).await.expect("a readable store");
+        assert_eq!(told().await, [Notice::SnapshotMissed, Notice::SnapshotMissed]);
+    }
+    // The next one is missed behind it: that is another piece of news, and the last.
+    for _ in 0..2 {
+        alter("UPDATE schedules SET due_at = 9000000000000000, next_at = 1 WHERE what = 'snapshot'").await;
+        stillpoint::jobs::begin_due(store).await.expect("a readable store");
+    }
+    assert_eq!(told().await.len(), 3);
+}
+
+#[tokio::test]
+async fn notices_are_managed_from_the_command_line() {
+    let doors = Doors::of(TestApp::with_shop().await).await;
+    let admin = doors.person(&doors.shop.admin).await;
+    let (port, received) = takes_posts(&[204, 500]);
+    let stop = CancellationToken::new();
+    let posting = tokio::spawn(run(doors.shop.test.store.clone(), post(&["127.0.0.0/8"]), stop.clone()));
+    let ask = async |words: &[&str]| {
+        let words = words.iter().chain(&["-p", "shop"]).map(|word| (*word).to_owned()).collect();
+        let output = doors.command(&admin, words).await;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(ask(&["integrations"]).await.0, Some(1), "there is none");
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let (code, said, told) = ask(&["integration:add", "--type", "health.webhook", "--url", &url]).await;
+    assert_eq!(code, Some(0), "{told}");
+    let mut lines = said.lines();
+    let id = lines.next().and_then(|line| line.strip_prefix("Integration: ")).expect("its id").to_owned();
+    assert!(lines.next().is_some_and(|line| line.starts_with("Secret: whs_")), "{said}");
+    let words = ["integration:add", "-t", "mail", "--recipients", "a@example.org,b@example.org"];
+    let (code, said, told) = ask(&[&words[..], &["--notices", "drill_failed,storage_near"]].concat()).await;
+    assert_eq!((code, said.lines().count()), (Some(0), 2), "{told}");
+    for wrong in [
+        &["integration:add", "--type", "webhook", "--recipients", "a@example.org"][..],
+        &["integration:add", "--type", "mail", "--url", "https://example.org"],
+        &["integration:add", "--type", "mail", "--recipients", "a@example.org", "--notices", "rain"],
+        &["integration:add", "--type", "pigeon", "--url", "https://example.org"],
+    ] {
+        let (code, _, told) = ask(wrong).await;
+        assert_eq!(code, Some(2), "{wrong:?}: {told}");
+    }
+    let (_, table, _) =
+        ask(&["integration:list", "--format", "csv", "--columns", "type,address,notices", "--no-header"]).await;
+    let of_mail = "mail,a@example.org,\"drill_failed, storage_near\"";
+    assert!(table.contains(of_mail) && table.contains("webhook,http://127.0.0.1"), "{table}");
+
+    let (code, _, told) = ask(&["integration:validate", &id]).await;
+    assert_eq!((code, told.contains("It was delivered")), (Some(0), true), "{told}");
+    received.try_recv().expect("a post");
+    let (code, _, told) = ask(&["integration:validate", &id]).await;
+    assert_eq!((code, told.contains("it answered 500")), (Some(1), true), "{told}");
+    let columns = "notice,state,address,error";
+    let (_, table, _) = ask(&["notice:log", &id, "--format", "tsv", "--columns", columns, "--no-header"]).await;
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.starts_with(&format!("trial\tgiven_up\t{url}\tit answered 500")), "{table}");
+
+    let (code, _, told) = ask(&["integration:delete", &id]).await;
+    assert_eq!(code, Some(0), "{told}");
+    let (code, _, told) = ask(&["integration:delete", &id, "-y"]).await;
+    assert_eq!((code, told.contains("There is no integration")), (Some(1), true), "{told}");
+    stop.cancel();
+    posting.await.expect("it ends when it is told to");
+    doors.close().await;
 }

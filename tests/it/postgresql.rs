@@ -248,6 +248,66 @@ fn where_the_account_may_not_make_databases_a_restore_is_announced_maintenance()
 }
 
 #[test]
+fn what_a_drill_can_not_prove_beside_the_live_data_is_named_and_no_alarm() {
+    let (shop, at, declaration) = installed();
+    shop.rent();
+    assert!(at.apply(&declaration).0);
+    let server = at.start();
+    assert_eq!(at.visit().expect("the gateway").body, "1");
+    let first = at.snapshot();
+    let reports = || at.ask("GET", "/projects/shop/environments/main/drills", None).expect("the server answers").1;
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stillpoint"));
+        command.env_clear().env("STILLPOINT_URL", at.console()).env("STILLPOINT_TOKEN", &at.token);
+        command.args(["drill:run", "-p", "shop", "-e", "main"]).output().expect("the command line's program")
+    };
+
+    let partly = run();
+    assert!(partly.status.success(), "{}", said(&partly));
+    assert!(
+        said(&partly).contains("Not proven: service:database. It could be restored, in place"),
+        "{}",
+        said(&partly)
+    );
+    let report = reports()[0].clone();
+    assert_eq!(report["parts"].as_array().expect("parts").len(), 1);
+    assert_eq!(report["parts"][0]["part"], "mount:uploads");
+    assert_eq!(report["unproven"][0]["part"], "service:database");
+    let reason = report["unproven"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("ALTER ROLE \"shop\" CREATEDB"), "{reason}");
+    let feed = || {
+        let feed = at.ask("GET", "/projects/shop/environments/main/activities", None).expect("the server answers").1;
+        feed[0]["text"].as_str().expect("a text").to_owned()
+    };
+    assert!(feed().ends_with(" of main, but for the service database"), "{}", feed());
+
+    // Nothing at all: an outcome of its own, which is neither a proof nor an alarm.
+    let alone = declaration.split("[[project.environment.mount]]").next().expect("its service");
+    let (applied, told) = at.apply(&format!(
+        "{alone}[[project.environment.route]]{}",
+        declaration.split("[[project.environment.route]]").nth(1).expect("its route")
+    ));
+    assert!(applied, "{told}");
+    let nothing = run();
+    assert_eq!(nothing.status.code(), Some(1), "{}", said(&nothing));
+    assert!(said(&nothing).contains(&format!("Nothing of {first} can be proven there")), "{}", said(&nothing));
+    assert!(said(&nothing).contains("has none of that name and kind any more"), "{}", said(&nothing));
+    assert!(feed().contains("could prove nothing of a restore of"), "{}", feed());
+    assert_eq!(reports().as_array().expect("reports").len(), 2);
+    assert_eq!(reports()[0]["parts"], serde_json::json!([]));
+
+    // The right is given: all is proven.
+    shop.as_admin("postgres", "ALTER ROLE shop CREATEDB");
+    assert!(at.apply(&declaration).0);
+    let all = run();
+    assert!(all.status.success() && !said(&all).contains("Not proven"), "{}", said(&all));
+    assert_eq!(reports()[0]["unproven"], serde_json::json!([]));
+    assert_eq!(shop.left_beside(), 0);
+    at.assert_no_leftovers();
+    server.terminate();
+}
+
+#[test]
 fn an_environment_on_postgresql_is_snapshot_restored_undone_and_got_back_by_hand() {
     let (shop, at, declaration) = installed();
     let twice = format!(

@@ -11,13 +11,15 @@ use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::ticket::{TicketAct, TicketState};
 use stillpoint::domain::view::{ActivityEntry, Step, TicketEntry, TicketPage};
-use stillpoint::domain::{Scope, SnapshotName, TicketId};
+use stillpoint::domain::{Scope, Secret, SnapshotName, TicketId};
+use stillpoint::jobs::postman::{Post, send_due};
 use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
 use stillpoint::ops::tickets::{self, Filter, TicketRequest, Whose};
 use stillpoint::ops::{Error, activities, audit};
 use stillpoint::store;
 
 use crate::doors::through::Doors;
+use crate::notices::{post, takes_mail};
 use crate::support::{Shop, Site, TestApp, environment, project};
 
 /// A shop with `main` and `staging`, in a region that restores elsewhere by ticket, with two of the support staff.
@@ -591,4 +593,59 @@ async fn it_is_the_same_at_every_door() {
     let nothing = doors.command(&admin, words("ticket:list")).await;
     assert_eq!(nothing.status.code(), Some(1));
     doors.close().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_ticket_is_told_by_mail_and_nobody_who_may_not_see_it() {
+    let desk = Desk::open().await;
+    let (port, letters) = takes_mail();
+    let smtp = Some(Secret::new(format!("smtp://127.0.0.1:{port}")));
+    let with_mail = Post { smtp, from: Some("backup@example.org".to_owned()), ..post(&[]) };
+    // Whom, and what: by address.
+    let told = async || {
+        send_due(&desk.shop.test.store, &with_mail).await.expect("the store works");
+        let mut told: Vec<(String, String)> = letters
+            .try_iter()
+            .map(|(envelope, text)| {
+                let to = envelope.iter().find_map(|line| line.strip_prefix("RCPT TO:<")).expect("somebody");
+                (to.trim_end_matches('>').to_owned(), text)
+            })
+            .collect();
+        told.sort();
+        told
+    };
+    let to = |told: &[(String, String)]| told.iter().map(|(to, _)| to.clone()).collect::<Vec<_>>();
+    let requester = desk.shop.test.member("ada@example.org", TypeRole::Admin).await;
+    let ticket = desk.file_as(&requester).await.expect("it is filed").ticket.id;
+    let filed = told().await;
+    assert_eq!(to(&filed), ["grace@example.org", "linus@example.org"], "there is something to take up");
+    let text = &filed[0].1;
+    assert!(text.contains("ada@example.org filed the ticket: ") && text.contains("rehearse the sale"), "{text}");
+    assert!(text.contains(&format!("https://stillpoint.example.org/projects/shop/tickets/{ticket}")), "{text}");
+
+    desk.done(&desk.grace, &ticket, TicketAct::Claim).await;
+    assert_eq!(to(&told().await), ["ada@example.org"]);
+    desk.done(&requester, &ticket, TicketAct::Comment).await;
+    assert_eq!(to(&told().await), ["grace@example.org"], "never whoever did it");
+    desk.run(&ticket).await;
+    let restored = told().await;
+    assert_eq!(to(&restored), ["ada@example.org"]);
+    assert!(restored[0].1.contains("The restore is done: "), "{}", restored[0].1);
+    desk.done(&requester, &ticket, TicketAct::Reopen).await;
+    assert_eq!(to(&told().await), ["grace@example.org", "linus@example.org"]);
+
+    // A role that was taken is asked for again when it is sent.
+    desk.shop.test.set_roles(&requester, None, BTreeMap::new()).await;
+    desk.done(&desk.linus, &ticket, TicketAct::Claim).await;
+    assert_eq!(to(&told().await), Vec::<String>::new());
+    // Without a mail server nobody is, and nothing is tried for a day.
+    desk.shop.test.set_roles(&requester, None, on(TypeRole::Admin, TypeRole::Admin)).await;
+    desk.done(&desk.linus, &ticket, TicketAct::Decline).await;
+    send_due(&desk.shop.test.store, &post(&[])).await.expect("the store works");
+    let mut db = desk.shop.test.store.read().await.expect("a connection");
+    let waiting: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM deliveries WHERE state = 'waiting'")
+        .fetch_one(&mut *db)
+        .await
+        .expect("a table");
+    assert_eq!(waiting, 0);
 }

@@ -18,15 +18,29 @@ use crate::ops::notices::{self, ChannelRequest};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ticks {
     snapshot_failed: Option<String>,
+    snapshot_missed: Option<String>,
     restore_failed: Option<String>,
     restored: Option<String>,
     drill_failed: Option<String>,
+    drill_missed: Option<String>,
+    ticket_changed: Option<String>,
+    storage_near: Option<String>,
 }
 
 impl Ticks {
     fn notices(self) -> Vec<Notice> {
-        let ticked = [self.snapshot_failed, self.restore_failed, self.restored, self.drill_failed];
-        Notice::ALL.into_iter().zip(ticked).filter_map(|(notice, tick)| tick.map(|_| notice)).collect()
+        let is_ticked = |notice: &Notice| match notice {
+            Notice::SnapshotFailed => self.snapshot_failed.is_some(),
+            Notice::SnapshotMissed => self.snapshot_missed.is_some(),
+            Notice::RestoreFailed => self.restore_failed.is_some(),
+            Notice::Restored => self.restored.is_some(),
+            Notice::DrillFailed => self.drill_failed.is_some(),
+            Notice::DrillMissed => self.drill_missed.is_some(),
+            Notice::TicketChanged => self.ticket_changed.is_some(),
+            Notice::StorageNear => self.storage_near.is_some(),
+            Notice::Trial => false,
+        };
+        Notice::ALL.into_iter().filter(is_ticked).collect()
     }
 }
 

@@ -80,6 +80,8 @@ fn show(page: ActivityPage) -> AnyView {
 /// What a drill proved (R29).
 fn report(project: &ProjectId, drill: Drill) -> AnyView {
     let file = at::report(project, &drill.activity);
+    let unproven = unproven(&drill);
+    let is_empty = drill.parts.is_empty();
     let rows = drill.parts.into_iter().map(|part| {
         view! {
             <tr>
@@ -100,7 +102,8 @@ fn report(project: &ProjectId, drill: Drill) -> AnyView {
                 <div><dt>"Shows"</dt><dd>{date(present::moment(drill.taken_at))}</dd></div>
                 <div><dt>"Loaded and checked in"</dt><dd>{present::micros(drill.took_us)}</dd></div>
             </dl>
-            <table class="plain">
+            {unproven}
+            <table class="plain" hidden=is_empty>
                 <caption>"What was loaded beside the live data and is as the snapshot recorded it"</caption>
                 <thead>
                     <tr>
@@ -114,6 +117,20 @@ fn report(project: &ProjectId, drill: Drill) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+/// What could not be tried, and why.
+fn unproven(drill: &Drill) -> Option<AnyView> {
+    let left = drill.unproven.iter().map(|left| {
+        view! { <li><span class="mono">{left.part.to_string()}</span>" "{left.why.clone()}</li> }
+    });
+    (!drill.unproven.is_empty()).then(|| {
+        view! {
+            <h3>"Not proven"</h3>
+            <ul class="plain">{left.collect_view()}</ul>
+        }
+        .into_any()
+    })
 }
 
 /// `session`, `token:<name>`, `ticket:<id>`, `system`: as people say it.

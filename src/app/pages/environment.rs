@@ -9,9 +9,9 @@ use crate::app::present::{self, at};
 use crate::app::views::{self, Weight, date, icon};
 use crate::app::{downloads, once, visit};
 use crate::authz::ViewHistory;
-use crate::domain::drill::Drill;
+use crate::domain::drill::{self, Drill, Outcome};
 use crate::domain::ids::{EnvironmentName, ProjectId};
-use crate::domain::view::{EnvironmentPage, Offer, Part};
+use crate::domain::view::{EnvironmentPage, NextRun, Offer, Part};
 use crate::ops;
 use crate::ops::activities::Filter;
 
@@ -36,7 +36,8 @@ pub fn Environment() -> impl IntoView {
 
 fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let overview = present::overview(&page);
-    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, proven, drill, .. } = page;
+    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, drill, .. } = page;
+    let known = Known { proven: page.proven, unprovable: page.unprovable, next: page.next_drill };
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
     let services = parts.iter().filter(|part| part.kind != "mount");
@@ -67,7 +68,7 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
         </div>
         {problem(downloads::ACTION)}
         {problem("drill")}
-        {proof(&project.id, &environment.name, proven, &drill)}
+        {proof(&project.id, &environment.name, known, &drill)}
         {environment.parent.as_ref().map(|parent| merge(&project.id, &environment.name, parent, &card.merge))}
         {views::environment(stream, overview, entries, older)}
     }
@@ -89,23 +90,51 @@ fn merge(project: &ProjectId, environment: &EnvironmentName, parent: &Environmen
     .into_any()
 }
 
-/// Whether a restore is known to work (R29).
-fn proof(project: &ProjectId, environment: &EnvironmentName, proven: Option<Drill>, offer: &Offer) -> AnyView {
+/// What is known of whether a restore works (R29).
+struct Known {
+    proven: Option<Drill>,
+    /// Tried since, with nothing to prove.
+    unprovable: Option<Drill>,
+    next: Option<NextRun>,
+}
+
+/// Whether a restore is known to work, and when the next one is tried.
+fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer: &Offer) -> AnyView {
     let refusal = present::refusal(offer);
-    let says = match proven {
-        Some(drill) => {
-            let href = at::activity(project, &drill.activity);
-            let took = present::micros(drill.took_us);
-            view! {
-                <p>
-                    {icon("check")} "Restore " <a href=href>"proven"</a> " on "
-                    {date(present::moment(drill.finished_at))} {format!(" in {took}.")}
-                </p>
-            }
-            .into_any()
+    let is_known = known.proven.is_some() || known.unprovable.is_some();
+    let proven = known.proven.map(|drill| {
+        let href = at::activity(project, &drill.activity);
+        let took = present::micros(drill.took_us);
+        let but = match drill.outcome() {
+            Some(Outcome::ProvenBut(parts)) => format!(" but for {}", drill::named(&parts)),
+            _ => String::new(),
+        };
+        view! {
+            <p>
+                {icon("check")} "Restore " <a href=href>"proven"</a> {but} " on "
+                {date(present::moment(drill.finished_at))} {format!(" in {took}.")}
+            </p>
         }
-        None => view! { <p>{icon("dash")} "No restore has been tried yet."</p> }.into_any(),
+    });
+    let unprovable = known.unprovable.map(|drill| {
+        let href = at::activity(project, &drill.activity);
+        view! {
+            <p>
+                {icon("dash")} "Tried on " {date(present::moment(drill.finished_at))} ": nothing can be proven here. "
+                <a href=href>"Why, and what to do"</a>
+            </p>
+        }
+    });
+    let never = (!is_known).then(|| view! { <p>{icon("dash")} "No restore has been tried yet."</p> });
+    let schedules = at::schedules(project, environment);
+    let next = match known.next {
+        Some(next) => {
+            let (local, moment) = (next.local, present::moment(next.at));
+            view! { <p>"The next one is tried " {date(moment)} " · " <a href=schedules>{local}</a></p> }.into_any()
+        }
+        None => view! { <p><a href=schedules>"None is tried by itself"</a></p> }.into_any(),
     };
+    let says = view! { {proven}{unprovable}{never}{next} };
     view! {
         <form class="proof" method="post" action="/actions/drill">
             {says}

@@ -219,11 +219,13 @@ fn log(deliveries: Vec<Delivery>) -> AnyView {
 
 fn words(delivery: &Delivery) -> String {
     let tries = crate::domain::bytes::counted(delivery.attempts.into(), "try").replace("trys", "tries");
-    match (delivery.state, &delivery.error) {
+    let about = delivery.about.as_ref().map(|about| format!("{about} ")).unwrap_or_default();
+    let came = match (delivery.state, &delivery.error) {
         (DeliveryState::Delivered, _) if delivery.attempts <= 1 => "delivered".to_owned(),
         (DeliveryState::Delivered, _) => format!("delivered after {tries}"),
         (DeliveryState::GivenUp, error) => format!("given up after {tries}: {}", error.as_deref().unwrap_or_default()),
         (DeliveryState::Waiting, None) => "not sent yet".to_owned(),
         (DeliveryState::Waiting, Some(error)) => format!("{error}; tried again"),
-    }
+    };
+    format!("{about}{came}")
 }

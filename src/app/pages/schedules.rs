@@ -1,4 +1,4 @@
-//! `…/schedules`: when snapshots are taken by themselves; more of them, and changes (R8, R9).
+//! `…/schedules`: when snapshots are taken and restores tried by themselves; more of them, and changes (R8, R9, R29).
 
 use leptos::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::app::views::{badge, date, icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::ids::{EnvironmentName, ProjectId};
-use crate::domain::schedule::{ScheduleSource, ScheduleState};
+use crate::domain::schedule::{Errand, ScheduleSource, ScheduleState};
 use crate::domain::view::{ScheduleEntry, SchedulesPage};
 use crate::ops;
 
@@ -36,12 +36,18 @@ fn show(page: SchedulesPage) -> AnyView {
         (at::environment(&project.id, &environment.name), environment.title),
     ];
     let form = form(&page, &here);
+    let drill_form = drill_form(&page, &here);
+    let proven = proven(&page);
     let zones = page.zones.iter().map(|zone| view! { <option value=zone.clone()></option> }).collect_view();
     view! {
         <div class="head">
             {heading(format!("Schedules of {}", environment.name), way)}
             <p class="lead">
-                {format!("Snapshots that are taken by themselves, on the {} plan: consistent ones, encrypted as all are.", page.plan_title)}
+                {format!(
+                    "What is done by itself, on the {} plan: snapshots, consistent and encrypted as all are, and restores that \
+                     are tried.",
+                    page.plan_title
+                )}
             </p>
         </div>
         <datalist id="zones">{zones}</datalist>
@@ -56,6 +62,19 @@ fn show(page: SchedulesPage) -> AnyView {
                 <header class="panel-head"><h2 id="new">"Add a schedule"</h2></header>
                 {problem("add-schedule")}
                 {form}
+            </section>
+            <section class="panel" aria-labelledby="drills">
+                <header class="panel-head"><h2 id="drills">"Restores that are tried"</h2></header>
+                <p class="help">
+                    "The newest snapshot is loaded beside the live data, checked, and dropped again: the site neither waits \
+                     nor changes."
+                </p>
+                {proven}
+                {list(page.drills, &here)}
+            </section>
+            <section class="panel" aria-labelledby="new-drill">
+                <header class="panel-head"><h2 id="new-drill">"Try restores more often"</h2></header>
+                {drill_form}
             </section>
         </div>
     }
@@ -128,12 +147,57 @@ fn form(page: &SchedulesPage, here: &Here) -> AnyView {
     .into_any()
 }
 
+/// When a restore was last proven (R29).
+fn proven(page: &SchedulesPage) -> AnyView {
+    match &page.proven {
+        Some(drill) => {
+            let href = at::activity(&page.project.id, &drill.activity);
+            let when = date(present::moment(drill.finished_at));
+            view! { <p class="help">"Restore " <a href=href>"proven"</a> " on " {when}"."</p> }.into_any()
+        }
+        None => view! { <p class="help">"No restore has been proven yet."</p> }.into_any(),
+    }
+}
+
+fn drill_form(page: &SchedulesPage, here: &Here) -> AnyView {
+    let refusal = present::refusal(&page.add_drill);
+    let closed = refusal.is_some();
+    let mut choices = page.drill_presets.clone();
+    choices.push((String::new(), "as the expression below says".to_owned()));
+    let choices = choices.into_iter().map(|(cron, words)| view! { <option value=cron>{words}</option> });
+    view! {
+        <form method="post" action="/actions/add-schedule" class="form">
+            {here.fields()}
+            <input type="hidden" name="what" value="drill"/>
+            <div class="field">
+                <label for="drill-preset">"When"</label>
+                <select id="drill-preset" name="preset" disabled=closed>{choices.collect_view()}</select>
+            </div>
+            <div class="field">
+                <label for="drill-cron">"Cron expression "<span class="optional">"optional, instead of the above"</span></label>
+                <input id="drill-cron" name="cron" class="mono" maxlength="200" placeholder="30 4 1 * *" disabled=closed/>
+            </div>
+            <div class="field">
+                <label for="drill-zone">"Time zone"</label>
+                <input id="drill-zone" name="time_zone" list="zones" required value="UTC" disabled=closed/>
+            </div>
+            <div class="buttons">
+                <button class="button" disabled=closed aria-describedby=closed.then_some("why-no-drill")>
+                    {icon("clock")}<span>"Add it"</span>
+                </button>
+            </div>
+            {refusal.map(|text| reason("why-no-drill".to_owned(), text))}
+        </form>
+    }
+    .into_any()
+}
+
 fn list(entries: Vec<ScheduleEntry>, here: &Here) -> AnyView {
     if entries.is_empty() {
         let empty = view! {
             <div class="empty">
-                <p class="empty-title">"Nothing is taken by itself."</p>
-                <p>"Without a schedule there are only the snapshots that somebody asks for."</p>
+                <p class="empty-title">"Nothing is done by itself."</p>
+                <p>"Without a schedule there is only what somebody asks for."</p>
             </div>
         };
         return empty.into_any();
@@ -144,7 +208,10 @@ fn list(entries: Vec<ScheduleEntry>, here: &Here) -> AnyView {
 fn item(entry: ScheduleEntry, here: &Here) -> AnyView {
     let (change, remove) = (present::refusal(&entry.change), present::refusal(&entry.remove));
     let (source, owner) = (entry.schedule.source, entry.schedule.owner.clone());
+    let is_drill = entry.schedule.what == Errand::Drill;
     let whose = match (source, owner) {
+        (ScheduleSource::Plan, _) if is_drill && entry.schedule.edited => "comes with production, changed".to_owned(),
+        (ScheduleSource::Plan, _) if is_drill => "comes with production".to_owned(),
         (ScheduleSource::Plan, _) if entry.schedule.edited => "the plan's own, changed".to_owned(),
         (ScheduleSource::Plan, _) => "the plan's own".to_owned(),
         (ScheduleSource::Person, Some(owner)) => format!("in the name of {}", owner.email),
@@ -157,7 +224,8 @@ fn item(entry: ScheduleEntry, here: &Here) -> AnyView {
         (ScheduleState::Stopped, _) => (Tone::Bad, "cross", "Stopped"),
     };
     let overdue = entry.overdue_since.map(|since| {
-        view! { <p class="help">"A snapshot has been due since "{date(present::moment(since))}" and is not there."</p> }
+        let what = if is_drill { "A try of a restore" } else { "A snapshot" };
+        view! { <p class="help">{what}" has been due since "{date(present::moment(since))}" and is not there."</p> }
     });
     let runs = entry.runs.iter().map(|run| {
         let local = run.local.clone();
@@ -202,13 +270,26 @@ fn changes(entry: &ScheduleEntry, here: &Here) -> AnyView {
         ScheduleState::Active => ("pause", "Pause"),
         ScheduleState::Paused | ScheduleState::Stopped => ("resume", "Resume"),
     };
-    let (cron_id, zone_id) = (format!("cron-{id}"), format!("zone-{id}"));
+    let (cron_id, zone_id, preset_id) = (format!("cron-{id}"), format!("zone-{id}"), format!("preset-{id}"));
+    let presets = (entry.schedule.what == Errand::Drill).then(|| {
+        view! {
+            <div class="field">
+                <label for=preset_id.clone()>"How often"</label>
+                <select id=preset_id name="preset">
+                    <option value="">"as the expression below says"</option>
+                    <option value="@weekly">"once a week"</option>
+                    <option value="@monthly">"once a month"</option>
+                </select>
+            </div>
+        }
+    });
     view! {
         <details class="more">
             <summary>"Change"<span class="unseen">{label.clone()}</span></summary>
             <form method="post" action="/actions/change-schedule" class="form">
                 {here.fields()}
                 <input type="hidden" name="schedule" value=id.clone()/>
+                {presets}
                 <div class="field">
                     <label for=cron_id.clone()>"Cron expression"</label>
                     <input

@@ -4,6 +4,8 @@
 pub mod acts;
 pub mod advice;
 #[cfg(feature = "ssr")]
+pub mod drills;
+#[cfg(feature = "ssr")]
 pub mod maintenance;
 pub mod members;
 pub mod plans;

@@ -17,8 +17,8 @@ use super::plans::{Automatic, Manual, Schedules};
 use super::{Act, Plan, Refusal, Standing, Terms, Verdict};
 use crate::domain::environment::{Environment, EnvironmentKind};
 use crate::domain::ids::ScheduleId;
-use crate::domain::schedule::{ScheduleSource, Slot};
-use crate::domain::time::{Timestamp, span};
+use crate::domain::schedule::{Errand, Schedule, ScheduleSource, Slot};
+use crate::domain::time::{DAY, Timestamp, span};
 
 /// S4's advice.
 pub const ONCE_A_DAY: &str = "We ask that you not schedule a backup task more than once a day to minimize data usage.";
@@ -37,8 +37,14 @@ const HOURLY: (&str, &str) = ("0 * * * *", "every hour");
 
 /// An expression is never longer.
 const LONGEST: usize = 200;
-/// A snapshot that is due is missed when it is not there so long after it should have begun.
-const GRACE: Duration = Duration::from_secs(60 * 60);
+/// What is due is overdue when it is not done so long after it should have begun.
+pub fn grace(what: Errand) -> Duration {
+    match what {
+        Errand::Snapshot => Duration::from_secs(60 * 60),
+        // It reads and loads all there is, and waits for its turn.
+        Errand::Drill => DAY,
+    }
+}
 /// How many runs after a down time are counted one by one; beyond it is "more than".
 const COUNTED: u32 = 100;
 
@@ -174,16 +180,22 @@ pub struct Turns<'a> {
     /// Of a part of the time that there is, 0 to 1 exclusively.
     share: f64,
     most: Duration,
+    grace: Duration,
 }
 
 impl<'a> Turns<'a> {
-    /// What a plan takes may begin anywhere within an hour; where a person named the time, within five minutes.
-    pub fn of(rhythm: &'a Rhythm, id: &ScheduleId, source: ScheduleSource) -> Self {
+    /// Of one schedule.
+    pub fn of(rhythm: &'a Rhythm, schedule: &Schedule) -> Self {
+        Self::by(rhythm, &schedule.id, schedule.source, schedule.what)
+    }
+
+    /// What a plan takes may begin anywhere within an hour; where the minute was named, within five minutes.
+    fn by(rhythm: &'a Rhythm, id: &ScheduleId, source: ScheduleSource, what: Errand) -> Self {
         let digest = Sha256::digest(id.as_str());
         let number = digest.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
-        let minutes = if source == ScheduleSource::Plan { 60 } else { 5 };
+        let minutes = if (source, what) == (ScheduleSource::Plan, Errand::Snapshot) { 60 } else { 5 };
         let most = Duration::from_secs(60 * minutes);
-        Self { rhythm, share: f64::from(number) / (f64::from(u32::MAX) + 1.0), most }
+        Self { rhythm, share: f64::from(number) / (f64::from(u32::MAX) + 1.0), most, grace: grace(what) }
     }
 
     /// The first run that is due after `after`.
@@ -210,10 +222,10 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Since when a snapshot should be there: the run after the newest one's, when that is over an hour past.
+    /// Since when what is due should be done: the run after the newest one's, when that is longer past than its [`grace`].
     pub fn overdue(&self, newest: Option<Timestamp>, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let slot = self.after(newest.map_or(since, |newest| newest.max(since)))?;
-        (now > slot.run.plus(GRACE)).then_some(slot.due)
+        (now > slot.run.plus(self.grace)).then_some(slot.due)
     }
 }
 

@@ -117,7 +117,7 @@ fn ten_thousand_hourly_schedules_are_spread_over_their_hour() {
     let now = at("2026-11-22T12:00:00Z");
     let mut minutes = [0_u32; 60];
     for number in 0..10_000 {
-        let slot = Turns::of(&hourly, &id(number), ScheduleSource::Plan).after(now).expect("a run");
+        let slot = Turns::by(&hourly, &id(number), ScheduleSource::Plan, Errand::Snapshot).after(now).expect("a run");
         minutes[usize::try_from(slot.run.since(slot.due).as_secs() / 60).expect("within the hour")] += 1;
     }
     assert!(minutes.iter().all(|count| (100..250).contains(count)), "{minutes:?}");
@@ -126,7 +126,7 @@ fn ten_thousand_hourly_schedules_are_spread_over_their_hour() {
 #[test]
 fn a_down_time_is_caught_up_once() {
     let hourly = rhythm("0 * * * *", "UTC");
-    let turns = Turns::of(&hourly, &id(1), ScheduleSource::Person);
+    let turns = Turns::by(&hourly, &id(1), ScheduleSource::Person, Errand::Snapshot);
     let slot = turns.after(at("2026-11-22T09:30:00Z")).expect("a run");
     assert_eq!(slot.due, at("2026-11-22T10:00:00Z"));
     let (passed, next) = turns.next(slot, slot.run);
@@ -150,12 +150,34 @@ fn nothing_piles_up() {
 #[test]
 fn what_is_late_by_more_than_an_hour_is_overdue_since_it_was_due() {
     let daily = rhythm("0 3 * * *", "UTC");
-    let turns = Turns::of(&daily, &id(7), ScheduleSource::Person);
+    let turns = Turns::by(&daily, &id(7), ScheduleSource::Person, Errand::Snapshot);
     let (made, newest) = (at("2026-11-01T12:00:00Z"), Some(at("2026-11-20T03:02:00Z")));
     assert_eq!(turns.overdue(newest, made, at("2026-11-21T03:30:00Z")), None);
     assert_eq!(turns.overdue(newest, made, at("2026-11-21T05:00:00Z")), Some(at("2026-11-21T03:00:00Z")));
     assert_eq!(turns.overdue(None, made, at("2026-11-02T02:00:00Z")), None, "a new one is not late yet");
     assert_eq!(turns.overdue(None, made, at("2026-11-02T06:00:00Z")), Some(at("2026-11-02T03:00:00Z")));
+}
+
+#[test]
+fn a_drill_has_a_day_before_it_is_overdue_and_its_minute_is_kept() {
+    let weekly = rhythm("17 3 * * 2", "UTC");
+    let turns = Turns::by(&weekly, &id(7), ScheduleSource::Plan, Errand::Drill);
+    let (made, last) = (at("2026-11-01T12:00:00Z"), Some(at("2026-11-17T03:40:00Z")));
+    let due = at("2026-11-24T03:17:00Z");
+    let table = [
+        ("2026-11-24T03:00:00Z", None),
+        ("2026-11-25T03:10:00Z", None),
+        ("2026-11-25T03:23:00Z", Some(due)),
+        ("2026-12-25T03:23:00Z", Some(due)),
+    ];
+    for (now, overdue) in table {
+        assert_eq!(turns.overdue(last, made, at(now)), overdue, "{now}");
+    }
+    let slot = turns.after(at("2026-11-18T00:00:00Z")).expect("a run");
+    assert!(slot.due == due && slot.run.since(due) < Duration::from_secs(5 * 60), "{slot:?}");
+    // Weeks without a server: one is caught up, and the next lies ahead.
+    let (passed, next) = turns.next(slot, at("2026-12-20T00:00:00Z"));
+    assert_eq!((passed, next.expect("a run").due), (3, at("2026-12-22T03:17:00Z")));
 }
 
 #[test]
@@ -204,9 +226,10 @@ proptest! {
         from in 1_700_000_000_i64..2_000_000_000,
         number in any::<u64>(),
         source in prop_oneof![Just(ScheduleSource::Plan), Just(ScheduleSource::Person)],
+        what in prop_oneof![Just(Errand::Snapshot), Just(Errand::Drill)],
     ) {
         let rhythm = rhythm(&format!("{minute} {hour} * * *"), zone);
-        let turns = Turns::of(&rhythm, &id(number), source);
+        let turns = Turns::by(&rhythm, &id(number), source, what);
         let start = Timestamp::from_micros(from * 1_000_000 + 17);
         let mut slot = turns.after(start).expect("a run");
         prop_assert!(slot.due > start);

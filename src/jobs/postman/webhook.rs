@@ -59,6 +59,7 @@ fn body(delivery: &Delivery, letter: &Letter, now: Timestamp) -> Value {
         "id": delivery.id,
         "type": delivery.notice.as_str(),
         "text": letter.subject(),
+        "about": letter.about,
         "sent_at": now,
         "project": delivery.project,
         "environment": letter.environment,
