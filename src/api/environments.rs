@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
-use super::extract::{Caller, InEnvironment, InProject, Place};
+use super::extract::{Asked, Caller, InEnvironment, InProject, Place};
 use super::fault::Fault;
 use crate::authz::{ViewHistory, ViewProject};
 use crate::ops::{self, App};
@@ -13,9 +13,13 @@ pub async fn list(
     State(app): State<App>,
     Caller(actor): Caller,
     Place(at): Place<InProject>,
+    asked: Asked,
 ) -> Result<Json<Vec<Environment>>, Fault> {
     let proof = app.authorize_project::<ViewProject>(&actor, &at.project).await?;
-    let cards = ops::environments::list(&app, proof).await?;
+    let cards = match asked.last("status") {
+        Some("removed") => ops::environments::removed(&app, &proof).await?,
+        _ => ops::environments::list(&app, proof).await?,
+    };
     Ok(Json(cards.into_iter().map(Environment::from).collect()))
 }
 

@@ -17,6 +17,8 @@ mod members;
 mod merges;
 mod notices;
 mod projects;
+mod relocation;
+mod removal;
 mod retention;
 mod schedules;
 mod storage;
@@ -40,13 +42,16 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/oauth2/token", post(token::exchange))
         .route("/projects", get(projects::list))
-        .route("/projects/{project}", get(projects::get))
+        .route("/projects/{project}", get(projects::get).delete(removal::delete_project))
+        .route("/projects/{project}/removal", get(removal::preview_project))
+        .route("/projects/{project}/move", get(relocation::preflight).post(relocation::begin))
         .route("/projects/{project}/activities", get(activities::of_project))
         .route("/projects/{project}/activities/{activity}", get(activities::get))
         .route("/projects/{project}/activities/{activity}/cancel", post(activities::cancel))
         .route("/projects/{project}/activities/{activity}/log", get(log::read))
         .route("/projects/{project}/environments", get(environments::list))
-        .route("/projects/{project}/environments/{environment}", get(environments::get))
+        .route("/projects/{project}/environments/{environment}", get(environments::get).delete(removal::delete))
+        .route("/projects/{project}/environments/{environment}/removal", get(removal::preview))
         .route("/projects/{project}/environments/{environment}/activities", get(activities::of_environment))
         .route(
             "/projects/{project}/environments/{environment}/activities/{activity}",

@@ -5,6 +5,7 @@
 
 mod notices;
 mod people;
+mod removal;
 
 use std::future::Future;
 

@@ -83,6 +83,14 @@ pub mod at {
         format!("/projects/{project}/environments/{environment}/retention")
     }
 
+    pub fn removal(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/remove", self::environment(project, environment))
+    }
+
+    pub fn project_removal(project: &ProjectId) -> String {
+        format!("{}/remove", self::project(project))
+    }
+
     pub fn plan(project: &ProjectId) -> String {
         format!("/projects/{project}/plan")
     }
@@ -261,6 +269,8 @@ fn sentence(page: &ActivityPage) -> String {
         ActivityKind::Retention => "retention",
         ActivityKind::Merge => "merge",
         ActivityKind::Storage => "change of storage",
+        ActivityKind::Remove | ActivityKind::RemoveProject => "removal",
+        ActivityKind::Move => "move",
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
@@ -282,6 +292,13 @@ fn sentence(page: &ActivityPage) -> String {
             ActivityKind::BackupKeep => "It is done.".to_owned(),
             ActivityKind::Retention => "What the plan no longer keeps is gone; the log names each, and why.".to_owned(),
             ActivityKind::Plan => "The project is under the new plan.".to_owned(),
+            ActivityKind::Remove => {
+                format!(
+                    "{environment} is removed. Its snapshots are kept as long as the plan says, and can be restored elsewhere."
+                )
+            }
+            ActivityKind::Move => "The project and its snapshots are in the new region.".to_owned(),
+            ActivityKind::RemoveProject => "The project is removed.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
             ActivityKind::Dump => "The dump was handed out whole.".to_owned(),
             ActivityKind::Drill => drilled(page),
@@ -357,6 +374,8 @@ fn glyph(kind: ActivityKind) -> &'static str {
         ActivityKind::Retention => "clock",
         ActivityKind::Merge => "branch",
         ActivityKind::Storage => "folder",
+        ActivityKind::Remove | ActivityKind::RemoveProject => "trash",
+        ActivityKind::Move => "globe",
     }
 }
 

@@ -7,9 +7,8 @@ use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 use leptos_meta::{MetaTags, provide_meta_context};
-use leptos_router::SsrMode;
 use leptos_router::components::{Route, Router, Routes};
-use leptos_router::path;
+use leptos_router::{SsrMode, path};
 
 use super::flash::{Flash, cookie};
 use super::islands::Theme;
@@ -101,6 +100,13 @@ pub fn Console() -> impl IntoView {
                 <Route
                     path=path!("/projects/:project/environments/:environment/storage")
                     view=pages::storage::Storage
+                    path=path!("/projects/:project/environments/:environment/remove")
+                    view=pages::remove_environment::RemoveEnvironment
+                    ssr=whole.clone()
+                />
+                <Route
+                    path=path!("/projects/:project/remove")
+                    view=pages::remove_project::RemoveProject
                     ssr=whole.clone()
                 />
                 <Route path=path!("/projects/:project/plan") view=pages::plan::Plan ssr=whole.clone()/>

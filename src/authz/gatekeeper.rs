@@ -4,8 +4,8 @@ use super::actor::{Actor, Authority};
 use super::proof::{Authorized, OnEnvironment, OnProject, OnTicket, Operator, Permission, ViewProject};
 use crate::domain::environment::Project;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, TicketId};
-use crate::domain::policy::acts::{Access, Subject};
-use crate::domain::policy::{Grants, Refusal, Standing};
+use crate::domain::policy::acts::{Access, Subject, may_begin};
+use crate::domain::policy::{Act, Grants, Refusal, Standing};
 use crate::store::users::User;
 use crate::store::{self, Db, activities, environments, members, projects, tickets, users};
 
@@ -31,6 +31,9 @@ pub async fn on_project<A: Permission<On = OnProject>>(
     let (project, standing) = seen(db, actor, project).await?;
     let subject = Subject { project: &project.id, environment: None };
     ask::<A>(&standing, &subject, "project")?;
+    if !matches!(A::ACT, Act::ViewProject | Act::ViewAudit) {
+        is_there(&project)?;
+    }
     Ok(Authorized::mint(actor, standing, OnProject { project }))
 }
 
@@ -43,7 +46,13 @@ pub async fn on_environment<A: Permission<On = OnEnvironment>>(
     name: &EnvironmentName,
 ) -> Result<Authorized<A>, Denied> {
     let (project, standing) = seen(db, actor, project).await?;
-    let environment = environments::by_name(db, &project.id, name).await?.ok_or(Denied::Invisible("environment"))?;
+    let there = environments::by_name(db, &project.id, name).await?;
+    // One that was removed is reached by the name that it had, or by its id.
+    let found = match there {
+        None => environments::removed_by_name(db, &project.id, name).await?,
+        there => there,
+    };
+    let environment = found.ok_or(Denied::Invisible("environment"))?;
     mint(actor, standing, OnEnvironment { project, environment }, "environment")
 }
 
@@ -136,7 +145,10 @@ pub async fn requester<A: Permission<On = OnTicket>>(
 /// The project and what the actor is in it. Asked before anything in it is looked for, so that no answer tells a foreign
 /// project from one that does not exist.
 async fn seen(db: &mut Db, actor: &Actor, project: &ProjectId) -> Result<(Project, Standing), Denied> {
-    let project = projects::by_id(db, project).await?.ok_or(Denied::Invisible("project"))?;
+    let project = projects::by_id(db, project).await?;
+    // One that was removed is there for operators alone.
+    let project = project.filter(|project| project.removed_at.is_none() || actor.operator);
+    let project = project.ok_or(Denied::Invisible("project"))?;
     let standing = standing(db, actor, &project).await?;
     ask::<ViewProject>(&standing, &Subject { project: &project.id, environment: None }, "project")?;
     Ok((project, standing))
@@ -151,6 +163,7 @@ fn mint<A: Permission<On = OnEnvironment>>(
     let (project, environment) = (&on.project, &on.environment);
     let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
     ask::<A>(&standing, &subject, what)?;
+    may_begin(A::ACT, environment)?;
     Ok(Authorized::mint(actor, standing, on))
 }
 
@@ -160,6 +173,16 @@ fn ask<A: Permission>(standing: &Standing, subject: &Subject<'_>, what: &'static
         Access::Forbidden(refusal) => Err(Denied::Forbidden(refusal)),
         Access::Invisible => Err(Denied::Invisible(what)),
     }
+}
+
+/// Whether the project was not removed.
+///
+/// # Errors
+/// The refusal to show.
+pub fn is_there(project: &Project) -> Result<(), Refusal> {
+    let Some(at) = project.removed_at else { return Ok(()) };
+    Err(Refusal::new(format!("The project {} was removed on {}.", project.id, &at.table()[..10]))
+        .instead("To have it again, apply its declaration with --reinstate."))
 }
 
 /// What the actor is in the project at this moment.

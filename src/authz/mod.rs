@@ -10,11 +10,11 @@ mod proof;
 pub use actor::{Actor, Authority};
 pub use gatekeeper::{Denied, Need};
 pub(crate) use gatekeeper::{
-    on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing, standing_of,
+    is_there, on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing, standing_of,
 };
 pub use proof::{
     Authorized, CancelActivity, ChangePlan, ChangeStorage, CommentTicket, CreateSnapshot, DeleteSnapshot, FileTicket,
-    ManageMembers, ManageNotices, ManageSchedules, MergeEnvironment, OnEnvironment, OnProject, OnTicket, Operator,
-    Permission, ProtectSnapshot, ReadContents, RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject,
-    ViewTicket, WorkTicket,
+    ManageMembers, ManageNotices, ManageSchedules, MergeEnvironment, MoveProject, OnEnvironment, OnProject, OnTicket,
+    Operator, Permission, ProtectSnapshot, ReadContents, RemoveEnvironment, RemoveProject, RestoreSnapshot, RunDrill,
+    ViewAudit, ViewHistory, ViewProject, ViewTicket, WorkTicket,
 };

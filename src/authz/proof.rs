@@ -77,6 +77,9 @@ permissions!(
     MergeEnvironment on OnEnvironment,
     ChangeStorage on OnEnvironment,
     ChangePlan on OnProject,
+    RemoveEnvironment on OnEnvironment,
+    MoveProject on OnProject,
+    RemoveProject on OnProject,
 );
 
 /// The actor runs the installation. Private fields, as above.

@@ -70,8 +70,8 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
 
 /// # Errors
 /// When the file does not work, each place on standard error; and when snapshots would go by it and nobody agreed to that.
-pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<()> {
-    match installation::apply(app, file, consent).await.map_err(told)? {
+pub async fn apply(app: &App, file: &Path, consent: Consent, reinstate: &[String]) -> Result<()> {
+    match installation::apply_with(app, file, consent, reinstate).await.map_err(told)? {
         Applied::Done { contents, notes } => {
             warn(&notes);
             println!("Applied {}: {contents}.", file.display());

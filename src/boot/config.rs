@@ -93,6 +93,9 @@ pub enum Role {
         /// Also where snapshots go by it that are kept now
         #[arg(long, short = 'y')]
         yes: bool,
+        /// What was removed in the console and is to be there again: `shop`, `shop/staging`; repeatable
+        #[arg(long, value_name = "PROJECT[/ENVIRONMENT]")]
+        reinstate: Vec<String>,
     },
     /// What the operator does on this machine
     #[command(subcommand)]

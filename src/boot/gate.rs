@@ -30,13 +30,13 @@ pub async fn prepare(store: &Store, options: &Options) -> Result<Gateway> {
     for environment in swaps::mixed(&mut *store.read().await?).await? {
         gateway.shut(&environment, "a restore was interrupted and is being taken back");
     }
-    gateway.set_routes(routes(store).await?);
+    gateway.set_routes(routes(store, &options.region.parse()?).await?);
     Ok(gateway)
 }
 
 /// Keeps the routes as they are declared, and the gates shut no longer than they must be, until `stop`.
-pub async fn follow(gateway: Gateway, store: Store, stop: CancellationToken) {
-    tokio::join!(follow_routes(&gateway, &store, &stop), open_when_over(&gateway, &store, &stop));
+pub async fn follow(gateway: Gateway, store: Store, region: RegionId, stop: CancellationToken) {
+    tokio::join!(follow_routes(&gateway, &store, &region, &stop), open_when_over(&gateway, &store, &stop));
 }
 
 /// Whoever took a swap back, or ended it, opens the gates that it can reach. One that was away then, or came in between,
@@ -67,11 +67,11 @@ async fn open_when_over(gateway: &Gateway, store: &Store, stop: &CancellationTok
     }
 }
 
-async fn follow_routes(gateway: &Gateway, store: &Store, stop: &CancellationToken) {
+async fn follow_routes(gateway: &Gateway, store: &Store, region: &RegionId, stop: &CancellationToken) {
     let mut known = None;
     loop {
         let mut mark = store.mark();
-        match changed_routes(store, known).await {
+        match changed_routes(store, region, known).await {
             Ok(Some((version, routes))) => {
                 gateway.set_routes(routes);
                 known = Some(version);
@@ -90,6 +90,7 @@ async fn follow_routes(gateway: &Gateway, store: &Store, stop: &CancellationToke
 /// The routes and their version, unless that is the one which is known: opening every composition costs time.
 async fn changed_routes(
     store: &Store,
+    region: &RegionId,
     known: Option<(i64, i64)>,
 ) -> Result<Option<((i64, i64), Vec<Route>)>, store::Error> {
     // The version first: what changes between the two readings is then read twice, never missed.
@@ -97,11 +98,12 @@ async fn changed_routes(
     if Some(version) == known {
         return Ok(None);
     }
-    Ok(Some((version, routes(store).await?)))
+    Ok(Some((version, routes(store, region).await?)))
 }
 
-async fn routes(store: &Store) -> Result<Vec<Route>, store::Error> {
-    let compositions = environments::compositions(&mut *store.read().await?, store.sealer()).await?;
+/// Of its region's projects alone: whoever holds a site asks the gateways of its region.
+async fn routes(store: &Store, region: &RegionId) -> Result<Vec<Route>, store::Error> {
+    let compositions = environments::compositions_in(&mut *store.read().await?, store.sealer(), region).await?;
     let mut routes: Vec<Route> = compositions
         .into_iter()
         .flat_map(|(environment, composition)| {

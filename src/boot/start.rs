@@ -57,13 +57,13 @@ pub async fn run(command: Command) -> Result<()> {
     let app = App::with(store.clone(), settings, timing());
     match role {
         Role::Admin(admin) => return admin::run(&app, admin, &banner::address(options.listen, &options)).await,
-        Role::Apply { file, dry_run, yes } => {
+        Role::Apply { file, dry_run, yes, reinstate } => {
             let consent = match (dry_run, yes) {
                 (true, _) => Consent::No,
                 (false, true) => Consent::Yes,
                 (false, false) => Consent::UnlessSnapshotsGo,
             };
-            return admin::apply(&app, &file, consent).await;
+            return admin::apply(&app, &file, consent, &reinstate).await;
         }
         Role::Migrate => {
             println!("The database is up to date.");
@@ -103,7 +103,8 @@ impl Roles {
         banner::print(&self.app, listening, visitors.local_addr()?, &self.options, sample.as_ref()).await?;
 
         let stop = || self.stop.clone();
-        let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), stop()));
+        let following =
+            tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), self.options.region.parse()?, stop()));
         let tidying = tokio::spawn(housekeeping::run(self.store.clone(), stop()));
         let proxy = tokio::spawn({
             let stop = stop();
@@ -165,7 +166,12 @@ impl Roles {
         let control = gate::registered(self.store.clone(), &self.options).await?;
         let gateway = gate::prepare(&self.store, &self.options).await?;
         println!("Gateway at http://{}, orders at {}", visitors.local_addr()?, self.options.control);
-        let following = tokio::spawn(gate::follow(gateway.clone(), self.store.clone(), self.stop.clone()));
+        let following = tokio::spawn(gate::follow(
+            gateway.clone(),
+            self.store.clone(),
+            self.options.region.parse()?,
+            self.stop.clone(),
+        ));
         let proxy = tokio::spawn({
             let (gateway, stop) = (gateway.clone(), self.stop.clone());
             async move { gateway.serve(visitors, stop).await }

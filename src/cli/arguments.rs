@@ -97,6 +97,15 @@ pub enum Command {
     /// Put a project under another plan, after showing what that changes
     #[command(name = "project:set-plan")]
     ProjectSetPlan(ProjectSetPlan),
+    /// Take an environment out of the console; its snapshots are kept as long as the plan says
+    #[command(name = "environment:delete", after_help = REMOVAL)]
+    EnvironmentDelete(super::removal::EnvironmentDelete),
+    /// Take a project out of the console, with all its environments (operators)
+    #[command(name = "project:delete")]
+    ProjectDelete(super::removal::ProjectDelete),
+    /// Move a project and its repository to another region (operators)
+    #[command(name = "project:move", after_help = MOVE)]
+    ProjectMove(super::relocation::ProjectMove),
     /// Save a service's dump, of an environment as it is now or of a snapshot
     #[command(name = "db:dump", visible_aliases = ["sql-dump"], after_help = DUMP)]
     DbDump(DbDump),
@@ -482,6 +491,18 @@ pub struct SnapshotRetention {
     pub list: ListFlags,
 }
 
+const REMOVAL: &str = "\
+Files and databases that an operator declared stay where they are. Only what a restore made for the
+environment is deleted with it, after a last snapshot unless --no-snapshot says otherwise.
+Its snapshots can still be listed and restored into another environment:
+  stillpoint environment:list --removed
+  stillpoint snapshot:restore -e try-out --target main";
+
+const MOVE: &str = "\
+Copies every snapshot, checks the copy, and switches; the site's own data stays where it is.
+The old repository is kept for two weeks.
+  stillpoint project:move --region eu -p shop";
+
 #[derive(Debug, Args)]
 pub struct ProjectSetPlan {
     /// Plan
@@ -641,6 +662,9 @@ pub struct EnvironmentList {
     /// Project
     #[arg(short, long, value_name = "ID")]
     pub project: Option<ProjectId>,
+    /// Those that were removed and of which there are snapshots
+    #[arg(long)]
+    pub removed: bool,
     #[command(flatten)]
     pub list: ListFlags,
 }

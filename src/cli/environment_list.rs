@@ -10,11 +10,15 @@ use crate::wire::Environment;
 
 pub fn run(command: &EnvironmentList, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
     let project = session.project(command.project.as_ref())?;
-    let environments = session.ask(&project, |client| client.environments(&project))?;
+    let environments = session.ask(&project, |client| match command.removed {
+        true => client.removed_environments(&project),
+        false => client.environments(&project),
+    })?;
     if !environments.is_empty() || command.list.format == Format::Json {
         table::write(&environments, COLUMNS, &["id", "title", "type", "status"], &command.list, talk)?;
     }
     match environments.is_empty() {
+        true if command.removed => Err(Error::Empty(format!("No removed environment of {project} has snapshots"))),
         true => Err(Error::Empty(format!("The project {project} has no environment that you may see"))),
         false => Ok(()),
     }

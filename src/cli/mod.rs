@@ -24,6 +24,8 @@ mod integrations;
 mod project_list;
 mod project_set_plan;
 mod properties;
+mod relocation;
+mod removal;
 mod schedule;
 mod session;
 mod settings;
@@ -91,6 +93,9 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::SnapshotUnprotect(command) => snapshot_protect::unprotect(&command, &session, talk),
         Command::SnapshotRetention(command) => snapshot_retention::run(&command, &session, talk),
         Command::ProjectSetPlan(command) => project_set_plan::run(&command, &answer, &session, talk),
+        Command::EnvironmentDelete(command) => removal::environment(&command, &answer, &session, talk),
+        Command::ProjectDelete(command) => removal::project(&command, &answer, &session, talk),
+        Command::ProjectMove(command) => relocation::run(&command, &answer, &session, talk),
         Command::DbDump(command) => db_dump::run(&command, &answer, &session, talk),
         Command::DrillRun(command) => drills::run(&command, &session, talk),
         Command::DrillList(command) => drills::list(&command, &session, talk),

@@ -72,6 +72,15 @@ pub enum ActivityKind {
     /// Ours: the project was put under another plan.
     #[serde(rename = "project.plan")]
     Plan,
+    /// An environment is taken out of the console.
+    #[serde(rename = "environment.delete")]
+    Remove,
+    /// Ours: the project's repository goes to another region (R27).
+    #[serde(rename = "project.move")]
+    Move,
+    /// Ours: the project is taken out of the console, with all its environments.
+    #[serde(rename = "project.delete")]
+    RemoveProject,
     /// Ours: a step of a restore ticket (R28).
     #[serde(untagged)]
     Ticket(TicketAct),
@@ -93,6 +102,9 @@ impl ActivityKind {
             Self::Merge => "environment.merge",
             Self::Storage => "environment.storage",
             Self::Plan => "project.plan",
+            Self::Remove => "environment.delete",
+            Self::Move => "project.move",
+            Self::RemoveProject => "project.delete",
         }
     }
 }
@@ -161,6 +173,9 @@ words!(
         Self::Merge,
         Self::Storage,
         Self::Plan,
+        Self::Remove,
+        Self::Move,
+        Self::RemoveProject,
     ]
 );
 words!(
@@ -215,6 +230,9 @@ pub enum Payload {
     ChangeStorage(ChangeStorage),
     /// Nothing to work on.
     ChangePlan(ChangePlan),
+    RemoveEnvironment(RemoveEnvironment),
+    MoveProject(MoveProject),
+    RemoveProject(RemoveProject),
 }
 
 impl Payload {
@@ -230,6 +248,8 @@ impl Payload {
             Self::KeepSnapshot(_) | Self::Retain | Self::ChangePlan(_) => None,
             Self::ChangeSchedule(_) | Self::Ticket(_) => None,
             Self::MergeEnvironment(_) | Self::ChangeStorage(_) => None,
+            Self::RemoveEnvironment(remove) => remove.after.as_ref(),
+            Self::MoveProject(_) | Self::RemoveProject(_) => None,
         }
     }
 }
@@ -261,6 +281,34 @@ pub struct ChangePlan {
     /// Titles.
     pub from: String,
     pub to: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveEnvironment {
+    /// The last snapshot, which was asked for right before: without it nothing is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<super::SnapshotName>,
+    pub weighty: Weighty,
+}
+
+/// Whether somebody agreed to removing what visitors use, or a project's only production environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighty {
+    #[default]
+    Refused,
+    Agreed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveProject {
+    pub from: super::ids::RegionId,
+    pub to: super::ids::RegionId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveProject {
+    pub title: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,6 +372,28 @@ impl NewEnvironment {
     /// Never.
     pub fn planned_id() -> EnvironmentId {
         EnvironmentId::parse("0".repeat(20)).expect("20 hexadecimal digits")
+    }
+}
+
+/// What a restore made for an environment and in it: goes when the environment is removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    pub parent: super::ids::EnvironmentName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// In the order of its making.
+    pub made: Vec<Made>,
+}
+
+impl Made {
+    /// As in "… is deleted".
+    pub fn in_words(&self) -> String {
+        match self {
+            // Never a place or an address: whoever may see the feed reads it.
+            Self::Directory(_) => "its directory, with the files and databases in it".to_owned(),
+            Self::Database { name, .. } => format!("the data of the service {name}"),
+            Self::ByProgram => "its application, and whatever else the provisioning program made".to_owned(),
+        }
     }
 }
 
@@ -453,4 +523,26 @@ pub struct Source {
     pub id: EnvironmentId,
     pub name: super::ids::EnvironmentName,
     pub kind: super::environment::EnvironmentKind,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_away_is_told_in_words() {
+        let database = Made::Database {
+            name: "database".parse().expect("a valid name"),
+            place: "shop_try_out at db:5432".to_owned(),
+        };
+        let made = [Made::Directory("/srv/environments/try-out".to_owned()), database, Made::ByProgram];
+        assert_eq!(
+            made.map(|made| made.in_words()),
+            [
+                "its directory, with the files and databases in it",
+                "the data of the service database",
+                "its application, and whatever else the provisioning program made",
+            ]
+        );
+    }
 }

@@ -31,10 +31,12 @@ pub enum AuditKind {
     Exported,
     /// Somebody cancelled an activity.
     Cancelled,
+    /// An operator had a project removed, had it again, or purged it.
+    ProjectRemoved,
 }
 
 impl AuditKind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MemberAdded,
         Self::MemberChanged,
         Self::MemberRemoved,
@@ -53,6 +55,7 @@ impl AuditKind {
         Self::ChannelRemoved,
         Self::Exported,
         Self::Cancelled,
+        Self::ProjectRemoved,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -75,6 +78,7 @@ impl AuditKind {
             Self::ChannelRemoved => "project.notices.delete",
             Self::Exported => "audit.export",
             Self::Cancelled => "environment.activity.cancel",
+            Self::ProjectRemoved => "project.removal",
         }
     }
 }

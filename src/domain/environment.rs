@@ -19,6 +19,9 @@ pub struct Project {
     pub region: RegionId,
     pub plan: PlanId,
     pub created_at: Timestamp,
+    /// Taken out of the console then: operators alone see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
 }
 
 /// A branch of a project.
@@ -68,6 +71,8 @@ impl EnvironmentKind {
 pub enum EnvironmentStatus {
     Active,
     Inactive,
+    /// Taken out of the console; its snapshots and its feed are kept.
+    Removed,
 }
 
 impl EnvironmentStatus {
@@ -75,6 +80,7 @@ impl EnvironmentStatus {
         match self {
             Self::Active => "active",
             Self::Inactive => "inactive",
+            Self::Removed => "removed",
         }
     }
 }
@@ -117,7 +123,11 @@ words!(
     "an environment type (production, staging, development)",
     [Self::Production, Self::Staging, Self::Development]
 );
-words!(EnvironmentStatus, "an environment status (active, inactive)", [Self::Active, Self::Inactive]);
+words!(
+    EnvironmentStatus,
+    "an environment status (active, inactive, removed)",
+    [Self::Active, Self::Inactive, Self::Removed]
+);
 
 /// A service of an environment, as declared. What reaches it (a path, an address with a password) is sealed at rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

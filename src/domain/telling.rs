@@ -151,6 +151,16 @@ impl Telling<'_> {
             Payload::Retain => {
                 format!("{} what the plan no longer keeps of {environment}", self.verb("let go", "lets go"))
             }
+            Payload::RemoveEnvironment(_) => {
+                format!("{} the environment {environment}", self.verb("removed", "asked to remove"))
+            }
+            Payload::MoveProject(moved) => {
+                let verb = self.verb("moved", "asked to move");
+                format!("{verb} the project from the region {} to {}", moved.from, moved.to)
+            }
+            Payload::RemoveProject(removed) => {
+                format!("{} the project {}", self.verb("removed", "asked to remove"), removed.title)
+            }
             Payload::ChangePlan(change) => {
                 let verb = self.verb("changed", "asked to change");
                 format!("{verb} the project's plan from {} to {}", change.from, change.to)

@@ -18,7 +18,7 @@ use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
 use super::policy::plans::Line;
 use super::policy::retention::{Decision, Eviction, RetentionPlan, Simulation};
-use super::policy::{Advice, Grants, MemberSource, Refusal, Roles, Verdict};
+use super::policy::{Advice, Grants, MemberSource, Refusal, Region, Roles, Verdict};
 use super::schedule::Schedule;
 use super::scope::PartName;
 use super::snapshot::{Deletion, Snapshot};
@@ -143,6 +143,10 @@ pub struct ProjectPage {
     pub audit: Offer,
     /// Whether the one who looks may see where notices go.
     pub notices: Offer,
+    /// Whether the one who looks may remove the project.
+    pub remove: Offer,
+    /// Environments that were removed and of which there are snapshots.
+    pub removed: Vec<EnvironmentCard>,
     /// How many restore tickets are unfinished; `None`: there are none, and the region needs none (R27).
     pub tickets: Option<u64>,
 }
@@ -167,6 +171,8 @@ pub struct EnvironmentPage {
     pub drill: Offer,
     /// Whether the one who looks may take dumps of the services.
     pub dump: Offer,
+    /// Whether the one who looks may remove it, whatever else stands against that.
+    pub remove: Offer,
     pub activities: Feed,
     pub snapshots: Vec<SnapshotEntry>,
 }
@@ -251,6 +257,54 @@ impl StoragePage {
             }
         }]
     }
+}
+
+/// What removing an environment would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalPage {
+    pub project: Project,
+    pub environment: Environment,
+    pub offer: Offer,
+    /// Why it takes an agreement of its own: it is live, say.
+    pub weight: Option<String>,
+    /// Host names that are served no more.
+    pub hosts: Vec<String>,
+    /// What a restore made for it, and goes with it.
+    pub deleted: Vec<String>,
+    /// What an operator declared: it stays where it is.
+    pub stays: Vec<Part>,
+    /// They are kept as long as the plan says.
+    pub snapshots: u64,
+    /// Activities that have not begun: they are cancelled.
+    pub waiting: u64,
+    /// Whether a last snapshot can be taken before; ticked where something is deleted.
+    pub last: Offer,
+}
+
+/// What moving a project to another region would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovePage {
+    pub project: Project,
+    pub from: Region,
+    pub to: Region,
+    pub snapshots: u64,
+    /// Of the repository, and what is left where it would go; `None`: the console's machine can't see it.
+    pub size: Option<Bytes>,
+    pub free: Option<Bytes>,
+    /// What the other region does differently: sentences.
+    pub changes: Vec<String>,
+    /// Why it can't be done now: sentences.
+    pub obstacles: Vec<String>,
+}
+
+/// What removing a project would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRemovalPage {
+    pub project: Project,
+    pub offer: Offer,
+    pub environments: Vec<EnvironmentName>,
+    pub deleted: Vec<String>,
+    pub snapshots: u64,
 }
 
 /// A service or mount, as people see it: never a path or an address.

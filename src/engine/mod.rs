@@ -22,6 +22,7 @@ mod pre_copy;
 mod prune;
 mod put;
 mod read;
+mod relocate;
 mod restore;
 mod segments;
 mod source;
@@ -47,6 +48,7 @@ pub use self::job::Job;
 pub use self::live::Contents;
 pub use self::pre_copy::{Baseline, SourceTree};
 pub use self::prune::{Limits, Pruned};
+pub use self::relocate::{Copied, Copy};
 pub use self::restore::Restored;
 
 use self::guard::{Entries, Guard, Tally};

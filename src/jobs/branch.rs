@@ -25,7 +25,7 @@ use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, swap};
 use crate::domain::Timestamp;
 use crate::domain::activity::{
-    ActivityKind, BranchEnvironment, Made, NewEnvironment, Payload, RestoreSnapshot, Source,
+    ActivityKind, BranchEnvironment, Made, NewEnvironment, Payload, Provisioned, RestoreSnapshot, Source,
 };
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project, RouteSpec};
 use crate::domain::ids::ServiceName;
@@ -335,6 +335,9 @@ impl Making<'_> {
         let now = self.lease().finish(&mut tx, &End::Success).await?;
         let environment = self.environment(now);
         environments::put(&mut tx, store.sealer(), &environment, &composition).await?;
+        let (parent, host) = (self.new.parent.clone(), self.blueprint.host.clone());
+        let provisioned = Provisioned { parent, host, made: self.new.made.clone() };
+        environments::set_provisioned(&mut tx, &environment.id, Some(&provisioned)).await?;
         let source = Source { id: self.source.id.clone(), name: self.source.name.clone(), kind: self.source.kind };
         let branch =
             BranchEnvironment { snapshot: self.request.snapshot.clone(), source, parent: self.new.parent.clone() };
@@ -419,7 +422,10 @@ fn is_absent(service: &ServicePart) -> Result<(), DriverError> {
 }
 
 /// A database with what a load may have left beside it.
-fn remove(connection: &crate::domain::environment::ServiceConnection, directory: &Path) -> Result<(), DriverError> {
+pub(super) fn remove(
+    connection: &crate::domain::environment::ServiceConnection,
+    directory: &Path,
+) -> Result<(), DriverError> {
     let driver = drivers::connect(connection)?;
     driver.discard(&driver.beside(directory)?, None)?;
     driver.remove()

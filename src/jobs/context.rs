@@ -50,6 +50,10 @@ impl Context {
         &self.0.store
     }
 
+    pub(super) fn data(&self) -> &Path {
+        &self.0.data
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -97,8 +101,8 @@ impl Context {
     }
 
     /// The exclusive lease on the project's repository (R14), if nobody uses it now; renewed until it is dropped.
-    pub(super) async fn reserve_repository(&self, project: &ProjectId) -> Result<RepositoryLease, Error> {
-        self.0.repositories.reserve(project).await
+    pub(super) async fn reserve_repository(&self, project: &ProjectId, id: &str) -> Result<RepositoryLease, Error> {
+        self.0.repositories.reserve(project, id).await
     }
 }
 

@@ -96,6 +96,11 @@ pub enum Error {
         #[source]
         left: Box<Error>,
     },
+    #[error(
+        "it is closed to visitors, but what was made for it could not be taken away: mend that, then remove it again; its \
+         snapshots are untouched"
+    )]
+    NotTakenAway(#[source] Box<Error>),
     #[error("there is nothing to do for it: it is a line of the feed")]
     NotWork,
 }
@@ -136,6 +141,7 @@ impl Error {
                 | Self::Mixed(_)
                 | Self::NoSafety(_)
                 | Self::LeftBehind { .. }
+                | Self::NotTakenAway(_)
                 | Self::Command { .. }
                 | Self::CommandStopped(_)
         )

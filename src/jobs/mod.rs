@@ -20,6 +20,8 @@ pub mod postman;
 mod progress;
 mod provisioner;
 mod recovery;
+mod relocation;
+mod removal;
 mod repositories;
 mod restore;
 mod retention;
@@ -41,6 +43,7 @@ pub use error::Error;
 pub use parts::Parts;
 pub use paths::{Held, held};
 pub use recovery::recover;
+pub use relocation::{KEPT, free};
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
 pub use scheduler::{begin_due, schedule, tell_late};
@@ -71,6 +74,9 @@ impl Handler for Jobs {
                 Payload::MergeEnvironment(merge) => merge::run(&self.0, &work, merge).await,
                 Payload::ChangeStorage(change) => storage::run(&self.0, &work, change).await,
                 Payload::Retain => retention::run(&self.0, &work).await,
+                Payload::RemoveEnvironment(request) => removal::run(&self.0, &work, &request).await,
+                Payload::RemoveProject(_) => removal::run_project(&self.0, &work).await,
+                Payload::MoveProject(request) => relocation::run(&self.0, &work, &request).await,
                 Payload::BranchEnvironment(_)
                 | Payload::ChangePlan(_)
                 | Payload::ChangeSchedule(_)

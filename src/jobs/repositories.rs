@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::Error;
 use crate::domain::ProjectId;
 use crate::engine::{Location, Repository};
-use crate::store::{Store, clock, leases, projects, random_id};
+use crate::store::{Store, clock, leases, projects};
 
 /// How long a lease lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(60);
@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Clone)]
 pub struct Repositories {
     store: Store,
-    open: Arc<Mutex<HashMap<ProjectId, Repository>>>,
+    /// By its place too: a project may have been moved meanwhile, by another process.
+    open: Arc<Mutex<HashMap<ProjectId, (String, Repository)>>>,
 }
 
 impl Repositories {
@@ -29,18 +30,19 @@ impl Repositories {
         Self { store, open: Arc::default() }
     }
 
-    /// Opens the project's repository, or gives the one that is open.
+    /// Opens the project's repository, or gives the one that is open. Under a lease: without one it may be another in a moment.
     pub(crate) async fn open(&self, project: &ProjectId) -> Result<Repository, Error> {
+        let access = projects::repository(&mut *self.store.read().await?, self.store.sealer(), project).await?;
         let mut open = self.open.lock().await;
-        if let Some(repository) = open.get(project) {
+        if let Some((_, repository)) = open.get(project).filter(|(place, _)| *place == access.location) {
             return Ok(repository.clone());
         }
-        let access = projects::repository(&mut *self.store.read().await?, self.store.sealer(), project).await?;
+        let place = access.location.clone();
         let repository = tokio::task::spawn_blocking(move || {
             Repository::open(&Location::Local(PathBuf::from(access.location)), &access.key)
         })
         .await??;
-        open.insert(project.clone(), repository.clone());
+        open.insert(project.clone(), (place, repository.clone()));
         Ok(repository)
     }
 
@@ -61,8 +63,8 @@ impl Repositories {
     ///
     /// # Errors
     /// [`Error::RepositoryBusy`]
-    pub(crate) async fn reserve(&self, project: &ProjectId) -> Result<RepositoryLease, Error> {
-        self.take(project, &format!("prune-{}", random_id()), leases::Access::Exclusive).await
+    pub(crate) async fn reserve(&self, project: &ProjectId, id: &str) -> Result<RepositoryLease, Error> {
+        self.take(project, id, leases::Access::Exclusive).await
     }
 
     async fn take(&self, project: &ProjectId, id: &str, access: leases::Access) -> Result<RepositoryLease, Error> {

@@ -30,7 +30,7 @@ use crate::domain::environment::{Environment, Project};
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::manifest::{Manifest, MountEntry, ServiceEntry};
 use crate::domain::policy::Refusal;
-use crate::domain::policy::acts::Act;
+use crate::domain::policy::acts::{Act, may_begin};
 use crate::domain::snapshot::{Origin, Snapshot};
 use crate::domain::time::span;
 use crate::domain::{Bytes, Scope, SnapshotName, TicketId, Timestamp, UserId};
@@ -414,6 +414,7 @@ pub(super) async fn may_still(
     environment: &Environment,
     act: Act,
 ) -> Result<(), Error> {
+    may_begin(act, environment)?;
     let mut db = context.store().read().await?;
     let automatic = matches!(&activity.payload, Payload::TakeSnapshot(take) if take.origin == Origin::Automatic);
     let Some(user) = &activity.initiator.user else {

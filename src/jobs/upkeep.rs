@@ -15,12 +15,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Error, crash_point, retention};
+use super::{Context, Error, crash_point, relocation, retention};
 use crate::domain::ids::RegionId;
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::{Bytes, ProjectId};
 use crate::engine::{self, Limits, Pruned};
-use crate::store::{self, clock, projects, snapshots};
+use crate::store::{self, clock, projects, relocations, snapshots};
 
 /// How long packs that nothing uses stay in the repository. Longer than any job may go on reading by an older index: one
 /// that lost its lease and doesn't know it yet, or another restic program.
@@ -75,6 +75,12 @@ async fn tried(context: &Context, upkeep: &Upkeep, round: Round, stop: &Cancella
         }
     }
     forget(context, region).await?;
+    let mut tx = context.store().write().await?;
+    relocations::strays(&mut tx).await?;
+    context.store().commit(tx).await?;
+    if let Err(error) = relocation::remove_former(context, region).await {
+        tracing::warn!(error = %error.for_people(), "an old repository could not be removed; it is tried again");
+    }
     let now = now(context).await?;
     if round == Round::Whole {
         let mut tx = context.store().write().await?;
@@ -152,7 +158,7 @@ pub async fn prune(
     stop: &CancellationToken,
 ) -> Result<Pruned, Error> {
     let store = context.store();
-    let lease = Arc::new(context.reserve_repository(project).await?);
+    let lease = Arc::new(context.reserve_repository(project, &format!("prune-{}", store::random_id())).await?);
     let expected = snapshots::entries(&mut *store.read().await?, project).await?;
     let repository = context.repository(project).await?;
     let job = {

@@ -50,7 +50,7 @@ pub async fn feed(app: &App, proof: &Authorized<ViewHistory>, filter: Filter) ->
 /// When the store fails.
 pub async fn project_feed(app: &App, proof: &Authorized<ViewProject>, filter: Filter) -> Result<Feed, Error> {
     let project = &proof.on().project;
-    let visible = projects::visible(&mut *app.store().read().await?, project, proof.standing()).await?;
+    let visible = projects::ever_visible(&mut *app.store().read().await?, project, proof.standing()).await?;
     let scope = Scope::Project(project.id.clone(), visible.iter().map(|environment| environment.id.clone()).collect());
     list(app, Viewer { environments: &visible, standing: proof.standing() }, scope, filter).await
 }
@@ -177,6 +177,11 @@ impl<'a> Viewer<'a> {
         Self { environments: std::slice::from_ref(&proof.on().environment), standing: proof.standing() }
     }
 
+    /// Of several.
+    pub(super) fn over(environments: &'a [Environment], standing: &'a Standing) -> Self {
+        Self { environments, standing }
+    }
+
     /// Whether an environment of the project may be named to them (R2).
     fn sees(&self, project: &ProjectId, environment: &EnvironmentId, kind: EnvironmentKind) -> bool {
         let subject = Subject { project, environment: Some((environment, kind)) };
@@ -209,9 +214,11 @@ impl<'a> Viewer<'a> {
                 Payload::KeepSnapshot(keep) => (present(&keep.snapshot), None),
                 // Another activity of the same environment made it, which has it.
                 Payload::MergeEnvironment(_) | Payload::ChangeStorage(_) => (None, None),
+                Payload::RemoveEnvironment(remove) => (remove.after.as_ref().and_then(present), None),
                 Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => {
                     (None, None)
                 }
+                Payload::MoveProject(_) | Payload::RemoveProject(_) => (None, None),
             };
             let cancel = if activity.state.is_over() {
                 Offer { refusal: Some(Refusal::new("It is over already.")) }
@@ -248,6 +255,8 @@ fn named(payload: &Payload) -> Vec<SnapshotName> {
         Payload::DeleteSnapshot(delete) => vec![delete.snapshot.clone()],
         Payload::KeepSnapshot(keep) => vec![keep.snapshot.clone()],
         Payload::MergeEnvironment(_) | Payload::ChangeStorage(_) => Vec::new(),
+        Payload::RemoveEnvironment(remove) => remove.after.iter().cloned().collect(),
         Payload::Retain | Payload::ChangePlan(_) | Payload::ChangeSchedule(_) | Payload::Ticket(_) => Vec::new(),
+        Payload::MoveProject(_) | Payload::RemoveProject(_) => Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use super::{App, Error};
 use crate::authz::{Actor, Authority, Authorized, Need, OnEnvironment, Operator, ViewAudit};
 use crate::domain::activity::{ActivityResult, Initiator};
 use crate::domain::audit::{AuditEntry, AuditFilter, AuditKind};
-use crate::domain::environment::Project;
+use crate::domain::environment::{Environment, Project};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Act, Refusal};
 use crate::domain::telling::Telling;
@@ -101,12 +101,20 @@ pub(super) async fn refused(
         return Ok(Error::Forbidden(refusal));
     }
     let environment = match environment {
-        Some(name) => environments::by_name(&mut *app.store().read().await?, project, name).await?,
+        Some(name) => named(&mut *app.store().read().await?, project, name).await?,
         None => None,
     };
     let on = (actor.initiator(), Some(project.clone()), environment.map(|environment| environment.id));
     note_refused(app, on, AuditKind::Refused, act.gerund().to_owned(), refusal.to_string()).await?;
     Ok(Error::Forbidden(refusal))
+}
+
+/// Also one that was removed.
+async fn named(db: &mut Db, project: &ProjectId, name: &EnvironmentName) -> Result<Option<Environment>, Error> {
+    match environments::by_name(db, project, name).await? {
+        None => Ok(environments::removed_by_name(db, project, name).await?),
+        there => Ok(there),
+    }
 }
 
 /// Whose audit.
@@ -137,7 +145,7 @@ impl Scope {
         let project = self.project().map(|project| project.id.clone()).or_else(|| asked.project.clone());
         let environment = match (&asked.environment, &project) {
             (Some(name), Some(project)) => {
-                let found = environments::by_name(db, project, name).await?;
+                let found = named(db, project, name).await?;
                 Some(found.ok_or(Error::NotFound("environment"))?.id)
             }
             (Some(_), None) => {
@@ -173,7 +181,7 @@ pub async fn page(app: &App, scope: &Scope, asked: &AuditFilter) -> Result<Audit
     let more = entries.len() > count as usize;
     entries.truncate(count as usize);
     let environments = match scope.project() {
-        Some(project) => environments::by_project(&mut db, &project.id).await?,
+        Some(project) => environments::ever_in_project(&mut db, &project.id).await?,
         None => Vec::new(),
     };
     Ok(AuditPage {

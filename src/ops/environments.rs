@@ -4,7 +4,7 @@ use super::{App, Error, activities, merges, projects, retention, schedules, snap
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::drill::Outcome;
-use crate::domain::environment::{Composition, Environment};
+use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
 use crate::domain::policy::plans::Keep;
 use crate::domain::policy::retention::Eviction;
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
@@ -23,6 +23,24 @@ pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<Envir
     let mut cards = Vec::new();
     for environment in projects::visible(&mut db, &proof.on().project, proof.standing()).await? {
         cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
+    }
+    Ok(cards)
+}
+
+/// Those that were removed and of which there still are snapshots, the newest removal first.
+///
+/// # Errors
+/// When the store fails.
+pub async fn removed(app: &App, proof: &Authorized<ViewProject>) -> Result<Vec<EnvironmentCard>, Error> {
+    let mut db = app.store().read().await?;
+    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
+    let mut removed = projects::ever_visible(&mut db, &proof.on().project, proof.standing()).await?;
+    removed.retain(|environment| environment.status == EnvironmentStatus::Removed);
+    removed.sort_by_key(|environment| std::cmp::Reverse(environment.updated_at));
+    let mut cards = Vec::new();
+    for environment in removed {
+        let card = make_card(app, &mut db, environment, proof.standing(), &terms).await?;
+        cards.extend(Some(card).filter(|card| card.snapshots > 0));
     }
     Ok(cards)
 }
@@ -53,6 +71,7 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
         proven: store::drills::newest_proof(&mut db, &environment.id).await?,
         unprovable: newest.filter(|drill| !drill.is_proof()),
         next_drill: schedules::next_drill(&mut db, environment).await?,
+        remove: proof.standing().may(Act::RemoveEnvironment, environment).into(),
         drill: may_drill(proof.standing(), environment, !snapshots.is_empty()).into(),
         plan_title: terms.plan.title,
         siblings: siblings.into_iter().map(|sibling| (sibling.name, sibling.title)).collect(),
@@ -121,6 +140,14 @@ pub(super) async fn health(
     environment: &Environment,
     newest: Option<&Snapshot>,
 ) -> Result<Health, Error> {
+    if environment.status == EnvironmentStatus::Removed {
+        let day = environment.updated_at.table();
+        let sentence = format!(
+            "It was removed on {}. Its snapshots can be restored into another environment as long as the plan keeps them.",
+            &day[..10]
+        );
+        return Ok(Health { tone: Tone::Attention, sentence });
+    }
     let kinds = vec![ActivityKind::Backup, ActivityKind::Restore];
     let running =
         kinds.iter().copied().chain([ActivityKind::Drill, ActivityKind::Merge, ActivityKind::Storage]).collect();
@@ -189,5 +216,8 @@ fn running_sentence(activity: &Activity) -> &'static str {
         ActivityKind::Storage => "Declared storage is being changed.",
         ActivityKind::Merge => "Another environment is being merged into it.",
         ActivityKind::BackupKeep | ActivityKind::Retention | ActivityKind::Plan => "What is kept is being changed.",
+        ActivityKind::Remove => "It is being removed.",
+        ActivityKind::Move => "The project is being moved to another region.",
+        ActivityKind::RemoveProject => "The project is being removed.",
     }
 }

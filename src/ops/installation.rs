@@ -6,32 +6,28 @@
 mod adopt;
 mod declaration;
 
-use std::path::PathBuf;
-
 pub use adopt::{Adopted, adopt};
-pub use declaration::{Applied, Consent, Outlook, Trouble, apply};
+pub use declaration::{Applied, Consent, Outlook, Trouble, apply, apply_with};
 
 use super::{App, Error};
 use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
-use crate::domain::policy::{Plan, Region, RestoreElsewhere};
+use crate::domain::policy::{Plan, Region, RestoreElsewhere, region};
 use crate::domain::{ProjectId, Secret};
 use crate::engine::{self, Location, Repository};
 use crate::store::projects::RepositoryAccess;
 use crate::store::{self, Db, projects, regions, settings};
 
-/// The region of an installation on one machine.
-pub const LOCAL_REGION: &str = "local";
-
 /// A region as it is until somebody declares it.
 fn undeclared(id: RegionId) -> Region {
-    Region { id, title: "This machine".to_owned(), restore_elsewhere: RestoreElsewhere::SelfService }
+    let title = if id == local_region() { "This machine".to_owned() } else { id.to_string() };
+    Region { id, title, restore_elsewhere: RestoreElsewhere::SelfService, repositories: None }
 }
 
 const RECOVERY_KEY: &str = "sealed_recovery_key";
 
 pub(super) fn local_region() -> RegionId {
-    RegionId::parse(LOCAL_REGION).expect("a valid id")
+    RegionId::parse(region::LOCAL).expect("a valid id")
 }
 
 /// The key that opens every repository without our database (R34). Made at the first asking; to be kept outside.
@@ -56,13 +52,11 @@ fn random_key() -> Secret {
     Secret::new(groups.join("-"))
 }
 
-fn repository_path(app: &App, project: &ProjectId) -> PathBuf {
-    app.data().join("repositories").join(project.as_str())
-}
-
-/// Makes the project's repository, which the recovery key opens. One that a try left which died here is used.
-async fn make_repository(app: &App, project: &ProjectId) -> Result<RepositoryAccess, Error> {
-    let path = repository_path(app, project);
+/// Makes the project's repository in its region, which the recovery key opens. One that a try left which died here is used.
+async fn make_repository(app: &App, region: &RegionId, project: &ProjectId) -> Result<RepositoryAccess, Error> {
+    let region = regions::find(&mut *app.store().read().await?, region).await?;
+    let region = region.unwrap_or_else(|| undeclared(local_region()));
+    let path = region::place(&region, project, app.data()).map_err(Error::Conflict)?;
     let location = path.to_str().map(str::to_owned).ok_or_else(|| {
         Error::invalid(format!("The data directory {} is not UTF-8; choose another one.", app.data().display()))
     })?;

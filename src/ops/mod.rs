@@ -19,6 +19,8 @@ pub mod merges;
 pub mod notices;
 pub mod plans;
 pub mod projects;
+pub mod relocation;
+pub mod removal;
 pub mod restores;
 pub mod retention;
 pub mod schedules;

@@ -2,7 +2,7 @@
 
 use super::{App, Error, activities, environments, tickets};
 use crate::authz::{self, Actor, Authorized, ViewProject};
-use crate::domain::environment::{Environment, Project};
+use crate::domain::environment::{Environment, EnvironmentStatus, Project};
 use crate::domain::policy::Standing;
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
@@ -16,6 +16,9 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
     let mut db = app.store().read().await?;
     let mut cards = Vec::new();
     for project in projects::all(&mut db).await? {
+        if project.removed_at.is_some() {
+            continue;
+        }
         let standing = authz::standing(&mut db, actor, &project).await?;
         let subject = Subject { project: &project.id, environment: None };
         if standing.decide(Act::ViewProject, &subject) == Access::Granted {
@@ -35,7 +38,9 @@ pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPa
     let card = card(app, &mut db, proof.on().project.clone(), proof.standing()).await?;
     let audit = proof.standing().may_in(Act::ViewAudit, &proof.on().project.id).into();
     let notices = proof.standing().may_in(Act::ManageNotices, &proof.on().project.id).into();
-    Ok(ProjectPage { card, environments, activities, audit, notices, tickets })
+    let remove = proof.standing().may_in(Act::RemoveProject, &proof.on().project.id).into();
+    let removed = environments::removed(app, &proof).await?;
+    Ok(ProjectPage { card, environments, activities, audit, notices, tickets, remove, removed })
 }
 
 async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> Result<ProjectCard, Error> {
@@ -58,7 +63,18 @@ async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> 
 
 /// The project's environments that one may see (R2: members without a role for a type do not see its environments).
 pub(super) async fn visible(db: &mut Db, project: &Project, standing: &Standing) -> Result<Vec<Environment>, Error> {
-    let all = crate::store::environments::by_project(db, &project.id).await?;
+    let mut visible = ever_visible(db, project, standing).await?;
+    visible.retain(|environment| environment.status != EnvironmentStatus::Removed);
+    Ok(visible)
+}
+
+/// Also those that were removed, which come last.
+pub(super) async fn ever_visible(
+    db: &mut Db,
+    project: &Project,
+    standing: &Standing,
+) -> Result<Vec<Environment>, Error> {
+    let all = crate::store::environments::ever_in_project(db, &project.id).await?;
     let may_see = |environment: &Environment| {
         let subject = Subject { project: &project.id, environment: Some((&environment.id, environment.kind)) };
         standing.decide(Act::ViewHistory, &subject) == Access::Granted

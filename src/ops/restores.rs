@@ -142,6 +142,8 @@ fn is_active(environment: &Environment) -> Verdict {
         EnvironmentStatus::Inactive => {
             Err(Refusal::new("The environment is not active.").instead("Activate it first."))
         }
+        EnvironmentStatus::Removed => Err(Refusal::new(format!("The environment {} was removed.", environment.name))
+            .instead("Choose another environment to restore into (--target), or make one (--branch-from).")),
     }
 }
 

@@ -68,6 +68,18 @@ impl Lease {
         if self.renew().await? { Ok(()) } else { Err(self.lost()) }
     }
 
+    /// The same within the caller's transaction: what that changes is changed only by the holder.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]: the caller must let its transaction roll back.
+    pub async fn confirm_in(&self, db: &mut Db) -> Result<(), Error> {
+        let now = clock::now(db, self.0.store.dialect()).await?;
+        match work::renew(db, &self.0.holder, now, self.0.timing.lease).await? {
+            Some(_) => Ok(()),
+            None => Err(self.lost()),
+        }
+    }
+
     /// One line for people in the activity's log.
     ///
     /// # Errors

@@ -48,6 +48,22 @@ pub async fn enqueue(db: &mut Db, store: &Store, new: NewActivity) -> Result<Act
     Ok(activity)
 }
 
+/// The same for one that locks all of these environments.
+///
+/// # Errors
+/// When the database fails.
+pub async fn enqueue_for(
+    db: &mut Db,
+    store: &Store,
+    new: NewActivity,
+    targets: &[EnvironmentId],
+) -> Result<Activity, Error> {
+    let now = clock::now(db, store.dialect()).await?;
+    let mut activity = blank(&new, now);
+    activities::insert(db, &mut activity, &new.region, targets).await?;
+    Ok(activity)
+}
+
 /// The same for one that needs no environment for itself: what is there now may go on changing.
 ///
 /// # Errors

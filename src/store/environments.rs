@@ -1,10 +1,13 @@
 //! Environments and what they consist of.
 
-use super::row::Columns as _;
+use std::collections::HashSet;
+
+use super::row::{Columns as _, to_json};
 use super::{Db, Error, Sealer, schedules};
-use crate::domain::environment::{Composition, Environment};
-use crate::domain::ids::EnvironmentName;
-use crate::domain::{EnvironmentId, ProjectId};
+use crate::domain::activity::Provisioned;
+use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
+use crate::domain::ids::{EnvironmentName, RegionId};
+use crate::domain::{EnvironmentId, ProjectId, Timestamp};
 
 /// Adds the environment, or changes the one of this id; its schedules follow. Its composition may hold passwords: it is
 /// sealed.
@@ -17,17 +20,30 @@ pub async fn put(
     environment: &Environment,
     composition: &Composition,
 ) -> Result<(), Error> {
+    let removed = environment.status == EnvironmentStatus::Removed;
+    if !removed {
+        // A removed one that had this name is called by its id from now on.
+        sqlx::query(
+            "UPDATE environments SET called = id
+             WHERE project_id = $1 AND called = $2 AND id <> $3 AND status = 'removed'",
+        )
+        .bind(environment.project.as_str())
+        .bind(environment.name.as_str())
+        .bind(environment.id.as_str())
+        .execute(&mut *db)
+        .await?;
+    }
     sqlx::query(
         "INSERT INTO environments
-           (id, project_id, name, title, parent, kind, status, live, sealed_composition, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           (id, project_id, name, title, parent, kind, status, live, sealed_composition, created_at, updated_at, called)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (id) DO UPDATE SET
-           title = excluded.title, parent = excluded.parent, kind = excluded.kind, status = excluded.status,
+           name = excluded.name, called = excluded.called, title = excluded.title, parent = excluded.parent, kind = excluded.kind, status = excluded.status,
            live = excluded.live, sealed_composition = excluded.sealed_composition, updated_at = excluded.updated_at",
     )
     .bind(environment.id.as_str())
     .bind(environment.project.as_str())
-    .bind(environment.name.as_str())
+    .bind(if removed { unnamed(&environment.id) } else { environment.name.to_string() })
     .bind(&environment.title)
     .bind(environment.parent.as_ref().map(EnvironmentName::as_str))
     .bind(environment.kind.as_str())
@@ -36,9 +52,66 @@ pub async fn put(
     .bind(sealer.seal(&context(&environment.id), composition))
     .bind(environment.created_at.as_micros())
     .bind(environment.updated_at.as_micros())
+    .bind(removed.then(|| environment.name.as_str()))
     .execute(&mut *db)
     .await?;
     schedules::follow_environment(db, environment, environment.updated_at).await
+}
+
+/// No name of an environment has a slash.
+fn unnamed(id: &EnvironmentId) -> String {
+    format!("/{id}")
+}
+
+/// Takes it out of the console: its name is free, its schedules end, and what reached its services and mounts is forgotten.
+/// Feed and snapshots stay.
+///
+/// # Errors
+/// When the database fails.
+pub async fn remove(db: &mut Db, sealer: &Sealer, environment: &Environment, now: Timestamp) -> Result<(), Error> {
+    let (status, live, updated_at) = (EnvironmentStatus::Removed, false, now);
+    let removed = Environment { status, live, updated_at, ..environment.clone() };
+    put(db, sealer, &removed, &Composition::default()).await
+}
+
+/// Opens or closes it to visitors; its schedules follow.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_status(
+    db: &mut Db,
+    environment: &Environment,
+    status: EnvironmentStatus,
+    now: Timestamp,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE environments SET status = $1, updated_at = $2 WHERE id = $3")
+        .bind(status.as_str())
+        .bind(now.as_micros())
+        .bind(environment.id.as_str())
+        .execute(&mut *db)
+        .await?;
+    schedules::follow_environment(db, &Environment { status, updated_at: now, ..environment.clone() }, now).await
+}
+
+/// What a restore made for it and in it; `None`: it was declared, and nothing of it is ours.
+///
+/// # Errors
+/// When the database fails.
+pub async fn provisioned(db: &mut Db, id: &EnvironmentId) -> Result<Option<Provisioned>, Error> {
+    let row = sqlx::query("SELECT made FROM environments WHERE id = $1").bind(id.as_str()).fetch_one(db).await?;
+    let text = row.optional_text("made")?;
+    text.map(|text| serde_json::from_str(&text).map_err(Error::corrupt("made"))).transpose()
+}
+
+/// # Errors
+/// When the database fails.
+pub async fn set_provisioned(db: &mut Db, id: &EnvironmentId, made: Option<&Provisioned>) -> Result<(), Error> {
+    sqlx::query("UPDATE environments SET made = $1 WHERE id = $2")
+        .bind(made.map(to_json))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// # Errors
@@ -48,6 +121,8 @@ pub async fn by_id(db: &mut Db, id: &EnvironmentId) -> Result<Option<Environment
     row.map(|row| read(&row)).transpose()
 }
 
+/// One that is there; a removed one has no name.
+///
 /// # Errors
 /// When the database fails.
 pub async fn by_name(db: &mut Db, project: &ProjectId, name: &EnvironmentName) -> Result<Option<Environment>, Error> {
@@ -59,17 +134,49 @@ pub async fn by_name(db: &mut Db, project: &ProjectId, name: &EnvironmentName) -
     row.map(|row| read(&row)).transpose()
 }
 
-/// Production first, then staging, then development; by name within a type.
+/// The removed one that is called so, or has this id; the newest removal, if there are several.
+///
+/// # Errors
+/// When the database fails.
+pub async fn removed_by_name(
+    db: &mut Db,
+    project: &ProjectId,
+    name: &EnvironmentName,
+) -> Result<Option<Environment>, Error> {
+    let row = sqlx::query(
+        "SELECT * FROM environments WHERE project_id = $1 AND status = 'removed' AND (called = $2 OR id = $3)
+         ORDER BY updated_at DESC, id LIMIT 1",
+    )
+    .bind(project.as_str())
+    .bind(name.as_str())
+    .bind(name.as_str())
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+/// Those that are there: production first, then staging, then development; by name within a type.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Environment>, Error> {
+    let mut environments = ever_in_project(db, project).await?;
+    environments.retain(|environment| environment.status != EnvironmentStatus::Removed);
+    Ok(environments)
+}
+
+/// Also those that were removed, which come last.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ever_in_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Environment>, Error> {
     let rows = sqlx::query("SELECT * FROM environments WHERE project_id = $1 ORDER BY name")
         .bind(project.as_str())
         .fetch_all(db)
         .await?;
     let mut environments: Vec<Environment> = rows.iter().map(read).collect::<Result<_, _>>()?;
-    environments.sort_by_key(|environment| environment.kind);
+    let is_removed = |environment: &Environment| environment.status == EnvironmentStatus::Removed;
+    environments.sort_by_key(|environment| (is_removed(environment), environment.kind));
     Ok(environments)
 }
 
@@ -97,6 +204,28 @@ pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(Environme
             Ok((id, composition))
         })
         .collect()
+}
+
+/// The same of one region: what its gateways serve.
+///
+/// # Errors
+/// As [`compositions`].
+pub async fn compositions_in(
+    db: &mut Db,
+    sealer: &Sealer,
+    region: &RegionId,
+) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
+    let rows = sqlx::query(
+        "SELECT e.id FROM environments e JOIN projects p ON p.id = e.project_id
+         WHERE e.status = 'active' AND p.region_id = $1",
+    )
+    .bind(region.as_str())
+    .fetch_all(&mut *db)
+    .await?;
+    let here: HashSet<String> = rows.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
+    let mut all = compositions(db, sealer).await?;
+    all.retain(|(id, _)| here.contains(id.as_str()));
+    Ok(all)
 }
 
 /// Differs after every change of active environments: whoever follows them need not open all compositions to see that
@@ -150,7 +279,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Environment, Error> {
     Ok(Environment {
         id: row.word("id")?,
         project: row.word("project_id")?,
-        name: row.word("name")?,
+        name: row.optional_word("called")?.map_or_else(|| row.word("name"), Ok)?,
         title: row.text("title")?,
         parent: row.optional_word("parent")?,
         kind: row.word("kind")?,

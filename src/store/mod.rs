@@ -21,6 +21,7 @@ pub mod pauses;
 pub mod plans;
 pub mod projects;
 pub mod regions;
+pub mod relocations;
 pub mod reseal;
 pub mod resets;
 pub mod retention;

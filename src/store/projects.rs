@@ -68,7 +68,20 @@ pub async fn by_id(db: &mut Db, id: &ProjectId) -> Result<Option<Project>, Error
     row.map(|row| read(&row)).transpose()
 }
 
-/// All of the installation, by id.
+/// Takes it out of the console, or (`None`) has it there again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_removed(db: &mut Db, id: &ProjectId, at: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query("UPDATE projects SET removed_at = $1 WHERE id = $2")
+        .bind(at.map(Timestamp::as_micros))
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// All of the installation, by id; also removed ones.
 ///
 /// # Errors
 /// When the database fails.
@@ -235,5 +248,6 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Project, Error> {
         region: row.word("region_id")?,
         plan: row.word("plan_id")?,
         created_at: row.time("created_at")?,
+        removed_at: row.optional_time("removed_at")?,
     })
 }

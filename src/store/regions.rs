@@ -11,12 +11,14 @@ use crate::domain::policy::Region;
 /// When the database fails.
 pub async fn put(db: &mut Db, region: &Region) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO regions (id, title, restore_elsewhere) VALUES ($1, $2, $3)
-         ON CONFLICT (id) DO UPDATE SET title = excluded.title, restore_elsewhere = excluded.restore_elsewhere",
+        "INSERT INTO regions (id, title, restore_elsewhere, repositories) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET title = excluded.title, restore_elsewhere = excluded.restore_elsewhere,
+           repositories = excluded.repositories",
     )
     .bind(region.id.as_str())
     .bind(&region.title)
     .bind(region.restore_elsewhere.as_str())
+    .bind(region.repositories.as_deref())
     .execute(db)
     .await?;
     Ok(())
@@ -43,6 +45,13 @@ pub async fn by_id(db: &mut Db, id: &RegionId) -> Result<Region, Error> {
     read(&row)
 }
 
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &mut Db, id: &RegionId) -> Result<Option<Region>, Error> {
+    let row = sqlx::query("SELECT * FROM regions WHERE id = $1").bind(id.as_str()).fetch_optional(db).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
 /// By id.
 ///
 /// # Errors
@@ -53,5 +62,10 @@ pub async fn all(db: &mut Db) -> Result<Vec<Region>, Error> {
 }
 
 fn read(row: &sqlx::any::AnyRow) -> Result<Region, Error> {
-    Ok(Region { id: row.word("id")?, title: row.text("title")?, restore_elsewhere: row.word("restore_elsewhere")? })
+    Ok(Region {
+        id: row.word("id")?,
+        title: row.text("title")?,
+        restore_elsewhere: row.word("restore_elsewhere")?,
+        repositories: row.optional_text("repositories")?,
+    })
 }

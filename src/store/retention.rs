@@ -17,7 +17,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
     let unfinished = activities::unfinished(db, project).await?;
     let used: HashSet<&SnapshotName> = unfinished.iter().filter_map(|(_, payload)| payload.reads()).collect();
     let on_tickets = tickets::holding(db, project).await?;
-    let shelves = environments::by_project(db, project).await?.into_iter().map(|environment| Shelf {
+    let shelves = environments::ever_in_project(db, project).await?.into_iter().map(|environment| Shelf {
         id: environment.id,
         name: environment.name,
         kind: environment.kind,

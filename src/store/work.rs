@@ -9,7 +9,7 @@ use super::row::{Columns as _, to_json};
 use super::{Db, Dialect, Error, activities, events, tickets};
 use crate::domain::activity::{Activity, ActivityResult, ActivityState, Payload};
 use crate::domain::ids::RegionId;
-use crate::domain::{ActivityId, Timestamp};
+use crate::domain::{ActivityId, EnvironmentId, Timestamp};
 
 /// An activity that was taken, and the generation of its lease.
 #[derive(Debug, Clone)]
@@ -200,6 +200,21 @@ async fn under_lease(
     }
     let query = query.bind(holder.activity.as_str()).bind(&holder.owner).bind(holder.generation);
     Ok(query.fetch_optional(db).await?)
+}
+
+/// Those that lock the environment and have not begun, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pending(db: &mut Db, environment: &EnvironmentId) -> Result<Vec<ActivityId>, Error> {
+    let rows = sqlx::query(
+        "SELECT a.id FROM activities a JOIN activity_targets t ON t.activity_id = a.id
+         WHERE t.environment_id = $1 AND a.state = 'pending' ORDER BY a.seq",
+    )
+    .bind(environment.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| row.word("id")).collect()
 }
 
 /// `false`: it was not pending any more.

@@ -217,7 +217,9 @@ fn details(activity: &activity::Activity, environment: &EnvironmentName) -> (Par
             payload.after = change.first.activity().cloned();
             payload.backup_name = change.first.snapshot().cloned();
         }
+        activity::Payload::RemoveEnvironment(remove) => payload.backup_name.clone_from(&remove.after),
         activity::Payload::Retain | activity::Payload::ChangePlan(_) => {}
+        activity::Payload::MoveProject(_) | activity::Payload::RemoveProject(_) => {}
     }
     (parameters, payload)
 }

@@ -14,9 +14,9 @@ use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::notice::{Channel, ChannelRequest, Delivery};
 use super::{
-    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Operation,
-    PlanChange, PlanRequest, Preflight, Problem, Project, RestoreRequest, Retention, Schedule, ScheduleRequest,
-    Service, Storage, StorageRequest, Ticket, TicketRequest, TicketText, ticket,
+    Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Move, MoveRequest,
+    Operation, PlanChange, PlanRequest, Preflight, Problem, Project, ProjectRemoval, Removal, RestoreRequest,
+    Retention, Schedule, ScheduleRequest, Service, Storage, StorageRequest, Ticket, TicketRequest, TicketText, ticket,
 };
 use crate::domain::Secret;
 use crate::domain::activity::{ActivityResult, ActivityState};
@@ -60,6 +60,15 @@ pub struct Query {
     /// Created at or before.
     pub starts_at: Option<Timestamp>,
     pub count: Option<u32>,
+}
+
+/// How an environment is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RemovalWish {
+    /// Agrees to the removal of what visitors use.
+    pub even_live: bool,
+    /// Whether a last snapshot is taken; `None`: where data is deleted.
+    pub backup: Option<bool>,
 }
 
 /// Which tickets; all by default.
@@ -119,6 +128,47 @@ impl Client {
 
     pub fn environments(&self, project: &ProjectId) -> Result<Vec<Environment>, Error> {
         self.connection.get(&path::environments(project), &[])
+    }
+
+    /// Those that were removed and of which there are snapshots.
+    pub fn removed_environments(&self, project: &ProjectId) -> Result<Vec<Environment>, Error> {
+        self.connection.get(&path::environments(project), &[("status", "removed".to_owned())])
+    }
+
+    pub fn removal(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Removal, Error> {
+        self.connection.get(&path::removal(project, environment), &[])
+    }
+
+    pub fn delete_environment(
+        &self,
+        project: &ProjectId,
+        environment: &EnvironmentName,
+        wish: RemovalWish,
+    ) -> Result<Activity, Error> {
+        let backup = wish.backup.map(|backup| format!("&backup={backup}")).unwrap_or_default();
+        let path = format!("{}?even_live={}{backup}", path::environment(project, environment), wish.even_live);
+        let operation: Operation = self.connection.delete_and_read(&path)?;
+        operation.activity().ok_or_else(|| self.connection.unexpected(&path, Operation::STATUS))
+    }
+
+    pub fn project_removal(&self, project: &ProjectId) -> Result<ProjectRemoval, Error> {
+        self.connection.get(&path::project_removal(project), &[])
+    }
+
+    /// The activity that does it; `None`: it is done.
+    pub fn delete_project(&self, project: &ProjectId) -> Result<Option<ActivityId>, Error> {
+        let activity: Vec<ActivityId> = self.connection.delete_and_read(&path::project(project))?;
+        Ok(activity.into_iter().next())
+    }
+
+    pub fn relocation(&self, project: &ProjectId, to: &RegionId) -> Result<Move, Error> {
+        self.connection.get(&path::relocation(project), &[("region", to.to_string())])
+    }
+
+    pub fn relocate(&self, project: &ProjectId, request: &MoveRequest) -> Result<Activity, Error> {
+        let path = path::relocation(project);
+        let operation: Operation = self.connection.post(&path, request)?;
+        operation.activity().ok_or_else(|| self.connection.unexpected(&path, Operation::STATUS))
     }
 
     pub fn environment(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Environment, Error> {

@@ -54,6 +54,7 @@ impl From<EnvironmentCard> for Environment {
             .with("services", href(&path::services(project, name)))
             .with("storage", href(&path::storage(project, name)))
             .with("schedules", href(&path::schedules(project, name)))
+            .with("removal", href(&path::removal(project, name)))
             .with_if(take, "#backup")
             .with_if(merge.is_open().then(|| href(&path::merge(project, name))), "#merge");
         Self {

@@ -95,6 +95,19 @@ pub mod path {
         format!("/projects/{project}/environments/{environment}")
     }
 
+    pub fn removal(project: &ProjectId, environment: &EnvironmentName) -> String {
+        format!("{}/removal", self::environment(project, environment))
+    }
+
+    pub fn project_removal(project: &ProjectId) -> String {
+        format!("{}/removal", self::project(project))
+    }
+
+    /// `GET` answers the preflight, `POST` starts the move.
+    pub fn relocation(project: &ProjectId) -> String {
+        format!("{}/move", self::project(project))
+    }
+
     pub fn services(project: &ProjectId, environment: &EnvironmentName) -> String {
         format!("{}/services", self::environment(project, environment))
     }

@@ -44,6 +44,7 @@ fn closed() -> Offer {
 
 fn project() -> environment::Project {
     environment::Project {
+        removed_at: None,
         id: id!(ProjectId, "demo"),
         title: "Demo shop".to_owned(),
         region: id!(RegionId, "local"),

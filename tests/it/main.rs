@@ -29,6 +29,8 @@ mod process;
 mod queue;
 mod recipes;
 mod redis;
+mod relocation;
+mod removal;
 mod retention;
 mod roles;
 mod rooms;

@@ -144,13 +144,16 @@ async fn every_export_refuses() {
 async fn every_action_refuses() {
     let test = TestApp::new().await;
     let router = console(&test).await;
-    let text = source("app/actions.rs") + &source("app/actions/people.rs") + &source("app/actions/notices.rs");
+    let text = source("app/actions.rs")
+        + &source("app/actions/people.rs")
+        + &source("app/actions/notices.rs")
+        + &source("app/actions/removal.rs");
     let actions = all_between(&text, "#[server(prefix = \"/actions\", endpoint = \"", "\"");
     let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\
                 token=0123456789abcdef0123&to=pro&hash=x&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
                 expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
                 present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x&\
-                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x&shown=command&part=mount:uploads&size=1";
+                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x&shown=command&part=mount:uploads&size=1&typed=x";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

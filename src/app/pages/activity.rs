@@ -58,6 +58,9 @@ fn show(page: ActivityPage) -> AnyView {
         ActivityKind::Merge => format!("Merge into {}", entry.environment),
         ActivityKind::Storage => format!("Storage of {}", entry.environment),
         ActivityKind::Plan => "Change of plan".to_owned(),
+        ActivityKind::Remove => format!("Removal of {}", entry.environment),
+        ActivityKind::Move => "Move to another region".to_owned(),
+        ActivityKind::RemoveProject => "Removal of the project".to_owned(),
     };
     let who = format!("asked for by {} through {}", activity.initiator.name, authority(&activity.initiator.authority));
     let end = views::end(&progress.entry);

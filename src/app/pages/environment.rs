@@ -10,6 +10,7 @@ use crate::app::views::{self, Weight, date, icon};
 use crate::app::{downloads, once, visit};
 use crate::authz::ViewHistory;
 use crate::domain::drill::{self, Drill, Outcome};
+use crate::domain::environment::EnvironmentStatus;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::view::{EnvironmentPage, NextRun, Offer, Part};
 use crate::ops;
@@ -36,8 +37,10 @@ pub fn Environment() -> impl IntoView {
 
 fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let overview = present::overview(&page);
-    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, drill, .. } = page;
+    let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, drill, remove, .. } = page;
     let known = Known { proven: page.proven, unprovable: page.unprovable, next: page.next_drill };
+    let is_there = card.environment.status != EnvironmentStatus::Removed;
+    let may_remove = remove.is_open();
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
     let services = parts.iter().filter(|part| part.kind != "mount");
@@ -53,23 +56,31 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                 <span class="mono">{environment.name.to_string()}</span>
                 <span class="tag">{present::type_word(environment.kind)}</span>
                 {environment.live.then(|| view! { <span class="tag tag-strong">"Live"</span> })}
+                {(!is_there).then(|| view! { <span class="tag tag-strong">"Removed"</span> })}
                 {parts.iter().map(part).collect_view()}
                 {urls.into_iter().map(site).collect_view()}
             </p>
             <p class="facts">
-                <a class="part" href=at::schedules(&project.id, &environment.name)>{icon("clock")}"Schedules"</a>
+                {is_there.then(|| view! {
+                    <a class="part" href=at::schedules(&project.id, &environment.name)>{icon("clock")}"Schedules"</a>
+                })}
                 <a class="part" href=at::retention(&project.id, &environment.name)>
                     {icon("snapshot")}"What is kept, and until when"
                 </a>
                 <a class="part" href=at::storage(&project.id, &environment.name)>{icon("folder")}"Storage"</a>
+                {may_remove.then(|| view! {
+                    <a class="part" href=at::removal(&project.id, &environment.name)>{icon("trash")}"Remove"</a>
+                })}
             </p>
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>
         {problem(downloads::ACTION)}
         {problem("drill")}
-        {proof(&project.id, &environment.name, known, &drill)}
-        {environment.parent.as_ref().map(|parent| merge(&project.id, &environment.name, parent, &card.merge))}
+        {is_there.then(|| proof(&project.id, &environment.name, known, &drill))}
+        {environment.parent.as_ref().filter(|_| is_there).map(|parent| {
+            merge(&project.id, &environment.name, parent, &card.merge)
+        })}
         {views::environment(stream, overview, entries, older)}
     }
     .into_any()

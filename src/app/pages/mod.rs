@@ -17,6 +17,8 @@ pub mod notices;
 pub mod plan;
 pub mod project;
 pub mod projects;
+pub mod remove_environment;
+pub mod remove_project;
 pub mod reset;
 pub mod restore;
 pub mod retention;

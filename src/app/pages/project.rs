@@ -26,7 +26,8 @@ pub fn Project() -> impl IntoView {
 
 fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
-    let (audit, notices) = (page.audit.is_open(), page.notices.is_open());
+    let (audit, notices, remove) = (page.audit.is_open(), page.notices.is_open(), page.remove.is_open());
+    let removed = page.removed;
     let id = project.id.clone();
     let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
     let recent = page.activities.iter();
@@ -51,6 +52,7 @@ fn show(page: ProjectPage) -> AnyView {
                     <li><a href=at::members(&id)>"Members"</a></li>
                     {notices.then(|| view! { <li><a href=at::notices(&id)>"Notices"</a></li> })}
                     {audit.then(|| view! { <li><a href=at::audit(&id)>"Audit"</a></li> })}
+                    {remove.then(|| view! { <li><a href=at::project_removal(&id)>"Remove"</a></li> })}
                 </ul>
             </nav>
         </div>
@@ -59,6 +61,12 @@ fn show(page: ProjectPage) -> AnyView {
             <h2 id="environments" class="section-title">"Environments"</h2>
             <ul class="cards">{page.environments.into_iter().map(|card| environment(&id, card)).collect_view()}</ul>
         </section>
+        {(!removed.is_empty()).then(|| view! {
+            <section aria-labelledby="removed">
+                <h2 id="removed" class="section-title">"Removed, with snapshots to restore elsewhere"</h2>
+                <ul class="cards">{removed.into_iter().map(|card| environment(&id, card)).collect_view()}</ul>
+            </section>
+        })}
         <section class="panel" aria-labelledby="activity">
             <header class="panel-head"><h2 id="activity">"Recent activity"</h2></header>
             {nothing}

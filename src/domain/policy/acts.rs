@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, Verdict};
-use crate::domain::environment::{Environment, EnvironmentKind, words};
+use crate::domain::environment::{Environment, EnvironmentKind, EnvironmentStatus, words};
 use crate::domain::ids::{EnvironmentId, ProjectId};
 use crate::domain::problem::sentence;
 
@@ -52,10 +52,16 @@ pub enum Act {
     /// Put the project under another plan. The installation's operators alone: a plan says how long and how much the
     /// operator stores, and by another one a project admin would grant that to themselves, or let what others rely on go.
     ChangePlan,
+    /// Take an environment out of the console: like restoring, on its type (R2).
+    RemoveEnvironment,
+    /// Put the project into another region (R27). Operators alone: it moves what they store.
+    MoveProject,
+    /// Take the whole project out of the console. Operators alone: they declared it, and keep its repository.
+    RemoveProject,
 }
 
 impl Act {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -76,6 +82,9 @@ impl Act {
         Self::MergeEnvironment,
         Self::ChangeStorage,
         Self::ChangePlan,
+        Self::RemoveEnvironment,
+        Self::MoveProject,
+        Self::RemoveProject,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
@@ -85,7 +94,22 @@ impl Act {
 
     /// Whether it concerns the project as a whole, and so needs a role there.
     pub fn is_on_project(self) -> bool {
-        matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit | Self::ChangePlan)
+        matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit) || self.is_operators()
+    }
+
+    /// Whether the installation's operators alone do it, with or without a role.
+    pub fn is_operators(self) -> bool {
+        matches!(self, Self::ChangePlan | Self::MoveProject | Self::RemoveProject)
+    }
+
+    /// Whether it is left to do in an environment that was removed: looking, and what concerns its snapshots.
+    pub fn is_left_when_removed(self) -> bool {
+        match self {
+            Self::ViewProject | Self::ViewHistory | Self::CancelActivity => true,
+            Self::RestoreSnapshot | Self::ReadContents | Self::DeleteSnapshot | Self::ProtectSnapshot => true,
+            Self::FileTicket | Self::CommentTicket | Self::WorkTicket => true,
+            _ => self.is_on_project(),
+        }
     }
 
     /// As in "… needs the admin role".
@@ -111,6 +135,9 @@ impl Act {
             Self::MergeEnvironment => "merging an environment",
             Self::ChangeStorage => "changing declared storage",
             Self::ChangePlan => "changing a project's plan",
+            Self::RemoveEnvironment => "removing an environment",
+            Self::MoveProject => "moving a project to another region",
+            Self::RemoveProject => "removing a project",
         }
     }
 }
@@ -233,6 +260,7 @@ impl Standing {
     /// # Errors
     /// The refusal to show.
     pub fn may(&self, act: Act, environment: &Environment) -> Verdict {
+        may_begin(act, environment)?;
         let subject = Subject { project: &environment.project, environment: Some((&environment.id, environment.kind)) };
         self.may_on(act, &subject)
     }
@@ -275,9 +303,12 @@ impl Standing {
         if act.reads_only() {
             return Ok(());
         }
-        if act == Act::ChangePlan {
-            let refusal = || Refusal::new("The plan of a project is changed by the operators of the installation.");
-            return if self.operator { Ok(()) } else { Err(refusal().instead("Ask one of them.")) };
+        if act.is_operators() {
+            let text = match act {
+                Act::ChangePlan => "The plan of a project is changed by the operators of the installation.".to_owned(),
+                _ => sentence(&format!("{act} is for the operators of the installation.")),
+            };
+            return if self.operator { Ok(()) } else { Err(Refusal::new(text).instead("Ask one of them.")) };
         }
         if act.is_on_project() {
             return self.project_allows(act);
@@ -333,6 +364,19 @@ impl Standing {
         }
         Ok(())
     }
+}
+
+/// What was removed can be looked at and its snapshots used; nothing else is begun there.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may_begin(act: Act, environment: &Environment) -> Verdict {
+    if environment.status != EnvironmentStatus::Removed || act.is_left_when_removed() {
+        return Ok(());
+    }
+    let (name, day) = (&environment.name, &environment.updated_at.table()[..10]);
+    Err(Refusal::new(format!("The environment {name} was removed on {day}."))
+        .instead("Its snapshots can be restored into another environment."))
 }
 
 impl Grants {
@@ -396,13 +440,40 @@ mod tests {
     #[test]
     fn a_project_admin_may_do_everything_on_every_type() {
         let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
-        for act in Act::ALL.into_iter().filter(|act| *act != Act::ChangePlan) {
+        for act in Act::ALL.into_iter().filter(|act| !act.is_operators()) {
             for kind in EnvironmentKind::ALL {
                 // Support staff's alone, whatever role somebody has.
                 let granted = matches!(decide(&admin, act, kind), Access::Granted);
                 assert_eq!(granted, act != Act::WorkTicket, "{act} on {kind}");
             }
         }
+    }
+
+    #[test]
+    fn a_removed_environment_is_looked_at_and_restored_from_and_nothing_is_begun_in_it() {
+        let at = crate::domain::Timestamp::from_micros(1_700_000_000_000_000);
+        let mut removed = Environment {
+            id: environment('a'),
+            project: project(),
+            name: "copy".parse().expect("a valid name"),
+            title: "Copy".to_owned(),
+            parent: None,
+            kind: EnvironmentKind::Development,
+            status: EnvironmentStatus::Removed,
+            live: false,
+            created_at: at,
+            updated_at: at,
+        };
+        let admin = Standing { role: Some(ProjectRole::Admin), ..Standing::default() };
+        for act in [Act::ViewHistory, Act::RestoreSnapshot, Act::ReadContents, Act::DeleteSnapshot, Act::FileTicket] {
+            assert_eq!(admin.may(act, &removed), Ok(()), "{act}");
+        }
+        for act in [Act::CreateSnapshot, Act::RunDrill, Act::ManageSchedules, Act::RemoveEnvironment] {
+            let refusal = admin.may(act, &removed).expect_err("it is not there any more").to_string();
+            assert!(refusal.starts_with("The environment copy was removed on 2023-11-14."), "{act}: {refusal}");
+        }
+        removed.status = EnvironmentStatus::Inactive;
+        assert_eq!(admin.may(Act::RemoveEnvironment, &removed), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod plans;
 #[cfg(feature = "ssr")]
 pub mod provision;
 pub mod region;
+pub mod removal;
 #[cfg(feature = "ssr")]
 pub mod restore;
 pub mod retention;

@@ -1,10 +1,13 @@
 //! What a region offers (R27).
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, Verdict};
+use crate::domain::bytes::Bytes;
 use crate::domain::environment::words;
-use crate::domain::ids::RegionId;
+use crate::domain::ids::{ProjectId, RegionId};
 
 /// Whether snapshots are restored into other and new environments. The same environment is never affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,65 @@ pub struct Region {
     pub id: RegionId,
     pub title: String,
     pub restore_elsewhere: RestoreElsewhere,
+    /// The directory of its repositories, as its workers see it; `None`: in the data directory, if it is [`LOCAL`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<String>,
+}
+
+/// The region of an installation on one machine.
+pub const LOCAL: &str = "local";
+
+/// Where a project's repository lies in it. `data`: the data directory.
+///
+/// # Errors
+/// The refusal to show where the region has no place.
+pub fn place(region: &Region, project: &ProjectId, data: &Path) -> Result<PathBuf, Refusal> {
+    let root = match &region.repositories {
+        Some(root) => PathBuf::from(root),
+        None if region.id.as_str() == LOCAL => data.join("repositories"),
+        None => {
+            return Err(Refusal::new(format!("The region {} has no place for repositories.", region.id))
+                .instead("Declare one: `repositories` of its [[region]]."));
+        }
+    };
+    Ok(root.join(project.as_str()))
+}
+
+/// Whether a project of the region `from` can be moved to another.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may_move(from: &RegionId, to: &Region) -> Verdict {
+    if *from == to.id {
+        return Err(Refusal::new(format!("The project is in the region {} already.", to.id)));
+    }
+    Ok(())
+}
+
+/// Whether the copy fits there, with a twentieth to spare.
+///
+/// # Errors
+/// The refusal to show.
+pub fn has_room(to: &Region, needed: Bytes, free: Bytes) -> Verdict {
+    if needed.0.saturating_add(needed.0 / 20) <= free.0 {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("The region {} has {free} left, and {needed} are to be copied.", to.id))
+        .instead("Make room there, then move the project again."))
+}
+
+/// What is different in the other region: sentences.
+pub fn changes(from: &Region, to: &Region) -> Vec<String> {
+    if from.restore_elsewhere == to.restore_elsewhere {
+        return Vec::new();
+    }
+    vec![match to.restore_elsewhere {
+        RestoreElsewhere::SelfService => "Project admins restore into other environments themselves.".to_owned(),
+        RestoreElsewhere::ByTicket => {
+            "Restores into other environments are done by support staff, on a ticket.".to_owned()
+        }
+        RestoreElsewhere::Unavailable => "Snapshots are restored into their own environment only.".to_owned(),
+    }]
 }
 
 const ANOTHER_REGION: &str = "ask the operator to move the project to a region that offers it";
@@ -99,7 +161,7 @@ mod tests {
 
     fn region(restore_elsewhere: RestoreElsewhere) -> Region {
         let id = RegionId::parse("eu-1").expect("a valid id");
-        Region { id, title: "Old Europe".to_owned(), restore_elsewhere }
+        Region { id, title: "Old Europe".to_owned(), restore_elsewhere, repositories: None }
     }
 
     #[test]
@@ -114,6 +176,34 @@ mod tests {
             let verdicts = [region.may_restore_elsewhere("command"), region.may_file_ticket(), region.may_run_ticket()];
             assert_eq!(verdicts.map(|verdict| verdict.is_ok()), expected, "{which}");
         }
+    }
+
+    #[test]
+    fn a_repository_lies_where_its_region_says() {
+        let (data, shop) = (Path::new("/data"), ProjectId::parse("shop").expect("a valid id"));
+        let mut eu = region(RestoreElsewhere::SelfService);
+        let refused = place(&eu, &shop, data).expect_err("nobody said where").to_string();
+        assert_eq!(
+            refused,
+            "The region eu-1 has no place for repositories. Declare one: `repositories` of its [[region]]."
+        );
+        eu.repositories = Some("/srv/eu".to_owned());
+        assert_eq!(place(&eu, &shop, data), Ok(PathBuf::from("/srv/eu/shop")));
+        let local = Region { id: RegionId::parse(LOCAL).expect("a valid id"), repositories: None, ..eu };
+        assert_eq!(place(&local, &shop, data), Ok(PathBuf::from("/data/repositories/shop")));
+    }
+
+    #[test]
+    fn a_move_needs_another_region_with_room_and_says_what_changes() {
+        let (eu, here) = (region(RestoreElsewhere::ByTicket), RegionId::parse(LOCAL).expect("a valid id"));
+        assert_eq!(may_move(&here, &eu), Ok(()));
+        assert!(may_move(&eu.id, &eu).is_err());
+        for (needed, free, fits) in [(0, 0, true), (100, 105, true), (100, 104, false), (u64::MAX, u64::MAX, true)] {
+            assert_eq!(has_room(&eu, Bytes(needed), Bytes(free)).is_ok(), fits, "{needed} of {free}");
+        }
+        let open = region(RestoreElsewhere::SelfService);
+        assert_eq!(changes(&eu, &eu), Vec::<String>::new());
+        assert_eq!(changes(&eu, &open), ["Project admins restore into other environments themselves."]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod format;
 mod hold;
 mod prune;
 mod reading;
+mod relocate;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};

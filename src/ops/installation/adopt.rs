@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{insert_project, local_region, plan, recovery_key};
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
+use crate::domain::ids::EnvironmentName;
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::{MemberSource, Roles};
 use crate::domain::snapshot::{Protection, Snapshot};
@@ -59,6 +60,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
         region: local_region(),
         plan: plan.id.clone(),
         created_at: now,
+        removed_at: None,
     };
 
     let mut tx = app.store().write().await?;
@@ -72,7 +74,15 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
     for (_, manifest) in &found {
         seen.insert(manifest.environment_id.clone(), environment(manifest, now));
     }
-    for environment in seen.values() {
+    // Of several that had one name the newest has it; the others had been removed.
+    let newest: BTreeMap<&EnvironmentName, &EnvironmentId> =
+        found.iter().map(|(_, manifest)| (&manifest.environment, &manifest.environment_id)).collect();
+    for environment in seen.values_mut() {
+        let taken = environments::by_name(&mut tx, &project.id, &environment.name).await?;
+        let is_newest = newest.get(&environment.name).is_some_and(|id| **id == environment.id);
+        if !is_newest || taken.is_some_and(|taken| taken.id != environment.id) {
+            environment.status = EnvironmentStatus::Removed;
+        }
         if environments::by_id(&mut tx, &environment.id).await?.is_none() {
             environments::put(&mut tx, app.store().sealer(), environment, &Composition::default()).await?;
         }

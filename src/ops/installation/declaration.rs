@@ -43,6 +43,8 @@ struct RegionEntry {
     title: Option<String>,
     #[serde(default)]
     restore_elsewhere: Option<RestoreElsewhere>,
+    /// Absolute path of the directory of its repositories.
+    repositories: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,6 +53,8 @@ struct ProjectEntry {
     id: ProjectId,
     title: Option<String>,
     plan: Option<Spanned<String>>,
+    /// Of a new project.
+    region: Option<Spanned<RegionId>>,
     provision: Option<Spanned<Provision>>,
     /// For all of its environments.
     commands: Option<Spanned<ProjectCommands>>,
@@ -301,16 +305,24 @@ pub enum Consent {
 }
 
 /// Checks the file by trying every connection and path, then applies it as far as `consent` goes. What it does not name
-/// stays as it is.
+/// stays as it is; what was removed in the console stays removed, and a note says so.
 ///
 /// # Errors
 /// When the file can't be read, or the store fails. What does not work in it is [`Applied::Refused`].
 pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<Applied, Error> {
+    apply_with(app, file, consent, &[]).await
+}
+
+/// The same; what is named in `again` (`shop`, `shop/staging`) is there again, with its history and its snapshots.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_with(app: &App, file: &Path, consent: Consent, again: &[String]) -> Result<Applied, Error> {
     let text = tokio::fs::read_to_string(file)
         .await
         .map_err(|source| Error::Io { what: format!("{} can't be read", file.display()), source })?;
     let reading = Reading { app, name: file.display().to_string(), text: &text };
-    let parsed: File = match toml::from_str(&text) {
+    let mut parsed: File = match toml::from_str(&text) {
         Ok(parsed) => parsed,
         Err(error) => {
             let line = reading.line(&error.span().unwrap_or(0..0));
@@ -318,7 +330,9 @@ pub async fn apply(app: &App, file: &Path, consent: Consent) -> Result<Applied, 
             return Ok(Applied::Refused(vec![Trouble { file: reading.name, line, message }]));
         }
     };
-    let (troubles, notes) = reading.check(&parsed).await?;
+    let left_out = reading.leave_out_removed(&mut parsed, again).await?;
+    let (troubles, mut notes) = reading.check(&parsed).await?;
+    notes.extend(left_out);
     if !troubles.is_empty() {
         return Ok(Applied::Refused(troubles));
     }
@@ -386,6 +400,7 @@ async fn plan_of(db: &mut Db, entry: &ProjectEntry, known: Option<&Project>) -> 
 async fn put_settings(app: &App, db: &mut Db, entry: &ProjectEntry, title: &str, plan: &Plan) -> Result<(), Error> {
     let now = clock::now(db, app.store().dialect()).await?;
     projects::update(db, &entry.id, title, plan, now).await?;
+    projects::set_removed(db, &entry.id, None).await?;
     projects::set_provision(db, &entry.id, entry.provision.as_ref().map(Spanned::get_ref)).await?;
     let commands = entry.commands.as_ref().map(Spanned::get_ref).cloned().unwrap_or_default();
     projects::set_commands(db, &entry.id, &commands).await?;
@@ -406,6 +421,7 @@ async fn put_regions(app: &App, entries: Vec<Spanned<RegionEntry>>) -> Result<()
         let mut region = known.unwrap_or_else(|| undeclared(entry.id));
         region.title = entry.title.unwrap_or(region.title);
         region.restore_elsewhere = entry.restore_elsewhere.unwrap_or(region.restore_elsewhere);
+        region.repositories = entry.repositories.map(Spanned::into_inner).or(region.repositories);
         regions::put(&mut tx, &region).await?;
     }
     Ok(app.store().commit(tx).await?)
@@ -422,11 +438,12 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     let now = app.now().await?;
     let is_new = known.is_none();
     let former = known.as_ref().map(|known| known.plan.clone());
-    let access = if is_new { Some(make_repository(app, &entry.id).await?) } else { None };
+    let region = entry.region.as_ref().map_or_else(local_region, |region| region.get_ref().clone());
+    let access = if is_new { Some(make_repository(app, &region, &entry.id).await?) } else { None };
     let mut tx = app.store().write().await?;
     if let Some(access) = access {
-        let (id, plan_id) = (entry.id.clone(), plan.id.clone());
-        let project = Project { id, title: title.clone(), region: local_region(), plan: plan_id, created_at: now };
+        let (id, title) = (entry.id.clone(), title.clone());
+        let project = Project { id, title, region, plan: plan.id.clone(), created_at: now, removed_at: None };
         insert_project(app, &mut tx, &project, &plan, &access).await?;
     }
     put_settings(app, &mut tx, &entry, &title, &plan).await?;
@@ -465,6 +482,11 @@ async fn put_environment(
     now: Timestamp,
 ) -> Result<(), Error> {
     let known = environments::by_name(db, project, &entry.name).await?;
+    // One that was removed got here because somebody wants it again.
+    let known = match known {
+        None => environments::removed_by_name(db, project, &entry.name).await?,
+        there => there,
+    };
     let mut storage = match &known {
         Some(known) => environments::composition(db, app.store().sealer(), &known.id).await?.storage,
         None => BTreeMap::new(),

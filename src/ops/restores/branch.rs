@@ -34,6 +34,10 @@ impl Branch {
         name: Option<EnvironmentName>,
     ) -> Result<Self, Error> {
         let on = parent.on();
+        if on.environment.status == EnvironmentStatus::Removed {
+            let reason = format!("The environment {} was removed: nothing can be made after it.", on.environment.name);
+            return Err(Error::Conflict(Refusal::new(reason).instead("Name another one (--branch-from).")));
+        }
         let mut db = app.store().read().await?;
         let taken = environments::by_project(&mut db, &on.project.id).await?;
         let is_taken = |name: &EnvironmentName| taken.iter().any(|environment| environment.name == *name);

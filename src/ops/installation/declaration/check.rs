@@ -10,9 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::{EnvironmentEntry, File, ProjectEntry, Trouble};
 use crate::domain::environment::{Composition, EnvironmentKind, ProjectCommands};
 use crate::domain::ids::EnvironmentName;
+use crate::domain::policy::region::LOCAL;
 use crate::domain::policy::{Plan, Provision, storage};
 use crate::domain::problem::sentence;
-use crate::domain::{Bytes, ProjectId};
+use crate::domain::{Bytes, ProjectId, Timestamp};
 use crate::drivers::command;
 use crate::drivers::mount::Rules;
 use crate::jobs::{self, Parts};
@@ -36,6 +37,83 @@ impl Reading<'_> {
         Trouble { file: self.name.clone(), line: self.line(span), message: message.into() }
     }
 
+    /// Takes out of the file what was removed and is not wanted again; what, and how to have it.
+    pub async fn leave_out_removed(&self, file: &mut File, again: &[String]) -> Result<Vec<Trouble>, Error> {
+        let mut db = self.app.store().read().await?;
+        let wanted = |key: &str| again.iter().any(|wanted| wanted == key);
+        let note = |span: &Range<usize>, key: String, at: Timestamp| {
+            let day = &at.table()[..10];
+            let how =
+                format!("`stillpointd apply FILE --reinstate {key}` has it again, with its history and snapshots");
+            self.trouble(span, format!("{key} was removed on {day} and is left out; {how}"))
+        };
+        let mut notes = Vec::new();
+        let mut projects = Vec::new();
+        for mut project in std::mem::take(&mut file.project) {
+            let span = project.span();
+            let id = project.get_ref().id.clone();
+            let known = store::projects::by_id(&mut db, &id).await?;
+            let removed = known.and_then(|known| known.removed_at).filter(|_| !wanted(id.as_str()));
+            if let Some(at) = removed {
+                notes.push(note(&span, id.to_string(), at));
+                continue;
+            }
+            let mut kept = Vec::new();
+            for environment in std::mem::take(&mut project.get_mut().environment) {
+                let (name, key) = (environment.get_ref().name.clone(), format!("{id}/{}", environment.get_ref().name));
+                let there = environments::by_name(&mut db, &id, &name).await?.is_some();
+                let removed = environments::removed_by_name(&mut db, &id, &name).await?;
+                // A project that is wanted again is wanted with its environments.
+                match removed.filter(|_| !there && !wanted(&key) && !wanted(id.as_str())) {
+                    Some(removed) => notes.push(note(&environment.span(), key, removed.updated_at)),
+                    None => kept.push(environment),
+                }
+            }
+            project.get_mut().environment = kept;
+            projects.push(project);
+        }
+        file.project = projects;
+        Ok(notes)
+    }
+
+    /// Regions have a place for repositories, and a project that is there is in the region that it is in.
+    async fn check_regions(&self, file: &File, troubles: &mut Vec<Trouble>) -> Result<(), Error> {
+        let mut db = self.app.store().read().await?;
+        for region in &file.region {
+            let Some(place) = &region.get_ref().repositories else { continue };
+            let path = Path::new(place.get_ref());
+            if !path.is_absolute() || !path.is_dir() {
+                let message = format!("`repositories`: {} is not the absolute path of a directory", path.display());
+                troubles.push(self.trouble(&place.span(), message));
+            }
+        }
+        for project in &file.project {
+            let entry = project.get_ref();
+            let Some(wanted) = &entry.region else { continue };
+            let (span, wanted) = (wanted.span(), wanted.get_ref());
+            let declared = file.region.iter().map(Spanned::get_ref).find(|region| region.id == *wanted);
+            let known = store::regions::find(&mut db, wanted).await?;
+            let has_place = known.as_ref().is_some_and(|region| region.repositories.is_some())
+                || declared.is_some_and(|region| region.repositories.is_some())
+                || wanted.as_str() == LOCAL;
+            if known.is_none() && declared.is_none() && wanted.as_str() != LOCAL {
+                troubles.push(self.trouble(&span, format!("there is no region {wanted}: declare it with [[region]]")));
+            } else if !has_place {
+                let message = format!("the region {wanted} has no place for repositories: declare its `repositories`");
+                troubles.push(self.trouble(&span, message));
+            }
+            let there = store::projects::by_id(&mut db, &entry.id).await?;
+            if let Some(there) = there.filter(|there| there.region != *wanted) {
+                let message = format!(
+                    "the project is in the region {}; `stillpoint project:move --region {wanted} -p {}` moves it",
+                    there.region, entry.id
+                );
+                troubles.push(self.trouble(&span, message));
+            }
+        }
+        Ok(())
+    }
+
     /// What does not work in it: every connection and path is really tried.
     /// And what does, but not as one expects.
     pub async fn check(&self, file: &File) -> Result<(Vec<Trouble>, Vec<Trouble>), Error> {
@@ -49,6 +127,7 @@ impl Reading<'_> {
             })
             .collect();
         let others = self.declared_elsewhere(&declared).await?;
+        self.check_regions(file, &mut troubles).await?;
         let known = self.check_plans(file, &mut troubles).await?;
         let mut hosts: BTreeMap<String, String> = BTreeMap::new();
         for (key, composition) in &others {
