@@ -100,6 +100,9 @@ pub fn Console() -> impl IntoView {
                 <Route
                     path=path!("/projects/:project/environments/:environment/storage")
                     view=pages::storage::Storage
+                    ssr=whole.clone()
+                />
+                <Route
                     path=path!("/projects/:project/environments/:environment/remove")
                     view=pages::remove_environment::RemoveEnvironment
                     ssr=whole.clone()

@@ -197,8 +197,8 @@ pub enum Error {
     #[error("`{}` holds this whole machine: declare the directory below it that is meant", path.display())]
     RootDirectory { path: PathBuf },
     #[error(
-        "another file system is mounted at `{}`, inside the mount: it can't be restored together with it; exclude the \
-         directory at the mount's top that holds it, or mount it elsewhere and declare it as a mount of its own",
+        "another file system is mounted at `{}`, inside the mount (or is a subvolume there): it can't be restored together with \
+         it; exclude the directory at the mount's top that holds it, or declare that directory as a mount of its own",
         path.display()
     )]
     NestedMountPoint { path: PathBuf },

@@ -8,11 +8,13 @@
 mod both;
 mod carry;
 mod children;
+mod clones;
 mod compare;
 mod databases;
 mod found;
 mod index;
 mod journal;
+mod nested;
 mod paths;
 mod points;
 mod provision;
@@ -24,6 +26,7 @@ mod swap;
 pub(super) mod tests;
 mod walk;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -31,8 +34,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Access;
 
+use self::clones::Clones;
 use self::index::Databases;
 use self::journal::Journal;
+use self::nested::Inner;
 use self::points::Way;
 use super::Error;
 use crate::domain::Bytes;
@@ -52,8 +57,12 @@ pub const BESIDE: &str = ".stillpoint";
 #[derive(Debug, Clone)]
 pub struct Mount {
     spec: MountSpec,
-    /// Relative, plain, none below another.
+    /// Relative, plain, none below another. Inner mounts are among them.
     exclude: Vec<PathBuf>,
+    /// Other mounts that lie inside this one.
+    inner: Vec<Inner>,
+    /// Another mount at the same place.
+    twin: Option<PathBuf>,
 }
 
 /// What a mount must keep clear of (R6). Paths that don't exist are compared as they are written.
@@ -63,7 +72,7 @@ pub struct Rules {
     pub roots: Vec<PathBuf>,
     /// Our own; restoring over it would be the end.
     pub data: Option<PathBuf>,
-    /// Every other declared mount, of other environments and projects too.
+    /// Every mount of other environments and projects. One of the same environment may lie inside another one.
     pub mounts: Vec<PathBuf>,
     /// Files of declared databases: they are services of their own.
     pub databases: Vec<PathBuf>,
@@ -86,11 +95,8 @@ impl Mount {
         if !path.is_absolute() {
             return Err(Error::NotAbsolute { path });
         }
-        let mut exclude = spec.exclude.iter().map(|text| plain(text)).collect::<Result<Vec<_>, _>>()?;
-        exclude.sort();
-        // One below another goes with it.
-        exclude.dedup_by(|later, earlier| later.starts_with(earlier));
-        Ok(Self { spec: spec.clone(), exclude })
+        let exclude = spec.exclude.iter().map(|text| plain(text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { spec: spec.clone(), exclude: outermost(exclude), inner: Vec::new(), twin: None })
     }
 
     pub fn spec(&self) -> &MountSpec {
@@ -126,9 +132,16 @@ impl Mount {
         denied(Access::READ_OK | Access::EXEC_OK).map_err(|source| Error::Unreadable { path: root.clone(), source })?;
         fs::read_dir(&root).map_err(Error::reading("list", &root))?;
         denied(Access::WRITE_OK).map_err(|source| Error::NotWritable { path: root.clone(), source })?;
-        if points::way(&root, &self.exclude)? == Way::Entries {
-            let out = self.left_out(&root)?;
-            children::check_movable(&root, &|name| name == BESIDE || out.iter().any(|out| out.as_os_str() == name))?;
+        match points::way(&root, &self.exclude) {
+            Ok(Way::Whole) => {}
+            Ok(Way::Entries) => {
+                let out = self.left_out(&root)?;
+                let stays = |name: &OsStr| name == BESIDE || out.iter().any(|out| out.as_os_str() == name);
+                children::check_movable(&root, &stays)?;
+            }
+            // Nothing can be tried on a full disk. A snapshot needs no space there, and a restore says so by itself.
+            Err(Error::Full { .. }) => {}
+            Err(error) => return Err(error),
         }
         Ok(MountTested { free: free(&root)?, root })
     }
@@ -147,7 +160,8 @@ impl Mount {
     /// [`Error::Unreadable`], naming the directory; [`Error::NestedMountPoint`].
     pub fn index(&self) -> Result<Index, Error> {
         let root = self.root()?;
-        Index::take(&root, &self.left_out(&root)?, Err(NoJournal::NotAsked), Databases::Files)
+        let index = Index::take(&root, &self.left_out(&root)?, Err(NoJournal::NotAsked), Databases::Files)?;
+        Ok(self.named(index))
     }
 
     /// The same, with a journal of what changes from now on: taken before pass 1, so that [`Index::changes`] can say in
@@ -159,7 +173,16 @@ impl Mount {
     pub fn follow(&self) -> Result<Index, Error> {
         let root = self.root()?;
         let exclude = self.left_out(&root)?;
-        Index::take(&root, &exclude, Journal::start(&root, &exclude), Databases::Recognised)
+        let clones = Clones::make(&root, self.excluded());
+        let mut index = Index::take(&root, &exclude, Journal::start(&root, &exclude), Databases::Recognised)?;
+        index.clones = clones;
+        Ok(self.named(index))
+    }
+
+    /// With what is left out in words.
+    fn named(&self, mut index: Index) -> Index {
+        index.said = index.exclude.iter().filter_map(|out| self.says_of(out)).collect();
+        index
     }
 
     /// What is excluded, and what belongs to the file system that is mounted there.
@@ -180,7 +203,8 @@ impl Mount {
         if let Some(data) = rules.data.as_deref().map(real).filter(|data| overlap(root, data)) {
             return Err(Error::DataDirectory { path: path(), data });
         }
-        if let Some(other) = rules.mounts.iter().map(|other| real(other)).find(|other| overlap(root, other)) {
+        let others = rules.mounts.iter().map(|other| real(other)).filter(|other| overlap(root, other));
+        if let Some(other) = others.chain(self.twin.clone()).next() {
             return Err(Error::Overlap { path: path(), other });
         }
         let inside = |database: &PathBuf| {
@@ -207,6 +231,13 @@ fn plain(text: &str) -> Result<PathBuf, Error> {
         true => Ok(path.components().collect()),
         false => refuse("it must be relative to the mount, without `.` and `..`, e.g. `cache`"),
     }
+}
+
+/// In order; what lies below another one goes with it.
+fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.sort();
+    paths.dedup_by(|later, earlier| later.starts_with(earlier));
+    paths
 }
 
 /// Links resolved as far as the path exists.

@@ -210,7 +210,7 @@ impl Making<'_> {
             }
             self.provision(made, &label, move || service.driver.provision()).await?;
         }
-        for mount in parts.mounts.iter().cloned() {
+        for mount in parts.outermost_first() {
             let like = self.parent.mounts.iter().find(|like| like.name == *mount.name());
             let like = PathBuf::from(like.map(|like| like.path.clone()).unwrap_or_default());
             let label = mount.label();

@@ -99,6 +99,7 @@ fn is_active(environment: &Environment) -> Result<(), Refusal> {
         EnvironmentStatus::Inactive => {
             Err(Refusal::new(format!("The environment {} is not active.", environment.name)))
         }
+        EnvironmentStatus::Removed => Err(Refusal::new(format!("The environment {} was removed.", environment.name))),
     }
 }
 

@@ -61,15 +61,31 @@ impl Parts {
     /// # Errors
     /// When a declaration can't be used at all.
     pub fn connect(composition: &Composition) -> Result<Self, Error> {
+        Self::chosen(composition, &Scope::default())
+    }
+
+    /// Those in the scope, of an environment that has more: a mount must know which others lie inside it.
+    ///
+    /// # Errors
+    /// As [`Parts::connect`].
+    pub fn chosen(all: &Composition, scope: &Scope) -> Result<Self, Error> {
+        let composition = all.only(scope);
         let services = composition.services.iter().map(|spec| {
             let driver = drivers::connect(&spec.connection).map_err(Error::part(format!("service {}", spec.name)))?;
             Ok(Arc::new(ServicePart { spec: spec.clone(), driver }))
         });
         let mounts = composition.mounts.iter().map(|spec| {
             let driver = Mount::connect(spec).map_err(Error::part(format!("mount {}", spec.name)))?;
-            Ok(Arc::new(MountPart { driver }))
+            Ok(Arc::new(MountPart { driver: driver.among(&all.mounts) }))
         });
         Ok(Self { services: services.collect::<Result<_, Error>>()?, mounts: mounts.collect::<Result<_, Error>>()? })
+    }
+
+    /// Mounts, each after the one that it lies inside: so they are made, exchanged and taken back.
+    pub(super) fn outermost_first(&self) -> Vec<Arc<MountPart>> {
+        let mut mounts = self.mounts.clone();
+        mounts.sort_by_cached_key(|mount| mount.driver.depth());
+        mounts
     }
 
     /// Really tries each part. Blocks.
@@ -87,8 +103,6 @@ impl Parts {
         }
         for mount in &self.mounts {
             let mut rules = rules.clone();
-            let others = self.mounts.iter().filter(|other| other.name() != mount.name());
-            rules.mounts.extend(others.map(|other| PathBuf::from(&other.driver.spec().path)));
             rules.databases.extend(self.services.iter().flat_map(|service| service.spec.connection.file()));
             mount.driver.test(&rules).map_err(Error::part(mount.label()))?;
         }
@@ -119,11 +133,11 @@ impl Context {
     /// The environment's parts as they are declared now, tested.
     pub(super) async fn parts(&self, environment: &EnvironmentId, scope: &Scope) -> Result<(Parts, Sizes), Error> {
         let mut db = self.store().read().await?;
-        let composition = environments::composition(&mut db, self.store().sealer(), environment).await?.only(scope);
+        let composition = environments::composition(&mut db, self.store().sealer(), environment).await?;
         drop(db);
-        let rules = self.rules(environment).await?;
+        let (rules, scope) = (self.rules(environment).await?, scope.clone());
         tokio::task::spawn_blocking(move || {
-            let parts = Parts::connect(&composition)?;
+            let parts = Parts::chosen(&composition, &scope)?;
             let sizes = parts.test(&rules)?;
             Ok((parts, sizes))
         })

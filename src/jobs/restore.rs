@@ -206,7 +206,11 @@ impl Loading<'_> {
         let bytes = self.size(&held);
         self.lease.log(&format!("Loading {bytes} of {name} beside the live data")).await?;
         self.job.expect_bytes(bytes.0);
-        for entry in &self.plan.mounts {
+        let order = parts.outermost_first();
+        let place = |entry: &&MountEntry| order.iter().position(|mount| *mount.name() == entry.name);
+        let mut entries: Vec<&MountEntry> = self.plan.mounts.iter().collect();
+        entries.sort_by_key(place);
+        for entry in entries {
             let begun = Instant::now();
             let mount = Arc::clone(swap::mount(parts, entry.name.as_str())?);
             let activity = self.journal.activity.clone();

@@ -400,6 +400,52 @@ fn a_disk_that_is_full_while_restoring_fails_the_restore_and_the_old_data_is_ser
     drop(small);
 }
 
+/// The disk of the mount and of the database fills up between the load and the swap, or in the swap itself.
+fn a_disk_fills_up(step: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let home = directory.path().join("site");
+    let Some(small) = Tmpfs::mount(&home, 4 * 1024) else { return };
+    let site = Site::new(&home);
+    let at = Installation::around(directory, site);
+    let server = at.start_with(&[("STILLPOINT_STOP_AT", step)]);
+    let name = at.snapshot();
+    at.site.write(2);
+    let asked = at.ask_restore(&name);
+    server.stopped();
+    let ballast = home.join("ballast");
+    let mut zeros = fs::File::create(&ballast).expect("a file");
+    let filled = std::io::copy(&mut std::io::repeat(0), &mut zeros).expect_err("the disk is full");
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    drop(zeros);
+    server.go_on();
+    let reason = at.failed(&asked);
+    assert!(reason.contains("no space is left") && reason.contains("free some"), "{step}: {reason}");
+    // On a disk without any space SQLite opens no database in WAL mode: not for the site, nor to take a swap back.
+    let is_shut = reason.contains("taking it back failed");
+    assert_eq!(is_shut, step == "restore: swapping", "{reason}");
+    fs::remove_file(ballast).expect("removed");
+    until("visitors are served", || (at.visit().expect("the gateway").status == 200).then_some(()));
+    assert_eq!(at.site.version(), 2, "{step}");
+    at.assert_no_leftovers();
+    server.terminate();
+    let server = at.start();
+    at.restore(&name);
+    assert_eq!(at.site.version(), 1);
+    at.assert_no_leftovers();
+    server.terminate();
+    drop(small);
+}
+
+#[test]
+fn a_disk_that_fills_up_once_everything_is_loaded_fails_the_restore_and_the_old_data_is_served() {
+    a_disk_fills_up("restore: a service loaded");
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_swap_serves_nothing_mixed_and_the_old_data_once_there_is_space() {
+    a_disk_fills_up("restore: swapping");
+}
+
 #[test]
 fn two_admins_who_press_at_once_are_served_one_after_the_other() {
     let at = Installation::new();

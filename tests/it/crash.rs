@@ -64,6 +64,17 @@ fn a_restore_of_a_mount_point_survives(step: &str, left: Left) {
     go_on_after_a_restore_died(&at, &asked, left);
 }
 
+/// A directory of the mount is a mount of its own: the outer one's exchange carries it, and then it is exchanged.
+fn a_restore_of_nested_mounts_survives(step: &str, left: Left) {
+    let at = Installation::with_an_inner_mount();
+    let dying = at.start_with(&[(CRASH, step)]);
+    let first = at.snapshot();
+    at.site.write(2);
+    let asked = at.ask_restore(&first);
+    dying.died();
+    go_on_after_a_restore_died(&at, &asked, left);
+}
+
 fn go_on_after_a_restore_died(at: &Installation, asked: &crate::process::Asked, left: Left) {
     match left {
         Left::Old => assert_eq!(at.site.version(), 2),
@@ -114,6 +125,15 @@ macro_rules! restores_of_mount_points_that_die {
     )*};
 }
 
+macro_rules! restores_of_nested_mounts_that_die {
+    ($($name:ident: $step:literal, $left:expr)*) => {$(
+        #[test]
+        fn $name() {
+            a_restore_of_nested_mounts_survives($step, $left);
+        }
+    )*};
+}
+
 macro_rules! restores_that_die {
     ($($name:ident: $step:literal, $left:expr)*) => {$(
         #[test]
@@ -143,6 +163,14 @@ restores_that_die! {
     a_restore_that_dies_swapped_is_not_done_twice: "restore: swapped", Left::New
     a_restore_that_dies_with_the_safety_snapshot_stored_is_not_done_twice: "restore: safety stored", Left::New
     a_restore_that_dies_once_it_has_ended_leaves_nothing_beside: "restore: ended", Left::New
+}
+
+restores_of_nested_mounts_that_die! {
+    a_restore_of_nested_mounts_that_dies_loaded_is_done: "restore: a mount loaded", Left::Old
+    a_restore_of_nested_mounts_that_dies_prepared_is_done: "restore: prepared", Left::Old
+    a_restore_of_nested_mounts_that_dies_before_the_inner_one_is_carried_is_done: "mount: exchanged", Left::Mixed
+    a_restore_of_nested_mounts_that_dies_with_the_outer_one_exchanged_is_done: "restore: a mount exchanged", Left::Mixed
+    a_restore_of_nested_mounts_that_dies_swapped_is_not_done_twice: "restore: swapped", Left::New
 }
 
 restores_of_mount_points_that_die! {

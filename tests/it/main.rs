@@ -20,6 +20,7 @@ mod members;
 mod merges;
 mod mounted;
 mod mysql;
+mod nested;
 mod notices;
 mod openldap;
 mod paths;

@@ -25,9 +25,25 @@ const UNNAMED: &str = ".stillpoint-way";
 pub(super) struct Carried {
     path: String,
     inode: u64,
+    /// A mount of its own has this one while it is being restored too (`nested.rs`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loaded: Option<u64>,
 }
 
 impl Carried {
+    pub fn path(&self) -> &Path {
+        Path::new(&self.path)
+    }
+
+    pub fn or(self, loaded: Option<u64>) -> Self {
+        Self { loaded, ..self }
+    }
+
+    fn stands_in(&self, tree: &Tree) -> Result<bool, Error> {
+        let found = inode_below(tree, self.path())?;
+        Ok(found.is_some() && (found == Some(self.inode) || found == self.loaded))
+    }
+
     /// Whether it is this entry of the mount's top directory.
     pub fn is(&self, name: &OsStr) -> bool {
         name == self.path.as_str()
@@ -48,7 +64,7 @@ pub(super) fn plan(old: &Tree, new: &Tree, exclude: &[PathBuf]) -> Result<Vec<Ca
         let Some(inode) = inode_below(old, path)? else { continue };
         check_way(new, path)?;
         // Excludes are declared as text.
-        carried.push(Carried { path: path.to_string_lossy().into_owned(), inode });
+        carried.push(Carried { path: path.to_string_lossy().into_owned(), inode, loaded: None });
     }
     Ok(carried)
 }
@@ -60,9 +76,9 @@ pub(super) fn carry(from: &Path, to: &Path, carried: &[Carried]) -> Result<(), E
     }
     let (source, target) = (Tree::open(from, &[])?, Tree::open(to, &[])?);
     for carried in carried {
-        let path = Path::new(&carried.path);
+        let path = carried.path();
         // Carried before, or removed by its owner meanwhile.
-        if inode_below(&target, path)? == Some(carried.inode) || inode_below(&source, path)? != Some(carried.inode) {
+        if carried.stands_in(&target)? || !carried.stands_in(&source)? {
             continue;
         }
         let Some(name) = path.file_name() else { continue };

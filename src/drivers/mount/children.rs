@@ -151,7 +151,7 @@ pub(super) fn prepare(mount: &Mount, beside: &MountBeside) -> Result<MountAside,
             }
         }
     }
-    let carried = carry::plan(&live, &new, &out)?;
+    let carried = mount.with_loaded(beside, carry::plan(&live, &new, &out)?)?;
     let stays = |name: &OsStr| beside.points.is_empty() && stays(&carried, name);
     for unit in units(beside) {
         for base in [&beside.root, &tree] {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::clones::Clones;
 use super::databases::{self, InDirectory, Recognising};
 use super::journal::{Journal, NoJournal, Touched};
 use super::scan::Ahead;
@@ -28,7 +29,9 @@ const SECONDS: i64 = 2_000_000_000;
 #[derive(Debug)]
 pub struct Index {
     pub(super) path: PathBuf,
-    exclude: Vec<PathBuf>,
+    pub(super) exclude: Vec<PathBuf>,
+    /// Of what is left out, in sentences.
+    pub(super) said: Vec<String>,
     /// That, and databases.
     pub(super) left_out: Vec<PathBuf>,
     pub(super) databases: databases::Databases,
@@ -44,6 +47,7 @@ pub struct Index {
     pub(super) linked: Vec<Vec<u8>>,
     pub(super) journal: Result<Journal, NoJournal>,
     pub(super) ahead: Mutex<Ahead>,
+    pub(super) clones: Option<Clones>,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ impl Index {
         let mut index = Self {
             path: path.to_owned(),
             exclude: exclude.to_vec(),
+            said: Vec::new(),
             left_out: Vec::new(),
             databases: databases::Databases::default(),
             started,
@@ -114,6 +119,7 @@ impl Index {
             linked: Vec::new(),
             journal,
             ahead: Mutex::default(),
+            clones: None,
         };
         let mut level = vec![Vec::new()];
         while !level.is_empty() {
@@ -238,9 +244,7 @@ impl Index {
                 _ => format!("{count} sockets, `{first}` among them, are left out: their programs make them again."),
             });
         }
-        for path in &self.exclude {
-            limits.push(format!("`{}` is excluded.", path.display()));
-        }
+        limits.extend(self.said.iter().cloned());
         limits.extend(self.databases.limits());
         limits
     }

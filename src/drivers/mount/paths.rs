@@ -35,6 +35,15 @@ impl Mount {
         let live = Tree::open(&root, &[])?;
         let mut points: Vec<Point> = Vec::new();
         for path in paths {
+            if let Some(inner) = self.inner_of(Path::new(path.as_str())) {
+                let below = Path::new(path.as_str()).strip_prefix(&inner.path).unwrap_or(Path::new(""));
+                let instead = match below.to_str() {
+                    Some(below) if !below.is_empty() => format!("mount:{}/{below}", inner.name),
+                    _ => format!("mount:{}", inner.name),
+                };
+                let why = format!("`{path}` belongs to the mount {}, so name it as `{instead}`", inner.name);
+                return Err(Error::CannotSwap { path: root, why });
+            }
             let out = self.left_out(&root)?;
             if let Some(out) = out.iter().find(|out| Path::new(path.as_str()).starts_with(out)) {
                 let why = format!("`{}` is excluded, so that no restore touches `{path}`", out.display());

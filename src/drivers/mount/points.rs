@@ -96,9 +96,11 @@ pub(super) fn unescape(field: &[u8]) -> PathBuf {
 
 /// Exchanges two empty directories just where a restore would work.
 fn try_exchange(root: &Path, parent: &Path) -> Result<(), Error> {
-    let tried = probe(parent, |one, other| {
-        rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?;
-        Ok(())
+    let tried = quietly(parent, || {
+        probe(parent, |one, other| {
+            rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?;
+            Ok(())
+        })
     })?;
     named(root, parent, tried)
 }
@@ -118,7 +120,10 @@ fn named(root: &Path, within: &Path, tried: io::Result<()>) -> Result<(), Error>
 
 /// Leaves nothing behind.
 fn probe(within: &Path, work: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<io::Result<()>, Error> {
-    let hidden = hidden_directory(within).map_err(|source| Error::NotWritable { path: within.to_owned(), source })?;
+    let hidden = hidden_directory(within).map_err(|source| match Error::io("try", within)(source) {
+        Error::Io { path, source, .. } => Error::NotWritable { path, source },
+        full => full,
+    })?;
     let probe: TempDir =
         tempfile::Builder::new().prefix("probe-").tempdir_in(&hidden).map_err(Error::io("try", &hidden))?;
     let (one, other) = (probe.path().join("one"), probe.path().join("other"));

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use super::clones::CLONED_FROM;
 use super::compare::{Difference, path_of};
 use super::databases::Viewed;
 use super::index::{Index, TICK, is_recent, now};
@@ -60,8 +62,8 @@ pub(super) struct Ahead {
 /// What is beyond that is left to the hold, which has a limit of its own.
 const MOST_AHEAD: Bytes = Bytes(1 << 30);
 
-/// Larger files are copied in the hold alone: while they grow, each copy is in vain.
-const LARGEST_AHEAD: Bytes = Bytes(16 << 20);
+/// Larger files are copied in the hold alone: while they grow, each copy is in vain. There they may be cloned.
+const LARGEST_AHEAD: Bytes = CLONED_FROM;
 
 impl Index {
     /// To be called right before the hold, again and again as long as that finds much: records what has changed so far,
@@ -90,7 +92,13 @@ impl Index {
         let wanted: Vec<_> = seen.changed.iter().filter(|(path, stamp)| fits(path, stamp)).take_while(within).collect();
         let copied: Bytes = wanted.iter().map(|(_, stamp)| stamp.bytes()).sum();
         let numbered: Vec<_> = (ahead.next..).zip(wanted).collect();
-        let stage = Stage { tree: &tree, directory: staging, deadline: Instant::now() + FAR };
+        if self.clones.is_some() {
+            for (path, _) in seen.changed.iter().filter(|(_, stamp)| stamp.is_file() && stamp.bytes() > CLONED_FROM) {
+                stage::sync(&tree, path);
+            }
+        }
+        let (deadline, spare) = (Instant::now() + FAR, AtomicU64::new(0));
+        let stage = Stage { tree: &tree, directory: staging, deadline, clones: None, spare };
         let recorded = in_parallel(&numbered, |(number, (path, stamp))| {
             let Staged::Recorded(recorded) = stage.record(*number, path, stamp)? else { return Ok(None) };
             let stands = if path.as_os_str().is_empty() {
@@ -127,7 +135,8 @@ impl Index {
             Ok(Err(_)) | Err(_) => (self.compare(&tree, in_time)?, None),
         };
 
-        let stage = Stage { tree: &tree, directory: staging, deadline };
+        let (clones, spare) = (self.clones.as_ref(), AtomicU64::new(0));
+        let stage = Stage { tree: &tree, directory: staging, deadline, clones, spare };
         let databases = self.open_views(&stage, positions, seen.changed.iter())?;
         let mut scan = Scan {
             changes: TreeChanges { removed: seen.removed.clone(), overrides: BTreeMap::new() },
@@ -153,18 +162,26 @@ impl Index {
             .chain(scan.refused.iter().map(|(path, stamp)| (path, stamp)))
             .map(|(path, stamp)| (path, stamp, recorded(path, stamp)))
             .partition(|it| it.2.is_some());
-        let bytes: Bytes = to_do.iter().map(|(_, stamp, _)| stamp.bytes()).sum();
-        let files = to_do.iter().filter(|(_, stamp, _)| stamp.is_file()).count() as u64;
+        let copied = || to_do.iter().filter(|(_, stamp, _)| !stage.clones(stamp));
+        let bytes: Bytes = copied().map(|(_, stamp, _)| stamp.bytes()).sum();
+        let files = copied().filter(|(_, stamp, _)| stamp.is_file()).count() as u64;
         let too_much = |limit| Error::TooMuchChanged { path: self.path.clone(), files, bytes, limit };
         if bytes > limits.bytes {
             return Err(too_much(StagingLimit::Bytes(limits.bytes)));
         }
+        stage.spare.store(limits.bytes.0 - bytes.0, std::sync::atomic::Ordering::Relaxed);
         let mut changes = std::mem::take(&mut scan.changes);
         changes.overrides.extend(done.into_iter().filter_map(|(path, _, recorded)| Some((path.clone(), recorded?))));
         let record = |changes: &mut TreeChanges, changed: Vec<(usize, (&PathBuf, &Stamp))>| {
             let staged =
                 in_parallel(&changed, |(number, (path, stamp))| match stage.record(*number, path, stamp)? {
                     Staged::Late => Err(too_much(StagingLimit::Time(limits.time))),
+                    Staged::TooMuch => Err(Error::TooMuchChanged {
+                        path: self.path.clone(),
+                        files: files + 1,
+                        bytes: bytes + stamp.bytes(),
+                        limit: StagingLimit::Bytes(limits.bytes),
+                    }),
                     Staged::Gone => Ok(None),
                     Staged::Recorded(recorded) => Ok(Some(recorded)),
                 })?;

@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, OFlags, Stat};
 use rustix::io::Errno;
 use xattr::FileExt as _;
 
+use super::clones::{self, CLONED_FROM, Clones};
 use super::walk::{self, Tree};
 use crate::domain::tree::{FileKind, FileMeta, Override, Stamp};
 use crate::drivers::Error;
@@ -29,6 +31,9 @@ pub(super) struct Stage<'a> {
     /// Copies are numbered files in it.
     pub directory: &'a Path,
     pub deadline: Instant,
+    pub clones: Option<&'a Clones>,
+    /// How much of files that were to be cloned may be copied where that fails.
+    pub spare: AtomicU64,
 }
 
 pub(super) enum Staged {
@@ -36,9 +41,23 @@ pub(super) enum Staged {
     Gone,
     /// The deadline passed.
     Late,
+    /// It can't be cloned, and is too large to be copied.
+    TooMuch,
+}
+
+/// What became of one file.
+enum Copied {
+    To(PathBuf, u64),
+    Late,
+    TooMuch,
 }
 
 impl Stage<'_> {
+    /// Whether a file is cloned, if it can be, so that its size does not count.
+    pub fn clones(&self, stamp: &Stamp) -> bool {
+        self.clones.is_some() && stamp.is_file() && stamp.bytes() > CLONED_FROM
+    }
+
     pub fn record(&self, number: usize, path: &Path, stamp: &Stamp) -> Result<Staged, Error> {
         let name = path.as_os_str().as_bytes();
         if stamp.is_file() {
@@ -96,15 +115,16 @@ impl Stage<'_> {
         };
         let from = self.absolute(path);
         let look = || rustix::fs::fstat(&source).map_err(Error::io("look at", &from));
-        let to = self.directory.join(format!("{number:08}"));
         let mut before = look()?;
         if !walk::stamp(&before).is_file() {
             return Ok(Staged::Gone);
         }
         for attempt in 1.. {
-            let size = walk::stamp(&before).size;
-            let copied = copy_file(&source, (&from, &to), size, self.deadline)?;
-            let Some(copied) = copied else { return Ok(Staged::Late) };
+            let (to, copied) = match self.copy_once(number, &source, &from, &walk::stamp(&before))? {
+                Copied::To(to, size) => (to, size),
+                Copied::Late => return Ok(Staged::Late),
+                Copied::TooMuch => return Ok(Staged::TooMuch),
+            };
             let after = look()?;
             if walk::stamp(&after) == walk::stamp(&before) || attempt == TRIES {
                 let xattrs = xattrs(&source).map_err(Error::io("read the attributes of", &from))?;
@@ -114,6 +134,24 @@ impl Stage<'_> {
             before = after;
         }
         Ok(Staged::Gone)
+    }
+
+    fn copy_once(&self, number: usize, source: &File, from: &Path, stamp: &Stamp) -> Result<Copied, Error> {
+        if let Some(clones) = self.clones.filter(|_| self.clones(stamp)) {
+            let to = clones.place(number);
+            match clones::clone(source, &to) {
+                Ok(size) => return Ok(Copied::To(to, size)),
+                // Some files share nothing (without checksums on btrfs, swap files), and a full disk may have place elsewhere.
+                Err(error) => tracing::debug!(path = %from.display(), %error, "copied, since it can't be cloned"),
+            }
+            let take = |spare: u64| spare.checked_sub(stamp.size);
+            if self.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                return Ok(Copied::TooMuch);
+            }
+        }
+        let to = self.directory.join(format!("{number:08}"));
+        let copied = copy_file(source, (from, &to), stamp.size, self.deadline)?;
+        Ok(copied.map_or(Copied::Late, |size| Copied::To(to, size)))
     }
 
     fn gone_or(&self, path: &Path, errno: Errno) -> Result<Staged, Error> {
@@ -206,11 +244,6 @@ fn copy_file(source: &File, (from, to): (&Path, &Path), size: u64, deadline: Ins
     let writing = |error: io::Error| Error::io("copy aside", from)(error);
     let target = File::options().read(true).write(true).create(true).truncate(true).open(to);
     let target = target.map_err(Error::io("create", to))?;
-
-    // Shares the blocks where the file system can: time does not depend on the size.
-    if rustix::fs::ioctl_ficlone(&target, source).is_ok() {
-        return target.metadata().map(|metadata| Some(metadata.len())).map_err(writing);
-    }
     let mut at = 0;
     let mut end = 0;
     while at < size {
@@ -292,4 +325,11 @@ pub(super) fn same_bytes(tree: &Tree, path: &Path, staged: &Path) -> Result<bool
             Err(error) => return Err(Error::io("read", staged)(error)),
         }
     }
+}
+
+/// Brings a file to the disk, so that cloning it soon has little to wait for.
+pub(super) fn sync(tree: &Tree, path: &Path) {
+    let opened = tree.open_below(path.as_os_str().as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK);
+    // What stands in the way of reading it is said when it is read.
+    opened.ok().map(|file| rustix::fs::fdatasync(file).ok());
 }

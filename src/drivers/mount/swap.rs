@@ -157,12 +157,12 @@ impl Mount {
         Ok(beside)
     }
 
-    /// Every entry of the old tree, after a commit.
+    /// Every entry of the old tree, after a commit. What stands at an excluded path there came with the loaded tree.
     ///
     /// # Errors
     /// As [`Mount::index`].
     pub fn index_aside(&self, beside: &MountBeside) -> Result<Index, Error> {
-        Index::take(&beside.old_tree(), &[], Err(NoJournal::NotAsked), Databases::Files)
+        Index::take(&beside.old_tree(), self.excluded(), Err(NoJournal::NotAsked), Databases::Files)
     }
 
     /// Compares what was loaded with what the snapshot recorded (R22), and brings it to the disk. Before the hold: it
@@ -205,7 +205,7 @@ impl Mount {
         }
         let old = Tree::open(&beside.root, &[])?;
         let new = Tree::open(&beside.tree(), &[])?;
-        let carried = carry::plan(&old, &new, self.excluded())?;
+        let carried = self.with_loaded(beside, carry::plan(&old, &new, self.excluded())?)?;
         copy_default_acl(&beside.root, &beside.tree())?;
         let databases = renewal::prepare(beside, self.excluded())?;
         let aside = MountAside { inode: old.stamp.inode, carried, sides: None, databases };
@@ -227,6 +227,7 @@ impl Mount {
             }
             exchange(beside)?;
         }
+        at("mount: exchanged");
         carry::carry(&beside.tree(), &beside.root, &aside.carried)?;
         renewal::commit(beside, &aside.databases)
     }
@@ -250,6 +251,7 @@ impl Mount {
         }
         renewal::roll_back(beside, &aside.databases)?;
         carry::carry(&beside.root, &beside.tree(), &aside.carried)?;
+        at("mount: carried back");
         exchange(beside)
     }
 
@@ -275,7 +277,8 @@ impl Mount {
         }
         remove_tree(&beside.place)?;
         // Stays while another restore uses it.
-        beside.place.parent().map(fs::remove_dir);
+        let hidden = beside.place.parent();
+        hidden.and_then(Path::parent).zip(hidden).map(|(home, hidden)| quietly(home, || fs::remove_dir(hidden).ok()));
         Ok(())
     }
 }

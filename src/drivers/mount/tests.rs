@@ -2,9 +2,12 @@
 
 mod connection;
 mod databases;
+mod disks;
 mod entries;
+mod figures;
 mod hold;
 mod journal;
+mod nested;
 mod paths;
 mod renewal;
 mod restore;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use sha2::{Digest, Sha256};
 
 use crate::domain::manifest::Facts;
@@ -226,6 +226,10 @@ pub(super) fn explain(path: &Path, waited: Duration) -> impl FnOnce(rusqlite::Er
             Some(ErrorCode::NotADatabase) => Error::NotADatabase { path },
             Some(ErrorCode::DatabaseCorrupt) => Error::Corrupt { path, detail: source.to_string() },
             Some(ErrorCode::DiskFull) => Error::Full { path },
+            // The shared memory beside a database in WAL mode is a file too, and could not be made large enough.
+            _ if source.sqlite_error().is_some_and(|it| it.extended_code == ffi::SQLITE_IOERR_SHMSIZE) => {
+                Error::Full { path }
+            }
             Some(ErrorCode::ReadOnly) => {
                 Error::NotWritable { source: io(std::io::ErrorKind::ReadOnlyFilesystem), path }
             }

@@ -58,10 +58,10 @@ pub(super) async fn present(
     scope: &Scope,
     paths: BTreeMap<MountName, Vec<MountPath>>,
 ) -> Vec<Present> {
-    let chosen = composition.only(scope);
+    let (chosen, composition, scope) = (composition.only(scope), composition.clone(), scope.clone());
     let looked = tokio::task::spawn_blocking(move || {
         let all = names(&chosen).zip(parts(&chosen));
-        let connected = match Parts::connect(&chosen) {
+        let connected = match Parts::chosen(&composition, &scope) {
             Ok(connected) => connected,
             Err(error) => return all.map(|(name, part)| (name, part, Err(error.for_people()))).collect(),
         };

@@ -115,6 +115,16 @@ impl Installation {
         Some((Self::around(directory, site), mounted))
     }
 
+    /// As [`Installation::new`], with a directory of the mount `uploads` declared as the mount `deep`.
+    pub fn with_an_inner_mount() -> Self {
+        let at = Self::new();
+        let inner = at.site.uploads().join("deep");
+        let more = format!("\n[[project.environment.mount]]\nname = \"deep\"\npath = {inner:?}\n");
+        let (ok, said) = at.apply(&at.site.declaration(&more));
+        assert!(ok, "the inner mount could not be declared: {said}");
+        at
+    }
+
     /// Without account and declaration.
     pub fn bare(directory: TempDir, site: Site) -> Self {
         let data = directory.path().join("data");

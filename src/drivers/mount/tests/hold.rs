@@ -308,7 +308,8 @@ fn what_vanishes_between_scan_and_copy_counts_as_removed() {
     };
     let deadline = Instant::now() + Duration::from_secs(20);
     let staging = site.staging();
-    let stage = Stage { tree: &tree, directory: &staging, deadline };
+    let (clones, spare) = (None, Default::default());
+    let stage = Stage { tree: &tree, directory: &staging, deadline, clones, spare };
     let record = |name: &str| stage.record(0, Path::new(name), &stamp).expect("no error");
     assert!(matches!(record("here"), Staged::Recorded(_)));
     assert!(matches!(record("not here"), Staged::Gone));

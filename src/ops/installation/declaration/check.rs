@@ -13,7 +13,7 @@ use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::region::LOCAL;
 use crate::domain::policy::{Plan, Provision, storage};
 use crate::domain::problem::sentence;
-use crate::domain::{Bytes, ProjectId, Timestamp};
+use crate::domain::{Bytes, PartName, ProjectId, Scope, Timestamp};
 use crate::drivers::command;
 use crate::drivers::mount::Rules;
 use crate::jobs::{self, Parts};
@@ -399,21 +399,22 @@ impl Reading<'_> {
             .iter()
             .map(|service| {
                 let one = Composition { services: vec![service.get_ref().spec()], ..Composition::default() };
-                (service.span(), one, rules.clone())
+                (service.span(), one, Scope::default(), rules.clone())
             })
             .chain(environment.mount.iter().map(|mount| {
-                let one = Composition { mounts: vec![mount.get_ref().clone()], ..Composition::default() };
+                // It may lie inside another one, or another one in it.
+                let mounts = environment.mount.iter().map(|mount| mount.get_ref().clone()).collect();
+                let all = Composition { mounts, ..Composition::default() };
+                let scope = Scope::from_iter([PartName::Mount(mount.get_ref().name.clone())]);
                 let mut rules = rules.clone();
-                let siblings = environment.mount.iter().filter(|other| other.get_ref().name != mount.get_ref().name);
-                rules.mounts.extend(siblings.map(|other| other.get_ref().path.clone().into()));
                 rules.databases.extend(
                     environment.service.iter().filter_map(|service| service.get_ref().spec().connection.file()),
                 );
-                (mount.span(), one, rules)
+                (mount.span(), all, scope, rules)
             }));
-        for (span, composition, rules) in parts {
+        for (span, composition, scope, rules) in parts {
             let tried = tokio::task::spawn_blocking(move || {
-                let parts = Parts::connect(&composition)?;
+                let parts = Parts::chosen(&composition, &scope)?;
                 parts.test(&rules).map(|_| unlike_expected(&parts))
             });
             match tried.await.expect("a connection test does not panic") {
