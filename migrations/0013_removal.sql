@@ -7,10 +7,3 @@ ALTER TABLE environments ADD COLUMN made TEXT;
 ALTER TABLE projects ADD COLUMN removed_at BIGINT;
 -- Where the region's repositories lie, as its workers see it; NULL: in the data directory, which only `local` has.
 ALTER TABLE regions ADD COLUMN repositories TEXT;
--- What a project's repository was before it was moved: kept for a while, then removed.
-CREATE TABLE former_repositories (
-    location TEXT PRIMARY KEY,
-    project_id TEXT NOT NULL REFERENCES projects (id),
-    region_id TEXT NOT NULL,
-    remove_at BIGINT NOT NULL
-);

@@ -3,6 +3,8 @@
 //! **Invariant:** thin: parse, proof, operation. Every one goes through [`act`], which refuses whoever is not logged in,
 //! except those that come before logging in, end it, or keep a choice of colours.
 
+#![allow(clippy::too_many_arguments, reason = "an action takes the fields of its form")]
+
 mod notices;
 mod people;
 mod removal;

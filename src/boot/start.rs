@@ -221,17 +221,18 @@ fn timing() -> Timing {
 
 /// Half-done swaps first: they keep a site shut. Beside the worker what is due by schedules is queued.
 async fn work(worker: Worker, context: jobs::Context, stop: CancellationToken) {
-    recover(&context).await;
+    let region = worker.region.clone();
+    recover(&context, &region).await;
     let again = async {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(RECOVER_AGAIN) => recover(&context).await,
+                () = tokio::time::sleep(RECOVER_AGAIN) => recover(&context, &region).await,
                 () = stop.cancelled() => return,
             }
         }
     };
     let scheduling = jobs::schedule(context.store().clone(), stop.clone());
-    let upkeep = look_after(&context, worker.region.clone(), stop.clone());
+    let upkeep = look_after(&context, region.clone(), stop.clone());
     tokio::join!(worker.run(stop.clone()), again, scheduling, upkeep);
 }
 
@@ -266,8 +267,8 @@ fn sooner() -> Option<Duration> {
     sooner.and_then(|text| text.parse().ok()).map(Duration::from_millis)
 }
 
-async fn recover(context: &jobs::Context) {
-    if let Err(error) = jobs::recover(context).await {
+async fn recover(context: &jobs::Context, region: &RegionId) {
+    if let Err(error) = jobs::recover(context, region).await {
         tracing::error!(error = %error.for_people(), "unfinished restores could not be looked at");
     }
 }

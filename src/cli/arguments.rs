@@ -500,7 +500,7 @@ Its snapshots can still be listed and restored into another environment:
 
 const MOVE: &str = "\
 Copies every snapshot, checks the copy, and switches; the site's own data stays where it is.
-The old repository is kept for two weeks.
+The old repository stays where it is, until you remove it.
   stillpoint project:move --region eu -p shop";
 
 #[derive(Debug, Args)]

@@ -56,5 +56,5 @@ fn tell(told: &Move, talk: &mut Talk<'_>) {
     for change in &told.changes {
         talk.say(&format!("  {change}"));
     }
-    talk.say("  Its services and files stay where they are; the old repository is kept for two weeks.");
+    talk.say("  Its services and files stay where they are; the old repository stays until you remove it.");
 }

@@ -276,6 +276,17 @@ impl ServiceConnection {
             Self::Command { command } => format!("behind `{command}`"),
         }
     }
+
+    /// Whether it may lead to what `place` (as [`Self::place`] told it) led to: a host has many names, so those don't count.
+    pub fn may_be(&self, place: &str) -> bool {
+        let own = self.place();
+        let hostless = |place: &str| {
+            let (what, at) = place.rsplit_once(" at ")?;
+            let (_, rest) = at.rsplit_once(':')?;
+            Some((what.to_owned(), rest.to_owned()))
+        };
+        own == place || hostless(&own).is_some_and(|own| hostless(place) == Some(own))
+    }
 }
 
 impl Composition {
@@ -295,5 +306,31 @@ impl Composition {
     /// Files of databases.
     pub fn databases(&self) -> Vec<std::path::PathBuf> {
         self.services.iter().filter_map(|service| service.connection.file()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known_by_every_name_of_its_host() {
+        let at = |host: &str, port, database: &str| ServiceConnection::Postgres {
+            host: host.to_owned(),
+            port,
+            user: "shop".to_owned(),
+            password: Secret::new(""),
+            database: database.to_owned(),
+        };
+        let place = at("127.0.0.1", 5432, "shop").place();
+        for (connection, expected) in [
+            (at("127.0.0.1", 5432, "shop"), true),
+            (at("db.internal", 5432, "shop"), true),
+            (at("127.0.0.1", 5433, "shop"), false),
+            (at("127.0.0.1", 5432, "other"), false),
+            (ServiceConnection::Sqlite { path: "/srv/shop.db".to_owned() }, false),
+        ] {
+            assert_eq!(connection.may_be(&place), expected, "{}", connection.place());
+        }
     }
 }

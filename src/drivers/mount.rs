@@ -46,6 +46,7 @@ use crate::domain::environment::MountSpec;
 pub use databases::Settled;
 pub use index::{Contents, Index};
 pub use journal::NoJournal;
+pub use points::mount_point_in;
 pub use provision::{make_directory, remove_directory};
 pub use scan::{Scan, StagingLimits};
 pub(super) use swap::copy_attributes;

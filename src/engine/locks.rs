@@ -40,7 +40,7 @@ impl Repository {
 
     /// # Errors
     /// [`Error::Locked`] while another program uses the repository in any way.
-    pub(super) fn heed_every_lock(&self) -> Result<(), Error> {
+    pub(crate) fn heed_every_lock(&self) -> Result<(), Error> {
         self.heed(|_| true)
     }
 

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustic_core::CheckOptions;
@@ -52,6 +53,9 @@ impl Copy {
         let (Location::Local(from), Location::Local(to)) = (from, to);
         let (own, there) = (std::fs::read(from.join(CONFIG)), std::fs::read(to.join(CONFIG)));
         let own = own.map_err(|source| at("read", &from.join(CONFIG))(source))?;
+        if is_within(from, to) || is_within(to, from) {
+            return Err(Error::Exists { location: to.display().to_string() });
+        }
         match there {
             Ok(there) if there != own => Err(Error::Exists { location: to.display().to_string() }),
             _ => Ok(Self { from: from.clone(), to: to.clone(), sound: BTreeSet::new() }),
@@ -94,7 +98,9 @@ impl Copy {
         let work = work.map(|(name, size)| if missing(name, *size) { 2 * size } else { *size });
         job.expect_bytes(work.sum());
         let mut touched = BTreeSet::new();
-        for (name, size) in &files {
+        let mut in_order: Vec<_> = files.iter().collect();
+        in_order.sort_by_key(|(name, _)| rank(name));
+        for (name, size) in in_order {
             if self.sound.contains(name) && !missing(name, *size) {
                 continue;
             }
@@ -102,7 +108,7 @@ impl Copy {
                 touched.extend(self.copy(name, job)?);
             }
             if let Err(error) = self.read_back(name, job) {
-                if matches!(error, Error::Cancelled) || there.get(name).is_none() {
+                if matches!(error, Error::Cancelled) || !there.contains_key(name) {
                     return Err(error);
                 }
                 // Left by a try that died, or by a disk: once more.
@@ -158,7 +164,7 @@ impl Copy {
 
 impl Repository {
     /// Whether every one of these entries is there and all that it needs: its tree, each directory and each file's data in
-    /// it, by the index and by the packs' lengths. Reads no file's data: [`Copy`] has compared it with its name.
+    /// it, by the index and by the packs' lengths. Reads no file's data: [`struct@Copy`] has compared it with its name.
     ///
     /// # Errors
     /// [`Error::UnknownSnapshot`] and [`Error::Damaged`].
@@ -235,6 +241,20 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
         names.extend(entry.map_err(at("read", directory))?.file_name().into_string());
     }
     Ok(names)
+}
+
+/// Where among the others it is copied: what others point to comes first, `config` last.
+fn rank(name: &Path) -> usize {
+    DIRECTORIES.iter().position(|directory| name.starts_with(directory)).unwrap_or(DIRECTORIES.len())
+}
+
+/// Whether a directory is another one, or lies in it, by whatever way it is reached. One that is not there yet lies where
+/// its nearest directory does.
+fn is_within(inner: &Path, outer: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    let Some(outer) = identity(outer) else { return false };
+    let there = inner.ancestors().find_map(|path| path.canonicalize().ok());
+    there.is_some_and(|there| there.ancestors().any(|path| identity(path) == Some(outer)))
 }
 
 fn is_named(name: &Path, hash: &str) -> bool {

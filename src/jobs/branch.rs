@@ -356,6 +356,14 @@ impl Making<'_> {
     /// Name and host may have been taken by a declaration meanwhile.
     async fn is_free(&self, db: &mut Db) -> Result<(), Error> {
         let name = &self.new.name;
+        let project = projects::by_id(db, &self.project.id).await?;
+        if project.is_none_or(|project| project.removed_at.is_some()) {
+            return Err(Refusal::new("The project was removed meanwhile.").into());
+        }
+        if environments::by_name(db, &self.project.id, &self.new.parent).await?.is_none() {
+            let reason = format!("The environment {}, which it is made after, was removed meanwhile.", self.new.parent);
+            return Err(Refusal::new(reason).into());
+        }
         if environments::by_name(db, &self.project.id, name).await?.is_some() {
             return Err(Refusal::new(format!("The environment {name} exists by now.")).into());
         }

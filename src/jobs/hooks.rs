@@ -14,13 +14,13 @@ use super::context::Context;
 use super::{Error, crash_point};
 use crate::domain::activity::{Activity, Payload};
 use crate::domain::environment::{CommandLine, Commands, Environment, EnvironmentKind};
-use crate::domain::ids::EnvironmentName;
+use crate::domain::ids::{EnvironmentName, RegionId};
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, SnapshotName};
 use crate::drivers::{self, command};
 use crate::gateway::Limits;
 use crate::queue::{self, Lease};
 use crate::store::pauses::{self, Pause, Turn};
-use crate::store::{activities, clock, environments, swaps};
+use crate::store::{activities, clock, environments, regions, swaps};
 
 /// For a worker to finish what it is at.
 const PAUSE: Duration = Duration::from_secs(120);
@@ -249,14 +249,15 @@ pub(super) async fn resume_left(context: &Context, environment: &EnvironmentId) 
 ///
 /// # Errors
 /// When the store fails.
-pub(super) async fn resume_over(context: &Context) -> Result<(), Error> {
+pub(super) async fn resume_over(context: &Context, region: &RegionId) -> Result<(), Error> {
     let mut db = context.store().read().await?;
     let mut left = Vec::new();
     let swaps = swaps::unfinished(&mut db).await?;
     for owed in pauses::all(&mut db).await? {
         let is_mixed = swaps.iter().any(|(_, environment, stage)| *environment == owed.environment && stage.is_mixed());
         let activity = activities::by_id(&mut db, &owed.activity).await?;
-        if !is_mixed && activity.is_none_or(|activity| activity.state.is_over()) {
+        let is_ours = regions::of_environment(&mut db, &owed.environment).await?.as_ref() == Some(region);
+        if is_ours && !is_mixed && activity.is_none_or(|activity| activity.state.is_over()) {
             left.push(owed);
         }
     }

@@ -43,7 +43,7 @@ pub use error::Error;
 pub use parts::Parts;
 pub use paths::{Held, held};
 pub use recovery::recover;
-pub use relocation::{KEPT, free};
+pub use relocation::free;
 pub use repositories::Repositories;
 pub(crate) use repositories::RepositoryLease;
 pub use scheduler::{begin_due, schedule, tell_late};

@@ -5,17 +5,22 @@ use super::context::Context;
 use super::journal::{Body, Journal};
 use super::parts::Parts;
 use super::{Error, hooks, safety, swap};
+use crate::domain::ids::RegionId;
 use crate::domain::{ActivityId, EnvironmentId};
 use crate::store::swaps::Stage;
-use crate::store::{activities, environments, swaps};
+use crate::store::{activities, environments, regions, swaps};
 
 /// Takes every half-done swap back whose activity is over, removes what a load left, stores what could not be stored, and
 /// lets go on what was left paused. One whose activity is still in the queue is dealt with by the worker that takes it up again.
 ///
 /// # Errors
 /// When the store fails. A swap that can't be taken back is logged, and its gate stays shut.
-pub async fn recover(context: &Context) -> Result<(), Error> {
+pub async fn recover(context: &Context, region: &RegionId) -> Result<(), Error> {
     for (activity, environment, stage) in left(context).await? {
+        // What stands beside a site is reached by its own region's workers.
+        if regions::of_environment(&mut *context.store().read().await?, &environment).await?.as_ref() != Some(region) {
+            continue;
+        }
         if stage == Stage::Swapped {
             // May take as long as a snapshot, and shut sites can't wait for it.
             tokio::spawn(keep(context.clone(), activity));
@@ -36,7 +41,7 @@ pub async fn recover(context: &Context) -> Result<(), Error> {
         }
     }
     // Last: what goes round the gate must not write to a site that is half exchanged.
-    hooks::resume_over(context).await
+    hooks::resume_over(context, region).await
 }
 
 async fn keep(context: Context, activity: ActivityId) {

@@ -7,7 +7,7 @@
 //! 3. Once nobody uses it: have it alone, copy what came        As above. Who wants the repository waits.
 //!    since, check that.
 //! 4. In one transaction: the project's region and              From here on the old repository is not used any more. It is
-//!    repository, what waits, the end of the activity.          kept for two weeks, and then removed (`upkeep.rs`).
+//!    repository, what waits, the end of the activity.          never removed by us.
 //!
 //! **Invariant:** until step 4 the project is where it was, whatever happens; no snapshot is in the catalogue that was not
 //! checked at the new place.
@@ -26,20 +26,15 @@ use super::{ATTEMPTS, Error, crash_point};
 use crate::authz;
 use crate::domain::activity::MoveProject;
 use crate::domain::environment::{EnvironmentStatus, Project};
-use crate::domain::ids::RegionId;
 use crate::domain::policy::Refusal;
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::region::{self, Region};
-use crate::domain::time::DAY;
 use crate::domain::{ActivityId, Bytes, Scope};
 use crate::engine::{self, Copied, Copy, Location, Repository};
 use crate::queue::Work;
-use crate::store::relocations::{self, Former};
 use crate::store::work::End;
-use crate::store::{activities, environments, leases, projects, regions, snapshots, swaps, users};
+use crate::store::{activities, clock, environments, leases, projects, regions, relocations, snapshots, swaps, users};
 
-/// How long the old repository is kept.
-pub const KEPT: Duration = DAY.saturating_mul(14);
 /// How long a moment is waited for in which nobody uses the repository.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
@@ -64,13 +59,15 @@ pub(super) async fn run(context: &Context, work: &Work, request: &MoveProject) -
 
     let alone = Arc::new(moving.alone().await?);
     work.lease.log("Nobody uses the repository: what came since is copied").await?;
+    moving.is_alone().await?;
     let (_, copied) = moving.round(copy, Arc::clone(&alone)).await?;
     let all = moving.entries().await?;
     // What was checked stays so as long as nothing left.
     let new = all.iter().filter(|id| copied.removed > 0 || !known.contains(id)).cloned().collect();
     moving.check(new, &alone).await?;
+    moving.is_alone().await?;
     crash_point("move: checked");
-    moving.switch(&alone, &copied).await
+    moving.switch(&all, &copied).await
 }
 
 fn checked(number: usize) -> String {
@@ -116,7 +113,9 @@ impl<'a> Moving<'a> {
         let store = self.context.store();
         let mut tx = store.write().await?;
         self.work.lease.confirm_in(&mut tx).await?;
-        leases::give_back(&mut tx, &alone(&self.work.activity.id)).await?;
+        for attempt in 1..self.work.attempt {
+            leases::give_back(&mut tx, &alone(&self.work.activity.id, attempt)).await?;
+        }
         Ok(store.commit(tx).await?)
     }
 
@@ -188,7 +187,7 @@ impl<'a> Moving<'a> {
     /// Step 3.
     async fn alone(&self) -> Result<RepositoryLease, Error> {
         let (store, since) = (self.context.store(), tokio::time::Instant::now());
-        let id = alone(&self.work.activity.id);
+        let id = self.alone_id();
         loop {
             let mut mark = store.mark();
             match self.context.reserve_repository(&self.project.id, &id).await {
@@ -204,22 +203,38 @@ impl<'a> Moving<'a> {
         }
     }
 
-    /// Step 4.
-    async fn switch(&self, alone: &RepositoryLease, copied: &Copied) -> Result<(), Error> {
+    fn alone_id(&self) -> String {
+        alone(&self.work.activity.id, self.work.attempt)
+    }
+
+    /// Locks that other restic programs left are honoured (R14): what they are writing would stay behind.
+    async fn is_alone(&self) -> Result<(), Error> {
+        let repository = self.context.repository(&self.project.id).await?;
+        Ok(tokio::task::spawn_blocking(move || repository.heed_every_lock()).await??)
+    }
+
+    /// Step 4. `checked`: every entry that is at the new place.
+    async fn switch(&self, checked: &[String], copied: &Copied) -> Result<(), Error> {
         let store = self.context.store();
         let location = self.place.to_str().map(str::to_owned);
         let location = location.ok_or_else(|| engine::Error::BadLocation { path: self.place.clone() })?;
-        let days = KEPT.as_secs() / DAY.as_secs();
         self.work
             .lease
             .log(&format!(
-                "{} in {} files are in the region {}; the old repository is kept for {days} days",
+                "{} in {} files are in the region {}; the old repository stays where it is, until an operator removes it",
                 copied.size, copied.files, self.to.id
             ))
             .await?;
-        alone.confirm().await?;
         let mut tx = store.write().await?;
         activities::hold_off(&mut tx).await?;
+        let now = clock::now(&mut tx, store.dialect()).await?;
+        let is_alone = leases::is_held(&mut tx, &self.alone_id(), now).await?;
+        let entries = snapshots::entries(&mut tx, &self.project.id).await?;
+        if !is_alone || entries.iter().any(|entry| !checked.contains(entry)) {
+            let reason = "The repository was used by somebody else meanwhile, so nothing was changed.";
+            let instead = "Move the project again; what is copied is not copied again.";
+            return Err(Refusal::new(reason).instead(instead).into());
+        }
         let left = swaps::unfinished(&mut tx).await?;
         let all = environments::by_project(&mut tx, &self.project.id).await?;
         if let Some(environment) = all.iter().find(|it| left.iter().any(|(_, of, _)| *of == it.id)) {
@@ -229,21 +244,14 @@ impl<'a> Moving<'a> {
             return Err(Refusal::new(reason).instead(instead).into());
         }
         let now = self.work.lease.finish(&mut tx, &End::Success).await?;
-        let former = Former {
-            location: self.access.location.clone(),
-            project: self.project.id.clone(),
-            region: self.project.region.clone(),
-            remove_at: now.plus(KEPT),
-        };
         relocations::switch(&mut tx, &self.project.id, (&self.to.id, &location), now).await?;
-        relocations::leave(&mut tx, &former, &location).await?;
         Ok(store.commit(tx).await?)
     }
 }
 
-/// Name of the exclusive lease.
-fn alone(activity: &ActivityId) -> String {
-    format!("move-{activity}")
+/// Name of the exclusive lease: each try has its own, so that one that was given up gives nothing back.
+fn alone(activity: &ActivityId, attempt: i64) -> String {
+    format!("move-{activity}-{attempt}")
 }
 
 /// Bytes that the file system of a path, or of what it will be made in, has left.
@@ -251,33 +259,4 @@ pub fn free(path: &std::path::Path) -> std::io::Result<Bytes> {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(path);
     let told = rustix::fs::statvfs(there)?;
     Ok(Bytes(told.f_bavail.saturating_mul(told.f_frsize)))
-}
-
-/// Removes old repositories of the region whose time is over; a project's present one never.
-pub(super) async fn remove_former(context: &Context, region: &RegionId) -> Result<(), Error> {
-    let store = context.store();
-    let mut db = store.read().await?;
-    let now = crate::store::clock::now(&mut db, store.dialect()).await?;
-    let due = relocations::due(&mut db, region, now).await?;
-    drop(db);
-    for former in due {
-        let mut db = store.read().await?;
-        let used = relocations::is_used(&mut db, &former.location).await?;
-        drop(db);
-        let path = PathBuf::from(&former.location);
-        if !used && path.join("config").exists() {
-            let removing = move || match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::io(format!("the old repository {} can't be removed", path.display()))(error))
-                }
-                _ => Ok(()),
-            };
-            tokio::task::spawn_blocking(removing).await??;
-            tracing::info!(project = %former.project, location = %former.location, "an old repository was removed");
-        }
-        let mut tx = store.write().await?;
-        relocations::forget(&mut tx, &former.location).await?;
-        store.commit(tx).await?;
-    }
-    Ok(())
 }

@@ -21,13 +21,13 @@ use super::provisioner::About;
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, hooks, recovery};
 use crate::authz;
-use crate::domain::activity::{Made, Provisioned, RemoveEnvironment};
-use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
+use crate::domain::activity::{Made, Payload, Provisioned, RemoveEnvironment};
+use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project, ServiceSpec};
 use crate::domain::policy::acts::Act;
 use crate::domain::policy::removal::Removal;
 use crate::domain::policy::{Provision, Refusal};
 use crate::domain::{EnvironmentId, Timestamp};
-use crate::drivers::mount::remove_directory;
+use crate::drivers::mount::{mount_point_in, remove_directory};
 use crate::queue::Work;
 use crate::store::work::{self, End};
 use crate::store::{Db, activities, environments, projects, snapshots, swaps, users};
@@ -73,18 +73,34 @@ pub(super) async fn run_project(context: &Context, work: &Work) -> Result<(), Er
         let standing = authz::standing_of(&mut db, &user.ok_or_else(gone)?, &project).await?;
         standing.may_in(Act::RemoveProject, &project.id)?;
     }
-    let all = environments::by_project(&mut db, &project.id).await?;
     drop(db);
-    for environment in &all {
+    loop {
+        let all = environments::by_project(&mut *store.read().await?, &project.id).await?;
+        one_by_one(context, work, &project, &all).await?;
+        let mut tx = store.write().await?;
+        activities::hold_off(&mut tx).await?;
+        // One that a restore made or that was declared meanwhile goes too.
+        if environments::by_project(&mut tx, &project.id).await?.is_empty() {
+            let now = work.lease.finish(&mut tx, &End::Success).await?;
+            projects::set_removed(&mut tx, &project.id, Some(now)).await?;
+            return Ok(store.commit(tx).await?);
+        }
+    }
+}
+
+async fn one_by_one(context: &Context, work: &Work, project: &Project, all: &[Environment]) -> Result<(), Error> {
+    let store = context.store();
+    for environment in all {
         settled(context, environment).await?;
         // That all of them go answers who was branched from whom.
         let mut removal = removal(&mut *store.read().await?, environment).await?;
         removal.all.retain(|other| other.id == environment.id);
+        removal.unfinished.retain(|(_, payload)| !matches!(payload, Payload::RemoveProject(_)));
         removal.may()?;
     }
-    for environment in &all {
+    for environment in all {
         work.lease.log(&format!("Removing {}", environment.name)).await?;
-        closed_and_empty(context, work, &project, environment).await?;
+        closed_and_empty(context, work, project, environment).await?;
         let mut tx = store.write().await?;
         activities::hold_off(&mut tx).await?;
         work.lease.confirm_in(&mut tx).await?;
@@ -93,11 +109,7 @@ pub(super) async fn run_project(context: &Context, work: &Work) -> Result<(), Er
         store.commit(tx).await?;
         crash_point("removal: an environment of several");
     }
-    let mut tx = store.write().await?;
-    activities::hold_off(&mut tx).await?;
-    let now = work.lease.finish(&mut tx, &End::Success).await?;
-    projects::set_removed(&mut tx, &project.id, Some(now)).await?;
-    Ok(store.commit(tx).await?)
+    Ok(())
 }
 
 /// What stands against it, as it is now.
@@ -149,35 +161,49 @@ async fn closed_and_empty(
     }
 }
 
-/// Another environment may have been declared on data that was made for this one: that stays.
+/// Another environment may have been declared on data that was made for this one, by another path or host: that stays.
 async fn spares_others(
     db: &mut Db,
     context: &Context,
     environment: &EnvironmentId,
     provisioned: &Provisioned,
 ) -> Result<(), Error> {
-    let all = environments::compositions(db, context.store().sealer()).await?;
-    for (_, other) in all.iter().filter(|(id, _)| id != environment) {
-        for made in &provisioned.made {
+    let all = environments::compositions_kept(db, context.store().sealer()).await?;
+    for made in &provisioned.made {
+        for (_, other) in all.iter().filter(|(id, _)| id != environment) {
             let used = match made {
                 Made::Directory(path) => {
-                    let paths =
-                        other.databases().into_iter().chain(other.mounts.iter().map(|it| PathBuf::from(&it.path)));
-                    paths.into_iter().find(|used| used.starts_with(path)).map(|used| used.display().to_string())
+                    let mounts = other.mounts.iter().map(|it| PathBuf::from(&it.path));
+                    let used = other.databases().into_iter().chain(mounts).find(|used| lies_in(used, Path::new(path)));
+                    used.map(|used| used.display().to_string())
                 }
                 Made::Database { place, .. } => {
-                    other.services.iter().any(|it| it.connection.place() == *place).then(|| place.clone())
+                    let same = |spec: &ServiceSpec| spec.connection.may_be(place);
+                    other.services.iter().any(same).then(|| place.clone())
                 }
                 Made::ByProgram => None,
             };
             if let Some(used) = used {
-                let reason = format!("Another environment uses {used}, which was made for this one.");
+                let reason = format!("Another environment uses {used}, which was made for this one, or seems to.");
                 let instead = "Have that one declared elsewhere first, or remove it first.";
                 return Err(Refusal::new(reason).instead(instead).into());
             }
         }
+        if let Made::Directory(path) = made
+            && let Some(point) = mount_point_in(Path::new(path))
+        {
+            let reason =
+                format!("Another file system is mounted at {}: it is not deleted with what was made.", point.display());
+            return Err(Refusal::new(reason).instead("Unmount it, then remove the environment again.").into());
+        }
     }
     Ok(())
+}
+
+/// Whether a path leads into a directory, links resolved.
+fn lies_in(path: &Path, directory: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    path.starts_with(directory) || real(path).starts_with(real(directory))
 }
 
 struct Taking<'a> {

@@ -15,6 +15,7 @@ use crate::domain::environment::{Composition, Environment, EnvironmentKind};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Act, Refusal, storage};
 use crate::domain::{ActivityId, Bytes, PartName, ProjectId, Scope, SnapshotName};
+use crate::drivers::mount::Rules;
 use crate::queue::Work;
 use crate::store::work::End;
 use crate::store::{environments, projects};
@@ -50,7 +51,7 @@ pub(super) async fn run(context: &Context, work: &Work, change: ChangeStorage) -
     let composition = environments::composition(&mut *store.read().await?, store.sealer(), &environment.id).await?;
     has(&composition, &change.part)?;
     let declared = composition.storage.get(&change.part).copied();
-    let used = used(&composition, &change.part).await;
+    let used = used(&composition, &change.part, &context.rules(&environment.id).await?).await;
     storage::may_declare(&change.part, declared, change.to, used)?;
     let commands = projects::commands(&mut *store.read().await?, &project.id).await?;
     if let Some(line) = commands.resize.clone() {
@@ -92,14 +93,11 @@ fn has(composition: &Composition, part: &PartName) -> Result<(), Refusal> {
 }
 
 /// How much a part uses now; `None`: it can't be measured.
-pub async fn used(composition: &Composition, part: &PartName) -> Option<Bytes> {
-    let one = composition.only(&Scope::from_iter([part.clone()]));
+pub async fn used(composition: &Composition, part: &PartName, rules: &Rules) -> Option<Bytes> {
+    let (composition, rules, scope) = (composition.clone(), rules.clone(), Scope::from_iter([part.clone()]));
     let measuring = tokio::task::spawn_blocking(move || {
-        let parts = Parts::connect(&one)?;
-        let mut used = Bytes(0);
-        for service in &parts.services {
-            used = used + service.driver.test().map_err(Error::part(service.label()))?.size;
-        }
+        let parts = Parts::chosen(&composition, &scope)?;
+        let mut used = parts.test(&rules)?.services;
         for mount in &parts.mounts {
             used = used + mount.driver.index().map_err(Error::part(mount.label()))?.contents().bytes;
         }

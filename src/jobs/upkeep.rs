@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Error, crash_point, relocation, retention};
+use super::{Context, Error, crash_point, retention};
 use crate::domain::ids::RegionId;
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::{Bytes, ProjectId};
@@ -78,9 +78,6 @@ async fn tried(context: &Context, upkeep: &Upkeep, round: Round, stop: &Cancella
     let mut tx = context.store().write().await?;
     relocations::strays(&mut tx).await?;
     context.store().commit(tx).await?;
-    if let Err(error) = relocation::remove_former(context, region).await {
-        tracing::warn!(error = %error.for_people(), "an old repository could not be removed; it is tried again");
-    }
     let now = now(context).await?;
     if round == Round::Whole {
         let mut tx = context.store().write().await?;

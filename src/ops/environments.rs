@@ -39,8 +39,9 @@ pub async fn removed(app: &App, proof: &Authorized<ViewProject>) -> Result<Vec<E
     removed.sort_by_key(|environment| std::cmp::Reverse(environment.updated_at));
     let mut cards = Vec::new();
     for environment in removed {
-        let card = make_card(app, &mut db, environment, proof.standing(), &terms).await?;
-        cards.extend(Some(card).filter(|card| card.snapshots > 0));
+        if store::snapshots::count(&mut db, &environment.id).await? > 0 {
+            cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
+        }
     }
     Ok(cards)
 }

@@ -104,7 +104,7 @@ pub async fn remove(
     };
     let verdict = proof.standing().may(Act::RemoveEnvironment, &environment);
     let verdict = verdict.and_then(|()| removal.may()).and_then(|()| removal.is_agreed(request.weighty));
-    let verdict = verdict.and_then(|()| if after { may_snapshot } else { Ok(()) });
+    let verdict = verdict.and(if after { may_snapshot } else { Ok(()) });
     let new_removal = new(ActivityKind::Remove, Payload::RemoveEnvironment(remove));
     if let Err(refusal) = verdict {
         queue::record_refused(&mut tx, store, new_removal, &refusal.to_string()).await?;

@@ -9,7 +9,7 @@ use crate::domain::environment::Composition;
 use crate::domain::policy::advice::{Occasion, Wish};
 use crate::domain::policy::{Act, Refusal, storage};
 use crate::domain::view::{ActivityEntry, StoragePage, StoragePart};
-use crate::domain::{Bytes, PartName, SnapshotName};
+use crate::domain::{Bytes, EnvironmentId, PartName, SnapshotName};
 use crate::jobs;
 use crate::queue::{self, NewActivity};
 use crate::store::{environments, projects};
@@ -35,13 +35,15 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<StorageP
     let composition = environments::composition(&mut db, app.store().sealer(), &environment.id).await?;
     let advice = first::advice(app, &mut db, (environment, &terms), proof.standing(), Occasion::Storage).await?;
     let eviction = evictions(&mut db, environment, &terms).await?;
-    // Measuring takes its time.
+    let change = proof.standing().may(Act::ChangeStorage, environment);
+    // Measuring takes its time, and reads every directory: for those who can do something about it.
     drop(db);
+    let parts = measured(app, &environment.id, &composition, change.is_ok()).await;
     Ok(StoragePage {
-        parts: measured(&composition).await,
+        parts,
         has_command: commands.resize.is_some(),
         minutes: commands.minutes(),
-        change: proof.standing().may(Act::ChangeStorage, environment).into(),
+        change: change.into(),
         project: project.clone(),
         environment: environment.clone(),
         advice,
@@ -49,13 +51,20 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<StorageP
     })
 }
 
-async fn measured(composition: &Composition) -> Vec<StoragePart> {
+async fn measured(app: &App, of: &EnvironmentId, composition: &Composition, measure: bool) -> Vec<StoragePart> {
     let mut parts = Vec::new();
     for (part, kind) in composition.names() {
-        let used = jobs::used(composition, &part).await;
+        let used = if measure { used(app, of, composition, &part).await } else { None };
         parts.push(StoragePart { declared: composition.storage.get(&part).copied(), kind, used, part });
     }
     parts
+}
+
+/// `None`: it can't be measured now.
+async fn used(app: &App, of: &EnvironmentId, composition: &Composition, part: &PartName) -> Option<Bytes> {
+    let settings = app.settings();
+    let rules = jobs::rules(app.store(), (&settings.roots, &settings.data), of).await.ok()?;
+    jobs::used(composition, part, &rules).await
 }
 
 /// Queues the change, behind the snapshot that comes first.
@@ -78,7 +87,7 @@ pub async fn change(
         return Err(Error::NotFound("service or mount"));
     }
     let declared = composition.storage.get(&part).copied();
-    let used = jobs::used(&composition, &part).await;
+    let used = used(app, &environment.id, &composition, &part).await;
     let new = |first| NewActivity {
         project: project.id.clone(),
         environment: environment.id.clone(),

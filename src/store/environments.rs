@@ -165,15 +165,20 @@ pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Environm
     Ok(environments)
 }
 
-/// Also those that were removed, which come last.
+/// Also those that were removed, which come last: of many, the hundred that were removed last.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn ever_in_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Environment>, Error> {
-    let rows = sqlx::query("SELECT * FROM environments WHERE project_id = $1 ORDER BY name")
-        .bind(project.as_str())
-        .fetch_all(db)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM environments WHERE project_id = $1 AND (status <> 'removed' OR id IN (
+           SELECT id FROM environments WHERE project_id = $2 AND status = 'removed' ORDER BY updated_at DESC LIMIT 100))
+         ORDER BY name",
+    )
+    .bind(project.as_str())
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
     let mut environments: Vec<Environment> = rows.iter().map(read).collect::<Result<_, _>>()?;
     let is_removed = |environment: &Environment| environment.status == EnvironmentStatus::Removed;
     environments.sort_by_key(|environment| (is_removed(environment), environment.kind));
@@ -190,13 +195,24 @@ pub async fn composition(db: &mut Db, sealer: &Sealer, id: &EnvironmentId) -> Re
     sealer.open(&context(id), &row.text("sealed_composition")?)
 }
 
+/// Of all environments that were not removed, also those that are closed.
+///
+/// # Errors
+/// As [`compositions`].
+pub async fn compositions_kept(db: &mut Db, sealer: &Sealer) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
+    opened(db, sealer, "SELECT id, sealed_composition FROM environments WHERE status <> 'removed'").await
+}
+
 /// All active environments with their compositions: for the gateway's routes.
 ///
 /// # Errors
 /// When the database fails, or a composition can't be unsealed.
 pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
-    let rows =
-        sqlx::query("SELECT id, sealed_composition FROM environments WHERE status = 'active'").fetch_all(db).await?;
+    opened(db, sealer, "SELECT id, sealed_composition FROM environments WHERE status = 'active'").await
+}
+
+async fn opened(db: &mut Db, sealer: &Sealer, query: &'static str) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
+    let rows = sqlx::query(query).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
             let id: EnvironmentId = row.word("id")?;

@@ -2,8 +2,19 @@
 
 use super::row::Columns as _;
 use super::{Db, Error};
+use crate::domain::EnvironmentId;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::Region;
+
+/// In whose reach an environment's services and mounts are.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_environment(db: &mut Db, environment: &EnvironmentId) -> Result<Option<RegionId>, Error> {
+    let query = "SELECT p.region_id FROM environments e JOIN projects p ON p.id = e.project_id WHERE e.id = $1";
+    let row = sqlx::query(query).bind(environment.as_str()).fetch_optional(db).await?;
+    row.map(|row| row.word("region_id")).transpose()
+}
 
 /// Adds it, or changes title and offer.
 ///

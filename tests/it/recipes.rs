@@ -373,8 +373,7 @@ fn the_cron_lines_that_people_have_work_as_they_stand() {
         let mut all = blocks(&cli).into_iter().filter(|block| block.heading == "Cron" && block.language == "yaml");
         all.next().expect("the command line's page has them too")
     }];
-    let mut taken = 0;
-    for block in &blocks {
+    for (taken, block) in blocks.iter().enumerate() {
         let steps = Steps::of(block);
         assert_eq!(steps.scripts.len(), 1);
         // The words of the source, in the order in which they stand there.
@@ -396,7 +395,7 @@ fn the_cron_lines_that_people_have_work_as_they_stand() {
         let output = on("master");
         assert!(output.status.success(), "{}", said(&output));
         assert!(said(&output).contains("It goes on; see it with: platform activity:log"), "{}", said(&output));
-        taken += 1;
+        let taken = taken + 1;
         until("the snapshot is complete", || {
             let all = host.activities("legacy", "master");
             let done = all.iter().filter(|it| it["type"] == "environment.backup" && it["result"] == "success").count();

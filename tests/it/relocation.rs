@@ -14,7 +14,7 @@ use stillpoint::ops::installation::{self, Applied};
 use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
 use stillpoint::ops::{Error, relocation};
 use stillpoint::queue::Timing;
-use stillpoint::store::{self, projects};
+use stillpoint::store::projects;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{Asked, Installation, said};
@@ -131,7 +131,7 @@ async fn a_project_moves_with_all_its_snapshots_and_restic_finds_them_under_the_
 }
 
 #[tokio::test]
-async fn it_comes_back_and_the_repository_that_it_left_goes_when_its_time_is_over() {
+async fn it_comes_back_and_the_repository_that_it_left_stays() {
     let (shop, eu) = with_eu().await;
     let first = shop.snapshot().await;
     let (_, old) = place(&shop).await;
@@ -146,23 +146,24 @@ async fn it_comes_back_and_the_repository_that_it_left_goes_when_its_time_is_ove
         assert_eq!(shop.site.orders(), ["chair", "table", "lamp"]);
     }
 
-    let left = eu.join("shop");
-    let round = |id: &str| Upkeep::of(region(id));
+    // Nothing of ours ever removes what was left.
     let (context, stop) = (shop.test.context(), CancellationToken::new());
-    round("eu").round(&context, Round::Short, &stop).await;
-    assert!(left.join("config").exists(), "it is kept for two weeks");
-    let mut tx = shop.test.store.write().await.expect("a transaction");
-    let former = store::relocations::by_project(&mut tx, &project()).await.expect("readable");
-    assert_eq!(former.iter().map(|former| former.location.clone()).collect::<Vec<_>>(), [left.display().to_string()]);
-    let over =
-        store::relocations::Former { remove_at: stillpoint::domain::Timestamp::from_micros(1), ..former[0].clone() };
-    store::relocations::leave(&mut tx, &over, "nowhere").await.expect("writable");
-    shop.test.store.commit(tx).await.expect("a commit");
-    round("local").round(&context, Round::Short, &stop).await;
-    assert!(left.exists(), "another region's workers may not reach it");
-    round("eu").round(&context, Round::Short, &stop).await;
-    assert!(!left.exists());
-    assert!(Path::new(&old).join("config").exists(), "the project's own stays");
+    Upkeep::of(region("eu")).round(&context, Round::Whole, &stop).await;
+    restic(&shop, &eu.join("shop"), &["check", "--read-data"]).await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_the_same_by_another_name_is_refused() {
+    let (shop, eu) = with_eu().await;
+    shop.snapshot().await;
+    let (_, present) = place(&shop).await;
+    std::fs::remove_dir(&eu).ok();
+    std::os::unix::fs::symlink(Path::new(&present).parent().expect("a directory"), &eu).expect("a link");
+    let activity = ask(&shop, &shop.admin, "eu").await.expect("nobody sees it yet");
+    let done = settle_in(&shop, "eu", &activity).await;
+    assert!(done.failure.is_some_and(|why| why.contains("already")), "it is refused");
+    assert_eq!(place(&shop).await, ("local".to_owned(), present.clone()));
+    restic(&shop, Path::new(&present), &["check", "--read-data"]).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use stillpoint::domain::activity::{Activity, ActivityKind, ActivityResult, Activ
 use stillpoint::domain::environment::EnvironmentStatus;
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::{EnvironmentId, Scope, SnapshotName};
-use stillpoint::ops::installation::{self, Applied};
+use stillpoint::ops::installation::{self, Applied, Consent};
 use stillpoint::ops::removal::{self, LastSnapshot, RemovalRequest};
 use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
 use stillpoint::ops::{Error, activities, environments, projects, snapshots};
@@ -73,9 +73,9 @@ async fn declared(shop: &Shop, declaration: &str, again: &[&str]) -> Vec<String>
     let file = shop.test.directory.path().join("again.toml");
     std::fs::write(&file, declaration).expect("a writable directory");
     let again: Vec<String> = again.iter().map(|&key| key.to_owned()).collect();
-    match installation::apply_with(&shop.test.app, &file, &again).await.expect("a readable file") {
+    match installation::apply_with(&shop.test.app, &file, Consent::Yes, &again).await.expect("a readable file") {
         Applied::Done { notes, .. } => notes.into_iter().map(|note| note.message).collect(),
-        Applied::Refused(troubles) => panic!("{troubles:?}"),
+        refused => panic!("{refused:?}"),
     }
 }
 

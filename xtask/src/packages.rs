@@ -13,7 +13,7 @@ struct Need {
     found: fn() -> bool,
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 14] = [
     Need { package: "python3", found: || on_path("python3").is_some() },
     Need { package: "restic", found: || on_path("restic").is_some() },
     Need { package: "sqlite3", found: || on_path("sqlite3").is_some() },
@@ -26,6 +26,11 @@ const NEEDS: [Need; 12] = [
     Need { package: "slapd", found: || Path::new("/usr/sbin/slapd").exists() },
     Need { package: "ldap-utils", found: || on_path("ldapadd").is_some() },
     Need { package: "lmdb-utils", found: || on_path("mdb_copy").is_some() },
+    Need {
+        package: "btrfs-progs",
+        found: || on_path("mkfs.btrfs").is_some() || Path::new("/usr/sbin/mkfs.btrfs").exists(),
+    },
+    Need { package: "xfsprogs", found: || on_path("mkfs.xfs").is_some() || Path::new("/usr/sbin/mkfs.xfs").exists() },
     Need { package: "chromium", found: || chromium().is_some() },
     Need { package: "nodejs", found: || on_path("node").is_some() },
     Need { package: "npm", found: || on_path("npm").is_some() },

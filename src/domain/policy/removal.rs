@@ -59,6 +59,8 @@ impl Removal {
                 Err(Refusal::new(format!("Somebody is downloading a dump of {} in {name}.", read.service))
                     .instead("Wait until it is over, or cancel that."))
             }
+            Payload::RemoveProject(_) => Err(Refusal::new("The project is being removed, with all its environments.")
+                .instead("Wait until it is gone, or have that cancelled by an operator.")),
             Payload::MoveProject(_) => Err(Refusal::new("The project is being moved to another region.")
                 .instead("Wait until it is there, or have that cancelled.")),
             _ => Ok(()),
@@ -113,7 +115,9 @@ pub fn is_named(typed: &str, name: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::activity::{NewEnvironment, ReadDump, RemoveEnvironment, RestoreSnapshot, RunDrill};
+    use crate::domain::activity::{
+        NewEnvironment, ReadDump, RemoveEnvironment, RemoveProject, RestoreSnapshot, RunDrill,
+    };
     use crate::domain::environment::EnvironmentStatus;
     use crate::domain::{ProjectId, Scope, SnapshotName, Timestamp};
 
@@ -194,14 +198,19 @@ mod tests {
 
     #[test]
     fn what_uses_it_without_locking_it_stands_against_it() {
-        let table: [(char, Payload, Option<&str>); 7] = [
+        let table: [(char, Payload, Option<&str>); 8] = [
             ('c', branch("main"), Some("The environment try-out is being made from copy.")),
             ('a', branch("copy"), Some("The environment try-out is being made from copy.")),
             ('a', branch("main"), None),
             ('c', dump(None), Some("Somebody is downloading a dump of database in copy.")),
             ('c', dump(Some(snapshot())), None),
             ('b', dump(None), None),
-            ('c', Payload::RunDrill(RunDrill { snapshot: None }), None),
+            (
+                'a',
+                Payload::RemoveProject(RemoveProject { title: "Shop".to_owned() }),
+                Some("The project is being removed, with all its environments."),
+            ),
+            ('c', Payload::RunDrill(RunDrill { snapshot: None, outcome: None }), None),
         ];
         for (of, payload, expected) in table {
             let told = removal("copy", vec![(id(of), payload.clone())]).may().err().map(|refusal| refusal.reason);

@@ -56,16 +56,27 @@ pub(super) fn is_point(root: &Path) -> Result<bool, Error> {
     Ok(id(root)? != id(parent_of(root)?)?)
 }
 
-/// Whether other file systems are mounted inside, all of them in places that are left out and never moved.
-fn check_inside(root: &Path, exclude: &[PathBuf]) -> Result<bool, Error> {
+/// Where another file system is mounted below a directory; the first of them.
+pub fn mount_point_in(directory: &Path) -> Option<PathBuf> {
+    let root = directory.canonicalize().ok()?;
+    inside(&root).into_iter().next().map(|below| root.join(below))
+}
+
+/// By the kernel's table, relative to `root`, which is free of links.
+fn inside(root: &Path) -> Vec<PathBuf> {
     // Absent in some containers: then only the walk finds what another device gives away.
     let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let points = table.split(|byte| *byte == b'\n').filter_map(|line| {
         let point = line.split(|byte| *byte == b' ').nth(4).map(unescape)?;
         point.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty()).map(Path::to_owned)
     });
+    points.collect()
+}
+
+/// Whether other file systems are mounted inside, all of them in places that are left out and never moved.
+fn check_inside(root: &Path, exclude: &[PathBuf]) -> Result<bool, Error> {
     let mut any = false;
-    for point in points {
+    for point in inside(root) {
         let stays = |out: &&PathBuf| out.components().count() == 1 && point.starts_with(out);
         if !exclude.iter().any(|out| stays(&out)) {
             return Err(Error::NestedMountPoint { path: root.join(point) });

@@ -223,7 +223,7 @@ fn large_files_are_cloned(disk: &Disk) {
 }
 
 fn free(disk: &Disk) -> u64 {
-    let stat = rustix::fs::statvfs(&disk.path()).expect("a file system");
+    let stat = rustix::fs::statvfs(disk.path()).expect("a file system");
     stat.f_bfree * stat.f_frsize
 }
 

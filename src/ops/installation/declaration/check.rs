@@ -340,7 +340,9 @@ impl Reading<'_> {
             if before == Some(wanted) {
                 continue;
             }
-            let used = jobs::used(&composition, &part).await;
+            let settings = self.app.settings();
+            let rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
+            let used = jobs::used(&composition, &part, &rules).await;
             // One that can't be reached has its own trouble.
             if let Some(used) = used
                 && let Err(refusal) = storage::may_declare(&part, before, wanted, Some(used))
