@@ -59,10 +59,15 @@ pub fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
-/// `1 row`, `3,041 rows`
+/// `1 row`, `3,041 rows`, `2 activities`
 pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(number))
+    let number_of = grouped(number);
+    let stem = noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (number, stem) {
+        (1, _) => format!("{number_of} {noun}"),
+        (_, Some(stem)) => format!("{number_of} {stem}ies"),
+        (_, None) => format!("{number_of} {noun}s"),
+    }
 }
 
 impl std::ops::Add for Bytes {
@@ -96,6 +101,7 @@ mod tests {
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(3_041, "row"), "3,041 rows");
         assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!((counted(2, "activity"), counted(2, "day")), ("2 activities".to_owned(), "2 days".to_owned()));
         assert_eq!(grouped(1_234_567), "1,234,567");
     }
 

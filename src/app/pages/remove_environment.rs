@@ -8,6 +8,7 @@ use crate::app::views::{icon, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::bytes::counted;
+use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{EnvironmentName, ProjectId};
 use crate::domain::view::{Part, RemovalPage};
 use crate::ops;
@@ -57,15 +58,7 @@ fn show(page: RemovalPage) -> AnyView {
                     {(waiting > 0).then(|| {
                         line("clock", format!("{} that did not begin: cancelled.", counted(waiting, "activity")))
                     })}
-                    {line(
-                        "snapshot",
-                        format!(
-                            "{}: kept as long as the plan says. An admin of {} environments can restore them into another \
-                             environment.",
-                            counted(snapshots, "snapshot"),
-                            environment.kind,
-                        ),
-                    )}
+                    {line("snapshot", keeping(snapshots, environment.kind))}
                     {line("check", "The feed stays, and what links to it.".to_owned())}
                 </ul>
                 <p class="panel-note">"What runs there now is waited for."</p>
@@ -119,6 +112,16 @@ fn show(page: RemovalPage) -> AnyView {
         </div>
     }
     .into_any()
+}
+
+fn keeping(snapshots: u64, kind: EnvironmentKind) -> String {
+    match snapshots {
+        0 => "There is no snapshot of it: once it is removed, nothing brings it back here.".to_owned(),
+        some => format!(
+            "{}: kept as long as the plan says. An admin of {kind} environments can restore them into another environment.",
+            counted(some, "snapshot"),
+        ),
+    }
 }
 
 fn staying(parts: &[Part]) -> String {

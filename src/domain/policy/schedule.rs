@@ -21,7 +21,8 @@ use crate::domain::schedule::{Errand, Schedule, ScheduleSource, Slot};
 use crate::domain::time::{DAY, Timestamp, span};
 
 /// S4's advice.
-pub const ONCE_A_DAY: &str = "We ask that you not schedule a backup task more than once a day to minimize data usage.";
+pub const ONCE_A_DAY: &str =
+    "Please take scheduled snapshots no more than once a day: each of them adds to what is stored.";
 /// S4's other one, beside every form.
 pub const QUIET_HOURS: &str = "Choose non-peak hours of your site: each snapshot makes its requests wait for a moment.";
 /// What a form offers: cron expression, and the same in words.
