@@ -10,6 +10,7 @@ use crate::domain::policy::advice::{Occasion, Wish};
 use crate::domain::policy::{Act, Refusal, storage};
 use crate::domain::view::{ActivityEntry, StoragePage, StoragePart};
 use crate::domain::{Bytes, EnvironmentId, PartName, SnapshotName};
+use crate::drivers::mount::Rules;
 use crate::jobs;
 use crate::queue::{self, NewActivity};
 use crate::store::{environments, projects};
@@ -53,18 +54,21 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<StorageP
 
 async fn measured(app: &App, of: &EnvironmentId, composition: &Composition, measure: bool) -> Vec<StoragePart> {
     let mut parts = Vec::new();
+    let rules = if measure { rules(app, of).await } else { None };
     for (part, kind) in composition.names() {
-        let used = if measure { used(app, of, composition, &part).await } else { None };
+        let used = match &rules {
+            Some(rules) => jobs::used(composition, &part, rules).await,
+            None => None,
+        };
         parts.push(StoragePart { declared: composition.storage.get(&part).copied(), kind, used, part });
     }
     parts
 }
 
-/// `None`: it can't be measured now.
-async fn used(app: &App, of: &EnvironmentId, composition: &Composition, part: &PartName) -> Option<Bytes> {
+/// `None`: they can't be read now, so nothing is measured.
+async fn rules(app: &App, of: &EnvironmentId) -> Option<Rules> {
     let settings = app.settings();
-    let rules = jobs::rules(app.store(), (&settings.roots, &settings.data), of).await.ok()?;
-    jobs::used(composition, part, &rules).await
+    jobs::rules(app.store(), (&settings.roots, &settings.data), of).await.ok()
 }
 
 /// Queues the change, behind the snapshot that comes first.
@@ -87,7 +91,10 @@ pub async fn change(
         return Err(Error::NotFound("service or mount"));
     }
     let declared = composition.storage.get(&part).copied();
-    let used = used(app, &environment.id, &composition, &part).await;
+    let used = match rules(app, &environment.id).await {
+        Some(rules) => jobs::used(&composition, &part, &rules).await,
+        None => None,
+    };
     let new = |first| NewActivity {
         project: project.id.clone(),
         environment: environment.id.clone(),

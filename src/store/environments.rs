@@ -1,8 +1,7 @@
 //! Environments and what they consist of.
 
-use std::collections::HashSet;
-
 use super::row::{Columns as _, to_json};
+use super::sql::Sql;
 use super::{Db, Error, Sealer, schedules};
 use crate::domain::activity::Provisioned;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
@@ -160,8 +159,12 @@ pub async fn removed_by_name(
 /// # Errors
 /// When the database fails.
 pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Environment>, Error> {
-    let mut environments = ever_in_project(db, project).await?;
-    environments.retain(|environment| environment.status != EnvironmentStatus::Removed);
+    let rows = sqlx::query("SELECT * FROM environments WHERE project_id = $1 AND status <> 'removed' ORDER BY name")
+        .bind(project.as_str())
+        .fetch_all(db)
+        .await?;
+    let mut environments: Vec<Environment> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    environments.sort_by_key(|environment| environment.kind);
     Ok(environments)
 }
 
@@ -200,7 +203,7 @@ pub async fn composition(db: &mut Db, sealer: &Sealer, id: &EnvironmentId) -> Re
 /// # Errors
 /// As [`compositions`].
 pub async fn compositions_kept(db: &mut Db, sealer: &Sealer) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
-    opened(db, sealer, "SELECT id, sealed_composition FROM environments WHERE status <> 'removed'").await
+    opened(db, sealer, Sql::new("SELECT id, sealed_composition FROM environments WHERE status <> 'removed'")).await
 }
 
 /// All active environments with their compositions: for the gateway's routes.
@@ -208,11 +211,11 @@ pub async fn compositions_kept(db: &mut Db, sealer: &Sealer) -> Result<Vec<(Envi
 /// # Errors
 /// When the database fails, or a composition can't be unsealed.
 pub async fn compositions(db: &mut Db, sealer: &Sealer) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
-    opened(db, sealer, "SELECT id, sealed_composition FROM environments WHERE status = 'active'").await
+    opened(db, sealer, Sql::new("SELECT id, sealed_composition FROM environments WHERE status = 'active'")).await
 }
 
-async fn opened(db: &mut Db, sealer: &Sealer, query: &'static str) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
-    let rows = sqlx::query(query).fetch_all(db).await?;
+async fn opened(db: &mut Db, sealer: &Sealer, query: Sql) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
+    let rows = query.fetch_all(db).await?;
     rows.iter()
         .map(|row| {
             let id: EnvironmentId = row.word("id")?;
@@ -231,17 +234,12 @@ pub async fn compositions_in(
     sealer: &Sealer,
     region: &RegionId,
 ) -> Result<Vec<(EnvironmentId, Composition)>, Error> {
-    let rows = sqlx::query(
-        "SELECT e.id FROM environments e JOIN projects p ON p.id = e.project_id
-         WHERE e.status = 'active' AND p.region_id = $1",
-    )
-    .bind(region.as_str())
-    .fetch_all(&mut *db)
-    .await?;
-    let here: HashSet<String> = rows.iter().map(|row| row.text("id")).collect::<Result<_, _>>()?;
-    let mut all = compositions(db, sealer).await?;
-    all.retain(|(id, _)| here.contains(id.as_str()));
-    Ok(all)
+    let mut query = Sql::new(
+        "SELECT e.id, e.sealed_composition FROM environments e JOIN projects p ON p.id = e.project_id
+         WHERE e.status = 'active' AND p.region_id = ",
+    );
+    query.text(region.as_str());
+    opened(db, sealer, query).await
 }
 
 /// Differs after every change of active environments: whoever follows them need not open all compositions to see that
