@@ -4,7 +4,7 @@ use super::arguments::EnvironmentMerge;
 use super::confirm::{Stake, confirm};
 use super::error::Error;
 use super::first;
-use super::flags::{AnswerFlags, PlaceFlags};
+use super::flags::AnswerFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use super::wait;
@@ -17,8 +17,7 @@ pub fn run(
     session: &Session,
     talk: &mut Talk<'_>,
 ) -> Result<(), Error> {
-    let environment = command.positional.clone().or_else(|| command.place.environment.clone());
-    let place = session.place(&PlaceFlags { project: command.place.project.clone(), environment })?;
+    let place = session.place_of(command.positional.as_ref(), &command.place)?;
     let (project, environment) = (&place.project, &place.environment);
     let plan = session.ask(project, |client| client.merge_preview(project, environment))?;
     if let Some(refusal) = plan.refusal {

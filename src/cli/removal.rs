@@ -48,8 +48,7 @@ pub fn environment(
     session: &Session,
     talk: &mut Talk<'_>,
 ) -> Result<(), Error> {
-    let environment = command.positional.clone().or_else(|| command.place.environment.clone());
-    let place = session.place(&PlaceFlags { project: command.place.project.clone(), environment })?;
+    let place = session.place_of(command.positional.as_ref(), &command.place)?;
     let (project, environment) = (&place.project, &place.environment);
     let removal = session.ask(project, |client| client.removal(project, environment))?;
     let last = match (command.snapshot, command.no_snapshot) {

@@ -66,6 +66,12 @@ impl Session {
         }
     }
 
+    /// The same, of a command that takes the environment as a word of its own too.
+    pub fn place_of(&self, word: Option<&EnvironmentChoice>, flags: &PlaceFlags) -> Result<Place, Error> {
+        let environment = word.or(flags.environment.as_ref()).cloned();
+        self.place(&PlaceFlags { project: flags.project.clone(), environment })
+    }
+
     /// A branch in the variables is one of the project there: it says nothing about another one given with `-p`.
     fn is_of_variables(&self, project: &ProjectId) -> Result<bool, Error> {
         Ok(self.variables.project()?.is_none_or(|of_variables| of_variables == *project))

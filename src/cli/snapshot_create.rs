@@ -3,7 +3,7 @@
 use super::arguments::SnapshotCreate;
 use super::confirm::{Stake, confirm};
 use super::error::Error;
-use super::flags::{AnswerFlags, PlaceFlags};
+use super::flags::AnswerFlags;
 use super::session::{Place, Session};
 use super::talk::Talk;
 use super::wait;
@@ -17,8 +17,7 @@ pub fn run(
     session: &Session,
     talk: &mut Talk<'_>,
 ) -> Result<(), Error> {
-    let environment = command.positional.clone().or_else(|| command.place.environment.clone());
-    let place = session.place(&PlaceFlags { project: command.place.project.clone(), environment })?;
+    let place = session.place_of(command.positional.as_ref(), &command.place)?;
     let (project, environment) = (&place.project, &place.environment);
     let how = if command.live { "without holding requests" } else { "requests are held for a moment" };
     let question = format!("Create a snapshot of {environment} in {project} ({how})?");

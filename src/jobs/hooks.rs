@@ -44,18 +44,27 @@ pub(super) struct Hooks<'a> {
 
 /// What a command learns of its occasion, as JSON.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+struct Told<'a, More> {
     project: &'a ProjectId,
+    /// That is changed.
     environment: &'a EnvironmentName,
     #[serde(rename = "type")]
     kind: EnvironmentKind,
-    /// `snapshot`, `restore`; `recovery` when what an activity left is put in order.
+    /// `snapshot`, `restore`, `merge`, `resize`; `recovery` when what an activity left is put in order.
     job: &'static str,
     activity: &'a ActivityId,
-    /// That is taken or restored.
+    /// That is taken or restored, or was taken first.
     snapshot: Option<&'a SnapshotName>,
-    /// The environment of the snapshot, when it is another one.
-    source: Option<&'a EnvironmentName>,
+    /// What only this kind of job has to tell.
+    #[serde(flatten)]
+    more: More,
+}
+
+/// Where something comes from.
+#[derive(Debug, Serialize)]
+pub(super) struct Origin<'a> {
+    /// The environment of the snapshot, when it is another one; what is merged.
+    pub source: Option<&'a EnvironmentName>,
 }
 
 impl<'a> Hooks<'a> {
@@ -85,7 +94,7 @@ impl<'a> Hooks<'a> {
         for line in lines.lines() {
             command::test(line).map_err(Error::part("the environment's commands"))?;
         }
-        let told = told(environment, job, &activity.id, Some(snapshot), source);
+        let told = told(environment, job, &activity.id, Some(snapshot), Origin { source });
         Ok(Self { context, lease, environment: &environment.id, lines, told })
     }
 
@@ -170,15 +179,16 @@ impl<'a> Hooks<'a> {
     }
 }
 
-fn told(
+/// One line of JSON.
+pub(super) fn told(
     environment: &Environment,
     job: &'static str,
     activity: &ActivityId,
     snapshot: Option<&SnapshotName>,
-    source: Option<&EnvironmentName>,
+    more: impl Serialize,
 ) -> Arc<Vec<u8>> {
     let (project, name, kind) = (&environment.project, &environment.name, environment.kind);
-    let told = Told { project, environment: name, kind, job, activity, snapshot, source };
+    let told = Told { project, environment: name, kind, job, activity, snapshot, more };
     let mut text = serde_json::to_vec(&told).expect("its keys are text");
     // For programs that read lines.
     text.push(b'\n');
@@ -285,7 +295,7 @@ async fn resume_late(context: &Context, owed: &Pause) {
     let resuming = async {
         let environment = environments::by_id(&mut *context.store().read().await?, &owed.environment).await?;
         let Some(environment) = environment else { return Ok(()) };
-        resume(context, owed, told(&environment, "recovery", &owed.activity, None, None)).await
+        resume(context, owed, told(&environment, "recovery", &owed.activity, None, Origin { source: None })).await
     };
     match resuming.await {
         Ok(()) => tracing::warn!(environment.id = %owed.environment, "what an activity had paused and left goes on"),

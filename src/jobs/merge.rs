@@ -8,17 +8,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Context, Error, crash_point, first, hooks, recovery};
 use crate::domain::activity::{MergeEnvironment, MergeHow};
-use crate::domain::environment::{CommandLine, Environment, EnvironmentKind, EnvironmentStatus, ProjectCommands};
-use crate::domain::ids::EnvironmentName;
+use crate::domain::environment::{CommandLine, Environment, EnvironmentStatus, ProjectCommands};
 use crate::domain::policy::{Act, Refusal};
 use crate::domain::time::span;
-use crate::domain::{ActivityId, ProjectId, SnapshotName};
 use crate::drivers::{self, command};
 use crate::queue::{Lease, Work};
 use crate::store::work::End;
@@ -26,22 +23,6 @@ use crate::store::{environments, projects};
 
 /// Of what a command says, so many lines are kept.
 const LINES: usize = 1_000;
-
-/// What the command learns of its occasion, as JSON.
-#[derive(Debug, Serialize)]
-struct Told<'a> {
-    project: &'a ProjectId,
-    /// That is changed.
-    environment: &'a EnvironmentName,
-    #[serde(rename = "type")]
-    kind: EnvironmentKind,
-    job: &'static str,
-    activity: &'a ActivityId,
-    /// That was taken first.
-    snapshot: Option<&'a SnapshotName>,
-    /// What is merged into it.
-    source: &'a EnvironmentName,
-}
 
 pub(super) async fn run(context: &Context, work: &Work, merge: MergeEnvironment) -> Result<(), Error> {
     if work.attempt > ATTEMPTS {
@@ -70,17 +51,8 @@ pub(super) async fn run(context: &Context, work: &Work, merge: MergeEnvironment)
                     .instead("Ask the operator for one, or announce the merge.")
             };
             let line = commands.merge.clone().ok_or_else(gone)?;
-            let told = Told {
-                project: &project.id,
-                environment: &environment.name,
-                kind: environment.kind,
-                job: "merge",
-                activity: &work.activity.id,
-                snapshot: merge.first.snapshot(),
-                source: &source.name,
-            };
-            let mut told = serde_json::to_vec(&told).expect("its keys are text");
-            told.push(b'\n');
+            let origin = hooks::Origin { source: Some(&source.name) };
+            let told = hooks::told(&environment, "merge", &work.activity.id, merge.first.snapshot(), origin);
             let words = ["merge".to_owned(), source.name.to_string(), environment.name.to_string()];
             run_command(lease, (line, &commands), words.to_vec(), told)
                 .await
@@ -108,10 +80,10 @@ pub(super) async fn run_command(
     lease: &Lease,
     (line, commands): (CommandLine, &ProjectCommands),
     words: Vec<String>,
-    input: Vec<u8>,
+    input: Arc<Vec<u8>>,
 ) -> Result<(), drivers::Error> {
     let within = commands.within();
-    let (begun, input) = (Instant::now(), Arc::new(input));
+    let begun = Instant::now();
     let telling = lease.clone();
     let runtime = Handle::current();
     let running = move || {

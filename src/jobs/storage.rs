@@ -11,26 +11,17 @@ use serde::Serialize;
 use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Context, Error, Parts, crash_point, first, hooks, merge, recovery};
 use crate::domain::activity::ChangeStorage;
-use crate::domain::environment::{Composition, Environment, EnvironmentKind};
-use crate::domain::ids::EnvironmentName;
+use crate::domain::environment::{Composition, Environment};
 use crate::domain::policy::{Act, Refusal, storage};
-use crate::domain::{ActivityId, Bytes, PartName, ProjectId, Scope, SnapshotName};
+use crate::domain::{Bytes, PartName, Scope};
 use crate::drivers::mount::Rules;
 use crate::queue::Work;
 use crate::store::work::End;
 use crate::store::{environments, projects};
 
-/// What the command learns of its occasion, as JSON.
+/// What the command learns beside its occasion.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
-    project: &'a ProjectId,
-    environment: &'a EnvironmentName,
-    #[serde(rename = "type")]
-    kind: EnvironmentKind,
-    job: &'static str,
-    activity: &'a ActivityId,
-    /// That was taken first.
-    snapshot: Option<&'a SnapshotName>,
+struct Change<'a> {
     part: &'a PartName,
     /// Bytes.
     declared: Option<Bytes>,
@@ -55,19 +46,8 @@ pub(super) async fn run(context: &Context, work: &Work, change: ChangeStorage) -
     storage::may_declare(&change.part, declared, change.to, used)?;
     let commands = projects::commands(&mut *store.read().await?, &project.id).await?;
     if let Some(line) = commands.resize.clone() {
-        let told = Told {
-            project: &project.id,
-            environment: &environment.name,
-            kind: environment.kind,
-            job: "resize",
-            activity: &work.activity.id,
-            snapshot: change.first.snapshot(),
-            part: &change.part,
-            declared,
-            size: change.to,
-        };
-        let mut told = serde_json::to_vec(&told).expect("its keys are text");
-        told.push(b'\n');
+        let more = Change { part: &change.part, declared, size: change.to };
+        let told = hooks::told(&environment, "resize", &work.activity.id, change.first.snapshot(), more);
         let part = change.part.to_string().replace(':', " ");
         let words = ["resize", environment.name.as_str()].into_iter().chain(part.split(' ')).map(str::to_owned);
         let words = words.chain([change.to.0.to_string()]).collect();

@@ -44,35 +44,27 @@ fn a_snapshot_survives(step: &str) {
 }
 
 fn a_restore_survives(step: &str, left: Left) {
-    let at = Installation::new();
-    let dying = at.start_with(&[(CRASH, step)]);
-    let first = at.snapshot();
-    at.site.write(2);
-    let asked = at.ask_restore(&first);
-    dying.died();
-    go_on_after_a_restore_died(&at, &asked, left);
+    a_restore_there_survives(&Installation::new(), step, left);
 }
 
 /// The mount is a mount point: its entries change places one by one.
 fn a_restore_of_a_mount_point_survives(step: &str, left: Left) {
     let Some((at, _mounted)) = Installation::on_a_mount_point() else { return };
-    let dying = at.start_with(&[(CRASH, step)]);
-    let first = at.snapshot();
-    at.site.write(2);
-    let asked = at.ask_restore(&first);
-    dying.died();
-    go_on_after_a_restore_died(&at, &asked, left);
+    a_restore_there_survives(&at, step, left);
 }
 
 /// A directory of the mount is a mount of its own: the outer one's exchange carries it, and then it is exchanged.
 fn a_restore_of_nested_mounts_survives(step: &str, left: Left) {
-    let at = Installation::with_an_inner_mount();
+    a_restore_there_survives(&Installation::with_an_inner_mount(), step, left);
+}
+
+fn a_restore_there_survives(at: &Installation, step: &str, left: Left) {
     let dying = at.start_with(&[(CRASH, step)]);
     let first = at.snapshot();
     at.site.write(2);
     let asked = at.ask_restore(&first);
     dying.died();
-    go_on_after_a_restore_died(&at, &asked, left);
+    go_on_after_a_restore_died(at, &asked, left);
 }
 
 fn go_on_after_a_restore_died(at: &Installation, asked: &crate::process::Asked, left: Left) {

@@ -19,6 +19,7 @@ pub mod project;
 pub mod projects;
 pub mod remove_environment;
 pub mod remove_project;
+mod removing;
 pub mod reset;
 pub mod restore;
 pub mod retention;

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::removing::by_name;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{icon, reason};
@@ -29,7 +30,6 @@ pub fn RemoveEnvironment() -> impl IntoView {
 fn show(page: RemovalPage) -> AnyView {
     let RemovalPage { project, environment, offer, weight, hosts, deleted, stays, snapshots, waiting, last } = page;
     let refusal = present::refusal(&offer);
-    let closed = refusal.is_some();
     let name = environment.name.to_string();
     let back = at::environment(&project.id, &environment.name);
     let way = vec![
@@ -38,7 +38,6 @@ fn show(page: RemovalPage) -> AnyView {
         (back.clone(), environment.title.clone()),
     ];
     let goes = deleted.clone();
-    let hint = format!("Type {name} to confirm.");
     let last_refusal = present::refusal(&last);
     let last_closed = last_refusal.is_some();
     let by_default = !last_closed && !deleted.is_empty();
@@ -88,26 +87,7 @@ fn show(page: RemovalPage) -> AnyView {
                         </label>
                     })}
                 </fieldset>
-                <div class="field">
-                    <label for="typed">"Its name"</label>
-                    <input
-                        id="typed"
-                        name="typed"
-                        required
-                        autocomplete="off"
-                        autocapitalize="none"
-                        spellcheck="false"
-                        aria-describedby="typed-hint"
-                    />
-                    <p class="help" id="typed-hint">{hint}</p>
-                </div>
-                <div class="buttons">
-                    <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not")>
-                        {icon("trash")}<span>{format!("Remove {name}")}</span>
-                    </button>
-                    <a class="button" href=back>"Back"</a>
-                </div>
-                {refusal.map(|text| reason("why-not".to_owned(), text))}
+                {by_name("Its name", &name, back, refusal)}
             </form>
         </div>
     }

@@ -2,9 +2,10 @@
 
 use leptos::prelude::*;
 
+use super::removing::by_name;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{icon, reason};
+use crate::app::views::icon;
 use crate::app::visit;
 use crate::authz::ViewProject;
 use crate::domain::bytes::counted;
@@ -27,7 +28,6 @@ pub fn RemoveProject() -> impl IntoView {
 fn show(page: ProjectRemovalPage) -> AnyView {
     let ProjectRemovalPage { project, offer, environments, deleted, snapshots } = page;
     let refusal = present::refusal(&offer);
-    let closed = refusal.is_some();
     let id = project.id.to_string();
     let back = at::project(&project.id);
     let way = vec![("/".to_owned(), "Projects".to_owned()), (back.clone(), project.title.clone())];
@@ -57,26 +57,7 @@ fn show(page: ProjectRemovalPage) -> AnyView {
             <form method="post" action="/actions/remove-project" class="form panel">
                 {form_number()}
                 <input type="hidden" name="project" value=id.clone()/>
-                <div class="field">
-                    <label for="typed">"Its id"</label>
-                    <input
-                        id="typed"
-                        name="typed"
-                        required
-                        autocomplete="off"
-                        autocapitalize="none"
-                        spellcheck="false"
-                        aria-describedby="typed-hint"
-                    />
-                    <p class="help" id="typed-hint">{format!("Type {id} to confirm.")}</p>
-                </div>
-                <div class="buttons">
-                    <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not")>
-                        {icon("trash")}<span>{format!("Remove {id}")}</span>
-                    </button>
-                    <a class="button" href=back>"Back"</a>
-                </div>
-                {refusal.map(|text| reason("why-not".to_owned(), text))}
+                {by_name("Its id", &id, back, refusal)}
             </form>
         </div>
     }

@@ -24,10 +24,10 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn ask(composition: &Composition, scope: &Scope, manifest: &Manifest) -> Asked {
-    let (chosen, manifest) = (composition.only(scope), manifest.clone());
+    let (composition, scope, manifest) = (composition.clone(), scope.clone(), manifest.clone());
     let asked = tokio::task::spawn_blocking(move || {
         let mut asked = Asked::default();
-        let Ok(connected) = Parts::connect(&chosen) else { return asked };
+        let Ok(connected) = Parts::chosen(&composition, &scope) else { return asked };
         for service in &connected.services {
             let Some(entry) = manifest.services.iter().find(|entry| entry.name == *service.name()) else { continue };
             asked.notices.extend(service.driver.notice());

@@ -43,13 +43,8 @@ type Present = (PartName, Part, Result<String, String>);
 /// The chosen parts of an environment that does not exist yet.
 pub(super) fn parts_made(composition: &Composition, scope: &Scope) -> Vec<Present> {
     let chosen = composition.only(scope);
-    let all = names(&chosen).zip(parts(&chosen));
+    let all = chosen.names().into_iter().map(|(name, _)| name).zip(parts(&chosen));
     all.map(|(name, part)| (name, part, Ok("nothing: it is made".to_owned()))).collect()
-}
-
-fn names(composition: &Composition) -> impl Iterator<Item = PartName> {
-    let services = composition.services.iter().map(|service| PartName::Service(service.name.clone()));
-    services.chain(composition.mounts.iter().map(|mount| PartName::Mount(mount.name.clone())))
 }
 
 /// What is there now of the chosen parts, or why it can't be replaced.
@@ -60,7 +55,7 @@ pub(super) async fn present(
 ) -> Vec<Present> {
     let (chosen, composition, scope) = (composition.only(scope), composition.clone(), scope.clone());
     let looked = tokio::task::spawn_blocking(move || {
-        let all = names(&chosen).zip(parts(&chosen));
+        let all = chosen.names().into_iter().map(|(name, _)| name).zip(parts(&chosen));
         let connected = match Parts::chosen(&composition, &scope) {
             Ok(connected) => connected,
             Err(error) => return all.map(|(name, part)| (name, part, Err(error.for_people()))).collect(),

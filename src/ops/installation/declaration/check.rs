@@ -340,9 +340,7 @@ impl Reading<'_> {
             if before == Some(wanted) {
                 continue;
             }
-            let settings = self.app.settings();
-            let rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
-            let used = jobs::used(&composition, &part, &rules).await;
+            let used = jobs::used(&composition, &part, &self.places()).await;
             // One that can't be reached has its own trouble.
             if let Some(used) = used
                 && let Err(refusal) = storage::may_declare(&part, before, wanted, Some(used))
@@ -361,6 +359,12 @@ impl Reading<'_> {
         Ok((troubles, notes))
     }
 
+    /// Where paths may lie at all (R6), whatever other environments have.
+    fn places(&self) -> Rules {
+        let settings = self.app.settings();
+        Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() }
+    }
+
     /// Tries every service and mount of one environment.
     async fn check_parts(
         &self,
@@ -371,8 +375,7 @@ impl Reading<'_> {
     ) -> Result<(Vec<Trouble>, Vec<Trouble>), Error> {
         let (mut troubles, mut notes) = (Vec::new(), Vec::new());
         let others = declared.iter().filter(|(id, other)| id != project || other.name != environment.name);
-        let settings = self.app.settings();
-        let mut rules = Rules { roots: settings.roots.clone(), data: Some(settings.data.clone()), ..Rules::default() };
+        let mut rules = self.places();
         let mut taken: Vec<PathBuf> = Vec::new();
         let mut places: BTreeSet<String> = BTreeSet::new();
         for (_, other) in others {
