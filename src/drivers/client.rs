@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -19,7 +19,18 @@ pub(super) fn wait<T>(within: Duration, work: impl Future<Output = Result<T, sql
     RUNTIME.block_on(waiting).unwrap_or_else(|_| Err(too_late()))
 }
 
-fn too_late() -> sqlx::Error {
+/// When all that a connection is asked has to be answered: in a hold, where a server that says nothing would keep visitors
+/// waiting (R17).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hurry(pub Option<Instant>);
+
+impl Hurry {
+    pub fn at_most(self, within: Duration) -> Duration {
+        self.0.map_or(within, |until| within.min(until.saturating_duration_since(Instant::now())))
+    }
+}
+
+pub(super) fn too_late() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"))
 }
 

@@ -1,7 +1,10 @@
 //! Why a job did not succeed.
 
+use std::time::Duration;
+
 use crate::domain::policy::Refusal;
 use crate::domain::problem::sentence;
+use crate::domain::time::span;
 use crate::gateway::HoldError;
 use crate::{drivers, engine, queue, store};
 
@@ -31,6 +34,19 @@ pub enum Error {
     Engine(#[from] engine::Error),
     #[error("the site could not be held: {0}")]
     Hold(#[from] HoldError),
+    #[error("the site could not be held for as long as it takes: the {longest} took {took} of it")]
+    Lapsed {
+        /// A part, or a step.
+        longest: String,
+        took: String,
+        #[source]
+        source: HoldError,
+    },
+    #[error(
+        "{part} was not done after {} while the site was held, so the site was let go first: see that it answers and is not \
+         overloaded, then try again", span(*.limit)
+    )]
+    Late { part: String, limit: Duration },
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
@@ -129,6 +145,7 @@ impl Error {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Part { source, .. } => source.may_pass(),
+            Self::Lapsed { .. } => true,
             Self::Hold(error) => matches!(error, HoldError::Lapsed | HoldError::Joined { .. }),
             _ => false,
         }

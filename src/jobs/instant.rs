@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::abreast::{self, Piece, Stopped};
 use super::context::Context;
 use super::parts::{MountPart, Parts, ServicePart};
 use super::{Error, crash_point};
 use crate::domain::activity::SnapshotMode;
 use crate::domain::ids::{MountName, ServiceName};
 use crate::domain::snapshot::{Consistency, Phase, Point, Proof};
+use crate::domain::time::{self, DAY};
 use crate::domain::{EnvironmentId, Timestamp};
 use crate::drivers::mount::{Index, Scan, StagingLimits};
 use crate::drivers::{Position, View};
 use crate::engine;
-use crate::gateway::{self, HoldKind};
+use crate::gateway::{self, HoldError, HoldKind};
 
 /// Everything as it stood at one instant; reading it takes as long as it takes.
 pub(super) struct Captured {
@@ -34,7 +36,7 @@ pub(super) struct Indexed {
     pub index: Arc<Index>,
 }
 
-/// How long one view may take to open.
+/// How long a service may take to open its view, and to say where it stands.
 const VIEW: Duration = Duration::from_secs(1);
 
 /// Opens everything at one instant, after [`get_ready`]. `staging` receives copies of the files that changed since their
@@ -47,23 +49,45 @@ pub(super) async fn capture(
     mounts: Arc<Vec<Indexed>>,
     staging: &Path,
 ) -> Result<Captured, Error> {
-    let services = parts.services.clone();
-    let opening = {
-        let (staging, limits, mounts) = (staging.to_owned(), context.staging_limits(), Arc::clone(&mounts));
-        move || open_all(&services, &mounts, &staging, limits)
+    let opening = Opening {
+        services: parts.services.clone(),
+        mounts: Arc::clone(&mounts),
+        staging: staging.to_owned(),
+        limits: context.staging_limits(),
+        // The hold ends by itself then: better late by name than that.
+        scan: if mode == SnapshotMode::Live { DAY } else { context.limits().ceiling.mul_f64(0.8) },
     };
     if mode == SnapshotMode::Live {
-        let opened = tokio::task::spawn_blocking(opening).await??;
-        return Ok(opened.captured(Consistency::Live, Proof::default()));
+        return match opening.open().await {
+            Ok(opened) => Ok(opened.captured(Consistency::Live, Proof::default())),
+            Err(stopped) => Err(stopped.reason().await),
+        };
     }
     let gates = context.gates().await?;
     let held = gateway::hold(&gates, environment, HoldKind::Snapshot, context.limits()).await?;
     crash_point("snapshot: held");
-    let opened = tokio::task::spawn_blocking(opening).await??;
-    held.confirm().await?;
-    // One that was started meanwhile took requests, whatever those that are held say.
-    held.covers(&context.gates().await?)?;
-    let report = held.release().await?;
+    let opened = match opening.open().await {
+        Ok(opened) => opened,
+        Err(stopped) => {
+            // The site first, then the reason (R17).
+            drop(held);
+            return Err(stopped.reason().await);
+        }
+    };
+    let ended = async {
+        held.confirm().await?;
+        // One that was started meanwhile took requests, whatever those that are held say.
+        held.covers(&context.gates().await?)?;
+        Ok(held.release().await?)
+    };
+    let report = match ended.await {
+        Ok(report) => report,
+        Err(error) => {
+            let error = opened.blamed(error);
+            abreast::dropped(opened).await;
+            return Err(error);
+        }
+    };
     crash_point("snapshot: released");
     let opened = tokio::task::spawn_blocking(move || opened.look_again(&mounts)).await??;
     let consistency = if opened.moved.is_empty() { Consistency::Consistent } else { Consistency::EachService };
@@ -131,6 +155,17 @@ struct Opened {
 }
 
 impl Opened {
+    fn compare(&mut self, services: &[Arc<ServicePart>], before: Vec<Position>, after: Vec<Position>) {
+        for (((service, before), after), (_, view)) in services.iter().zip(before).zip(after).zip(&self.views) {
+            if before != after {
+                self.moved.push(service.label());
+            }
+            let before = before.to_string();
+            let after_views = if before == after.to_string() { view.position().to_string() } else { after.to_string() };
+            self.points.push(Point { of: service.label(), after_drain: before, after_views });
+        }
+    }
+
     /// After the hold: what no journal told of takes the label away as well.
     fn look_again(mut self, mounts: &[Indexed]) -> Result<Self, Error> {
         if !self.moved.is_empty() {
@@ -154,97 +189,128 @@ impl Opened {
         self.moved.push(label);
     }
 
+    /// What took longest, when that was longer than the hold could stand.
+    fn blamed(&self, error: Error) -> Error {
+        match (error, self.phases.iter().max_by_key(|phase| phase.micros)) {
+            (Error::Hold(source @ HoldError::Lapsed), Some(longest)) => {
+                let took = time::span(Duration::from_micros(longest.micros));
+                Error::Lapsed { longest: longest.name.clone(), took, source }
+            }
+            (error, _) => error,
+        }
+    }
+
     fn captured(self, consistency: Consistency, proof: Proof) -> Captured {
         let proof = Proof { points: self.points, phases: self.phases, ..proof };
         Captured { views: self.views, scans: self.scans, consistency, proof, taken_at: self.taken_at }
     }
 }
 
-/// Positions, then all views and scans side by side, then positions again. Blocks.
-fn open_all(
-    services: &[Arc<ServicePart>],
-    mounts: &[Indexed],
-    staging: &Path,
+/// Positions, then all views and scans, then positions again; in each of the three all parts side by side.
+struct Opening {
+    services: Vec<Arc<ServicePart>>,
+    mounts: Arc<Vec<Indexed>>,
+    staging: PathBuf,
     limits: StagingLimits,
-) -> Result<Opened, Error> {
-    let started = Instant::now();
-    let before = positions(services)?;
-    let mut phases = vec![phase("positions", started)];
-    let taken_at = Timestamp::now();
-    let (views, scans) = std::thread::scope(|scope| {
-        let views: Vec<_> = services
-            .iter()
-            .map(|service| {
-                scope.spawn(move || {
-                    let started = Instant::now();
-                    let view = service.driver.open_view(VIEW).map_err(Error::part(service.label()))?;
-                    Ok((service.name().clone(), view, phase(&service.label(), started)))
-                })
-            })
-            .collect();
-        let scans: Vec<_> = mounts
-            .iter()
-            .map(|mount| {
-                scope.spawn(move || {
-                    let started = Instant::now();
-                    let staging = staging.join(mount.part.name().as_str());
-                    std::fs::create_dir(&staging)
-                        .map_err(Error::io(format!("{} could not be made", staging.display())))?;
-                    let scan = mount.index.changes(&staging, limits).map_err(Error::part(mount.part.label()))?;
-                    let how = if scan.by_journal() { "" } else { ", scanned" };
-                    let phase = phase(&format!("{}{how}", mount.part.label()), started);
-                    Ok((mount.part.name().clone(), scan, phase))
-                })
-            })
-            .collect();
-        let views: Vec<_> = views.into_iter().map(join).collect();
-        let scans: Vec<_> = scans.into_iter().map(join).collect();
-        (views, scans)
-    });
-    let views = split(views, &mut phases)?;
-    let scans = split(scans, &mut phases)?;
-
-    crash_point("snapshot: views open");
-    let checked = Instant::now();
-    let after = positions(services)?;
-    let mut points = Vec::new();
-    let mut moved = Vec::new();
-    for (((service, before), after), (_, view)) in services.iter().zip(before).zip(after).zip(&views) {
-        if before != after {
-            moved.push(service.label());
-        }
-        let before = before.to_string();
-        let after_views = if before == after.to_string() { view.position().to_string() } else { after.to_string() };
-        points.push(Point { of: service.label(), after_drain: before, after_views });
-    }
-    let mut opened = Opened { views, scans: Vec::new(), points, phases, moved, taken_at };
-    for (mount, (_, scan)) in mounts.iter().zip(&scans) {
-        let paths = mount.index.moved_since(scan).map_err(Error::part(mount.part.label()))?;
-        opened.mount_moved(mount, &paths, "written to");
-    }
-    opened.scans = scans;
-    opened.phases.push(phase("positions again", checked));
-    Ok(opened)
+    /// How long a mount may be looked at.
+    scan: Duration,
 }
 
-fn positions(services: &[Arc<ServicePart>]) -> Result<Vec<Position>, Error> {
-    services.iter().map(|service| service.driver.position().map_err(Error::part(service.label()))).collect()
+/// What a part gave, and how long that took.
+enum Part {
+    View(ServiceName, Box<dyn View>, Phase),
+    Scan(MountName, Scan, Phase),
+}
+
+impl Opening {
+    async fn open(&self) -> Result<Opened, Stopped> {
+        let started = Instant::now();
+        let before = abreast::all(self.positions()).await?;
+        let mut phases = vec![phase("positions", started)];
+        let taken_at = Timestamp::now();
+        let (mut views, mut scans) = (Vec::new(), Vec::new());
+        for part in abreast::all(self.views_and_scans()).await? {
+            match part {
+                Part::View(name, view, phase) => {
+                    phases.push(phase);
+                    views.push((name, view));
+                }
+                Part::Scan(name, scan, phase) => {
+                    phases.push(phase);
+                    scans.push((name, scan));
+                }
+            }
+        }
+        crash_point("snapshot: views open");
+        let checked = Instant::now();
+        let after = match abreast::all(self.positions()).await {
+            Ok(after) => after,
+            Err(stopped) => return Err(stopped.and_drop((views, scans))),
+        };
+        let mut opened = Opened { views, scans: Vec::new(), points: Vec::new(), phases, moved: Vec::new(), taken_at };
+        opened.compare(&self.services, before, after);
+        // Each takes its scan along and gives it back.
+        let looked = match abreast::all(self.moved_since(scans)).await {
+            Ok(looked) => looked,
+            Err(stopped) => return Err(stopped.and_drop(opened)),
+        };
+        for (mount, (name, scan, paths)) in self.mounts.iter().zip(looked) {
+            opened.mount_moved(mount, &paths, "written to");
+            opened.scans.push((name, scan));
+        }
+        opened.phases.push(phase("positions again", checked));
+        Ok(opened)
+    }
+
+    fn positions(&self) -> Vec<Piece<Position>> {
+        let piece = |service: &Arc<ServicePart>| {
+            let service = Arc::clone(service);
+            let label = service.label();
+            Piece::start(label, VIEW, move || service.driver.position().map_err(Error::part(service.label())))
+        };
+        self.services.iter().map(piece).collect()
+    }
+
+    fn views_and_scans(&self) -> Vec<Piece<Part>> {
+        let view = |service: &Arc<ServicePart>| {
+            let service = Arc::clone(service);
+            Piece::start(service.label(), VIEW, move || {
+                let started = Instant::now();
+                let view = service.driver.open_view(VIEW).map_err(Error::part(service.label()))?;
+                Ok(Part::View(service.name().clone(), view, phase(&service.label(), started)))
+            })
+        };
+        let scan = |number: usize| {
+            let (mounts, staging, limits) = (Arc::clone(&self.mounts), self.staging.clone(), self.limits);
+            Piece::start(self.mounts[number].part.label(), self.scan, move || {
+                let started = Instant::now();
+                let Indexed { part, index } = &mounts[number];
+                let staging = staging.join(part.name().as_str());
+                std::fs::create_dir(&staging).map_err(Error::io(format!("{} could not be made", staging.display())))?;
+                let scan = index.changes(&staging, limits).map_err(Error::part(part.label()))?;
+                let how = if scan.by_journal() { "" } else { ", scanned" };
+                let phase = phase(&format!("{}{how}", part.label()), started);
+                Ok(Part::Scan(part.name().clone(), scan, phase))
+            })
+        };
+        self.services.iter().map(view).chain((0..self.mounts.len()).map(scan)).collect()
+    }
+
+    fn moved_since(&self, scans: Vec<(MountName, Scan)>) -> Vec<Piece<(MountName, Scan, Vec<PathBuf>)>> {
+        let piece = |(number, (name, scan)): (usize, (MountName, Scan))| {
+            let mounts = Arc::clone(&self.mounts);
+            Piece::start(self.mounts[number].part.label(), self.scan, move || {
+                let Indexed { part, index } = &mounts[number];
+                let paths = index.moved_since(&scan).map_err(Error::part(part.label()))?;
+                Ok((name, scan, paths))
+            })
+        };
+        scans.into_iter().enumerate().map(piece).collect()
+    }
 }
 
 fn phase(name: &str, since: Instant) -> Phase {
     Phase { name: name.to_owned(), micros: u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX) }
-}
-
-type Timed<N, T> = Result<(N, T, Phase), Error>;
-
-fn split<N, T>(results: Vec<Timed<N, T>>, phases: &mut Vec<Phase>) -> Result<Vec<(N, T)>, Error> {
-    let mut parts = Vec::new();
-    for result in results {
-        let (name, value, phase) = result?;
-        phases.push(phase);
-        parts.push((name, value));
-    }
-    Ok(parts)
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T, Error>>) -> Result<T, Error> {

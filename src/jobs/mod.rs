@@ -3,6 +3,7 @@
 //! **Invariant:** a job is safe to run twice and safe to die at any line; it holds a lease, never a database transaction;
 //! whatever it ends with, no site is left on hold.
 
+mod abreast;
 mod aside;
 mod branch;
 mod context;

@@ -14,6 +14,7 @@ mod dumps;
 mod elsewhere;
 mod everything;
 mod faults;
+mod frozen;
 mod gates;
 mod label;
 mod members;

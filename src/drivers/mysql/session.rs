@@ -3,7 +3,7 @@
 //! **Invariant:** the password goes into the connection and nowhere else: no error, log line or argument carries it. A
 //! session locks no server and no other database: closing it lets go of all that it has.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use crate::domain::Secret;
 use crate::drivers::Error;
-use crate::drivers::client::{Cause, RUNTIME, is_lost, wait};
+use crate::drivers::client::{Cause, Hurry, RUNTIME, is_lost, too_late, wait};
 
 /// For questions to the catalogue: a server that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -90,7 +90,14 @@ impl Address {
             options = options.database(database);
         }
         let connection = wait(within, options.connect()).map_err(|error| self.refused(error))?;
-        let mut session = Session { connection, address: self.clone(), version: String::new(), mariadb: false, id: 0 };
+        let mut session = Session {
+            connection,
+            address: self.clone(),
+            version: String::new(),
+            mariadb: false,
+            id: 0,
+            hurry: Hurry::default(),
+        };
         let row = session.rows("open", "SELECT VERSION(), CONNECTION_ID()")?;
         let mut row = row.into_iter().flatten();
         session.version = row.next().flatten().unwrap_or_default();
@@ -155,6 +162,7 @@ pub(super) struct Session {
     pub mariadb: bool,
     /// As others see it in the list of processes.
     pub id: u64,
+    hurry: Hurry,
 }
 
 /// Cells as text.
@@ -169,6 +177,11 @@ impl Session {
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 
+    /// Whatever is asked is answered by then, or given up; `None`: each question within its own time.
+    pub fn hurry(&mut self, until: Option<Instant>) {
+        self.hurry = Hurry(until);
+    }
+
     /// Questions to the catalogue. The text protocol: what comes is what a dump says.
     pub fn rows(&mut self, doing: &'static str, sql: &str) -> Result<Vec<Cells>, Error> {
         self.rows_within(doing, ANSWER, sql)
@@ -177,7 +190,7 @@ impl Session {
     /// After an error the connection may be in the middle of an answer: drop it, unless the server gave the error.
     pub fn rows_within(&mut self, doing: &'static str, within: Duration, sql: &str) -> Result<Vec<Cells>, Error> {
         let asking = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.connection);
-        let rows = wait(within, asking).map_err(|error| explain(&self.address, doing, error))?;
+        let rows = wait(self.hurry.at_most(within), asking).map_err(|error| explain(&self.address, doing, error))?;
         rows.iter().map(|row| cells(row).map_err(|error| explain(&self.address, doing, error))).collect()
     }
 
@@ -189,7 +202,8 @@ impl Session {
     /// Takes as long as it takes.
     pub fn count(&mut self, doing: &'static str, sql: &str) -> Result<u64, Error> {
         let asking = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.connection);
-        let row = RUNTIME.block_on(asking).map_err(|error| explain(&self.address, doing, error))?;
+        let row =
+            wait(self.hurry.at_most(Duration::MAX), asking).map_err(|error| explain(&self.address, doing, error))?;
         let cells = cells(&row).map_err(|error| explain(&self.address, doing, error))?;
         Ok(cells.into_iter().next().flatten().and_then(|count| count.parse().ok()).unwrap_or(0))
     }
@@ -201,26 +215,28 @@ impl Session {
         sql: String,
         mut each: impl FnMut(&MySqlRow) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (connection, address) = (&mut self.connection, &self.address);
-        RUNTIME.block_on(async {
+        let (connection, address, within) = (&mut self.connection, &self.address, self.hurry.at_most(Duration::MAX));
+        let reading = async {
             let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(connection);
             while let Some(row) = rows.try_next().await.map_err(|error| explain(address, doing, error))? {
                 each(&row)?;
             }
             Ok(())
-        })
+        };
+        let late = || Err(explain(address, doing, too_late()));
+        RUNTIME.block_on(async { tokio::time::timeout(within, reading).await }).unwrap_or_else(|_| late())
     }
 
     /// Commands that are put together from quoted parts ([`ident`], [`literal`]), for as long as they take.
     pub fn command(&mut self, doing: &'static str, sql: &str) -> Result<(), Error> {
         let asking = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection);
-        RUNTIME.block_on(asking).map(drop).map_err(|error| explain(&self.address, doing, error))
+        wait(self.hurry.at_most(Duration::MAX), asking).map(drop).map_err(|error| explain(&self.address, doing, error))
     }
 
     /// As [`Session::rows_within`], without rows.
     pub fn command_within(&mut self, doing: &'static str, within: Duration, sql: &str) -> Result<(), Error> {
         let asking = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connection);
-        wait(within, asking).map(drop).map_err(|error| explain(&self.address, doing, error))
+        wait(self.hurry.at_most(within), asking).map(drop).map_err(|error| explain(&self.address, doing, error))
     }
 }
 

@@ -22,6 +22,9 @@ use crate::drivers::{Error, Position, View};
 /// Tables in one question.
 const TOGETHER: usize = 200;
 
+/// What is given to a server beyond the time for a view, before it is taken for one that does not answer.
+const SPARE: Duration = Duration::from_millis(500);
+
 pub(super) struct MysqlView {
     session: Session,
     survey: Survey,
@@ -66,6 +69,7 @@ impl MysqlView {
         let Ready { mut session, survey, own } = ready;
         let schema = session.address.database.clone();
         let seconds = within.as_secs_f64().ceil().max(1.0);
+        session.hurry(Some(deadline + SPARE));
         session.command("set up", &format!("SET SESSION lock_wait_timeout = {seconds}"))?;
         let mut tables = survey::tables(&mut session, &schema)?;
         let position = loop {
@@ -100,6 +104,7 @@ impl MysqlView {
         };
         let mut view = Self { session, survey, tables, position, plain: BTreeMap::new(), settled: false };
         view.copy_small(&own, deadline)?;
+        view.session.hurry(None);
         Ok(view)
     }
 
@@ -117,6 +122,7 @@ impl MysqlView {
         let schema = self.session.address.database.clone();
         let within = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let mut other = self.session.address.open(within)?;
+        other.hurry(Some(deadline + SPARE));
         let list: Vec<String> = names.iter().map(|name| super::session::literal(name)).collect();
         let size = other.one(
             "measure",

@@ -2,14 +2,14 @@
 //!
 //! **Invariant:** the password goes into the connection and nowhere else: no error, log line or argument carries it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 use crate::domain::Secret;
 use crate::drivers::Error;
-use crate::drivers::client::{Cause, RUNTIME, is_lost, wait};
+use crate::drivers::client::{Cause, Hurry, is_lost, wait};
 
 /// For questions to the catalogue: a server that takes longer does not answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -52,7 +52,8 @@ impl Address {
             .options([("client_min_messages", "error")])
             .disable_statement_logging();
         let connection = wait(within, options.connect()).map_err(|error| self.refused(error))?;
-        let mut session = Session { connection, address: self.clone(), version: String::new(), major: 0 };
+        let mut session =
+            Session { connection, address: self.clone(), version: String::new(), major: 0, hurry: Hurry::default() };
         let (version, number) = session.run("open", async |db| {
             // What is set for the role or the database must not end or hide anything here. Names that are the
             // server's own, first: what is read below is then printed with its schema.
@@ -130,9 +131,15 @@ pub(super) struct Session {
     /// As the server says of itself.
     pub version: String,
     pub major: u32,
+    hurry: Hurry,
 }
 
 impl Session {
+    /// Whatever is asked is answered by then, or given up; `None`: each question within its own time.
+    pub fn hurry(&mut self, until: Option<Instant>) {
+        self.hurry = Hurry(until);
+    }
+
     /// Questions to the catalogue and short commands.
     pub fn run<T>(
         &mut self,
@@ -149,8 +156,8 @@ impl Session {
         within: Duration,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Error> {
-        let connection = &mut self.connection;
-        wait(within, work(connection)).map_err(|error| self.explain(doing, error))
+        let within = self.hurry.at_most(within);
+        wait(within, work(&mut self.connection)).map_err(|error| self.explain(doing, error))
     }
 
     /// As long as it takes.
@@ -159,8 +166,7 @@ impl Session {
         doing: &'static str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Error> {
-        let done = RUNTIME.block_on(work(&mut self.connection));
-        done.map_err(|error| self.explain(doing, error))
+        self.run_within(doing, Duration::MAX, work)
     }
 
     /// Commands that are put together from quoted parts ([`ident`], [`literal`]).

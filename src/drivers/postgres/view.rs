@@ -31,6 +31,9 @@ pub(super) struct PostgresView {
     position: Position,
 }
 
+/// What is given to a server beyond the time for a view, before it is taken for one that does not answer.
+const SPARE: Duration = Duration::from_millis(500);
+
 /// What can be got ready before a hold.
 pub(super) struct Ready {
     pub session: Session,
@@ -58,6 +61,7 @@ impl PostgresView {
     pub fn open(ready: Ready, within: Duration) -> Result<Self, Error> {
         let deadline = Instant::now() + within;
         let Ready { mut session, survey, program } = ready;
+        session.hurry(Some(deadline + SPARE));
         let mut tables = survey::tables(&mut session)?;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -90,6 +94,7 @@ impl PostgresView {
             let locked: BTreeSet<&(i64, String)> = tables.iter().collect();
             if seen.iter().all(|table| locked.contains(table)) || Instant::now() >= deadline {
                 let position = Position::new(position);
+                session.hurry(None);
                 return Ok(Self { dump: None, session, survey, program, snapshot, position });
             }
             // A table came in between.

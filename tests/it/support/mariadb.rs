@@ -80,8 +80,13 @@ impl Server {
 
     /// As a power cut would.
     pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    #[allow(dead_code, reason = "the driver's tests and the suite each use a part of it")]
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid.load(Ordering::Acquire)).ok().and_then(Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 }
 

@@ -59,6 +59,19 @@ impl Server {
         let pid = i32::try_from(self.pid.load(Ordering::Acquire)).ok().and_then(Pid::from_raw).expect("a process id");
         rustix::process::kill_process(pid, Signal::KILL).expect("it runs");
     }
+
+    /// To the server and to each process that serves a connection.
+    #[allow(dead_code, reason = "the driver's tests and the suite each use a part of it")]
+    pub fn signal(&self, signal: Signal) {
+        let server = self.pid.load(Ordering::Acquire);
+        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).expect("it runs");
+        for pid in std::iter::once(server.to_string().as_str()).chain(children.split_whitespace()) {
+            let pid = pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
+            // One whose connection ended is gone by then.
+            let sent = rustix::process::kill_process(pid, signal);
+            assert!(sent.is_ok() || sent == Err(rustix::io::Errno::SRCH), "{sent:?}");
+        }
+    }
 }
 
 fn run_server(directory: &Path, port: u16) -> u32 {

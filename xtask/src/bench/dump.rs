@@ -1,7 +1,7 @@
 //! Our dumps and loads of PostgreSQL and MariaDB beside those of the databases' own tools, over the same data in the same
 //! run. The suite's own environment is what is dumped and loaded (`tests/it/dumps.rs`).
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -18,9 +18,8 @@ const ROWS: u64 = 500_000;
 pub fn measure(bed: &Bed) -> Result<Figures> {
     let rows = std::env::var("STILLPOINT_BENCH_ROWS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROWS);
     let name = "dumps::dumps_and_loads_beside_the_databases_own_tools";
-    let mut test = Command::new("cargo");
-    test.args(["test", "--test", "it", "--", "--ignored", "--exact", name, "--nocapture"]);
-    test.current_dir(&bed.workspace.root).env("STILLPOINT_SERVER", &bed.server);
+    let mut test = bed.workspace.cargo(&["test", "--test", "it", "--", "--ignored", "--exact", name, "--nocapture"]);
+    test.env("STILLPOINT_SERVER", &bed.server);
     test.env("STILLPOINT_CLI", bed.server.with_file_name("stillpoint"));
     test.env("RUNS", RUNS.to_string()).env("ROWS", rows.to_string());
     let output = test.stderr(Stdio::inherit()).output().context("cargo could not be started")?;

@@ -1,7 +1,7 @@
 //! How long the gate is closed with PostgreSQL, MariaDB, Redis, SQLite and many files, under steady writing to all of them;
 //! and the same with ten times the data. The suite's own application is what is visited (`tests/it/everything.rs`).
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -38,9 +38,9 @@ struct Outcome {
 
 fn run(bed: &Bed, (rows, files): (u64, u64)) -> Result<Outcome> {
     let holds = std::env::var("STILLPOINT_BENCH_HOLDS").ok().and_then(|text| text.parse().ok()).unwrap_or(HOLDS);
-    let mut test = Command::new("cargo");
-    test.args(["test", "--test", "it", "--", "--ignored", "--exact", "everything::holds_of_everything", "--nocapture"]);
-    test.current_dir(&bed.workspace.root).env("STILLPOINT_SERVER", &bed.server);
+    let name = "everything::holds_of_everything";
+    let mut test = bed.workspace.cargo(&["test", "--test", "it", "--", "--ignored", "--exact", name, "--nocapture"]);
+    test.env("STILLPOINT_SERVER", &bed.server);
     test.env("HOLDS", holds.to_string()).env("ROWS", rows.to_string()).env("FILES", files.to_string());
     let output = test.stderr(Stdio::inherit()).output().context("cargo could not be started")?;
     let text = String::from_utf8_lossy(&output.stdout);

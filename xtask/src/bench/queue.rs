@@ -1,6 +1,6 @@
 //! `queue.…`: how soon a job begins, and how many can be taken, on SQLite and PostgreSQL (`benches/queue.rs`).
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,8 +12,8 @@ pub const FIGURES: [&str; 4] =
 
 pub fn measure(bed: &Bed) -> Result<Figures> {
     let directory = bed.directory()?;
-    let mut bench = Command::new("cargo");
-    bench.args(["bench", "--bench", "queue"]).current_dir(&bed.workspace.root).stderr(Stdio::inherit());
+    let mut bench = bed.workspace.cargo(&["bench", "--bench", "queue"]);
+    bench.stderr(Stdio::inherit());
     // The disk of the build: where databases are kept, not where temporary files are.
     bench.env("STILLPOINT_BENCH_DIRECTORY", directory.path());
     let output = bench.output().context("cargo could not be started")?;
