@@ -5,13 +5,32 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use stillpoint::boot::{self, Command};
 
+fn main() -> ExitCode {
+    give_memory_back();
+    run()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     match boot::run(Command::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stillpointd: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whatever is as large as this goes back to the system when it is freed: a password's hash (19 MiB), a pack. By itself
+/// glibc raises that size to the largest it ever saw freed, and keeps such memory for each thread. Bytes.
+const LARGE: i32 = 1 << 20;
+
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the C library has no other way to be told")]
+    // SAFETY: it sets a number, under a lock of the allocator's own.
+    unsafe {
+        // What it can't set stays as it was.
+        let _ = libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }

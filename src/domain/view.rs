@@ -558,6 +558,9 @@ pub struct Versions {
     pub server: String,
     /// The server is of an older series than the snapshot's.
     pub older: bool,
+    /// It is another product: MySQL for MariaDB, Valkey for Redis, or the other way round.
+    #[serde(default)]
+    pub other: bool,
 }
 
 impl Versions {

@@ -18,4 +18,5 @@ pub mod sqlite;
 
 pub use error::{Error, StagingLimit};
 pub use mount::Mount;
+pub(crate) use program::widen;
 pub use service::{Aside, Beside, Position, Service, Tested, View, connect};

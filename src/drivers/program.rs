@@ -1,6 +1,7 @@
 //! The databases' own programs, once they are started: what they say, what they are fed, and that they end.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::process::Child;
 use std::thread::JoinHandle;
 
@@ -9,6 +10,15 @@ use super::Error;
 /// Of what a program says on its way out.
 const WORDS: usize = 2_000;
 const CHUNK: usize = 256 * 1024;
+
+/// What an account without rights may ask for (`/proc/sys/fs/pipe-max-size`).
+const WIDE: usize = 1 << 20;
+
+/// Lets more wait in a pipe than the 64 KiB that it begins with: both sides take longer turns. One that can't be widened
+/// works as it is.
+pub(crate) fn widen(pipe: impl AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, WIDE);
+}
 
 /// What a program says for itself, read to its end so that it never waits for us.
 pub(super) struct Said(JoinHandle<Vec<u8>>);
@@ -56,6 +66,7 @@ pub(super) fn feed(tool: &'static str, child: Child, dump: &mut dyn Read) -> Res
     let mut child = Running(child);
     let said = Said::listen(&mut child.0).map_err(started(tool))?;
     let Some(mut input) = child.0.stdin.take() else { return Err(Error::Input(io::ErrorKind::BrokenPipe.into())) };
+    widen(&input);
     let mut buffer = vec![0; CHUNK];
     let cut = loop {
         match dump.read(&mut buffer) {

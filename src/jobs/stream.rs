@@ -5,6 +5,8 @@
 use std::io::{self, PipeReader, PipeWriter, Read, Write as _};
 use std::thread::JoinHandle;
 
+use crate::drivers::widen;
+
 /// Runs `write` on a thread of its own and reads what it writes.
 pub(super) fn reading_from<E, F>(write: F) -> io::Result<impl Read + Send + use<E, F>>
 where
@@ -12,6 +14,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let (reader, mut writer) = io::pipe()?;
+    widen(&writer);
     let thread = std::thread::Builder::new().name("stream".to_owned()).spawn(move || {
         write(&mut writer)?;
         writer.flush().ok();

@@ -212,6 +212,7 @@ fn a_preflight_shows_the_plan_and_its_hash() {
             snapshot: "3.46.0".to_owned(),
             server: "3.45.1".to_owned(),
             older: true,
+            other: false,
         }],
         obstacles: Vec::new(),
         hash: "f".repeat(64),

@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use super::session::Address;
 use crate::drivers::Error;
-use crate::drivers::program::{Said, feed, started};
+use crate::drivers::program::{Said, feed, started, widen};
 
 /// How often a wish to cancel is looked for while the program is silent.
 const LOOK: Duration = Duration::from_millis(100);
 /// What a view holds others may wait for; who waits must not be waited for.
 pub(super) const LOCK_WAIT: Duration = Duration::from_secs(10);
 const CHUNK: usize = 256 * 1024;
+/// Where less than that was waiting, more is let come for so long: as much as fits into the pipe at 2 GB/s.
+const SIP: usize = 64 * 1024;
+const NAP: Duration = Duration::from_micros(500);
 /// Chunks in flight between the program and who takes them.
 const CHUNKS: usize = 4;
 
@@ -178,10 +181,31 @@ impl Drop for Dump {
     }
 }
 
+/// `pg_dump` writes 4 KiB at a time: a thread that took each of them would cost as much as the dump itself.
 fn pass_on(mut from: ChildStdout, mut take: impl FnMut(Vec<u8>) -> bool) -> io::Result<()> {
+    widen(&from);
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        if from.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)? == 0 || !take(chunk) {
+        let mut chunk = vec![0; CHUNK];
+        let mut filled = 0;
+        while filled < CHUNK {
+            match from.read(&mut chunk[filled..]) {
+                Ok(0) => {
+                    chunk.truncate(filled);
+                    // Nothing follows, whoever takes it.
+                    let _ = filled > 0 && take(chunk);
+                    return Ok(());
+                }
+                Ok(read) => {
+                    filled += read;
+                    if read < SIP {
+                        std::thread::sleep(NAP);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !take(chunk) {
             return Ok(());
         }
     }

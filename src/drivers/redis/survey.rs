@@ -6,7 +6,7 @@ use ::redis::{Cmd, Value, cmd, from_redis_value};
 
 use super::mark::{self, MARK};
 use super::session::{Info, Session, Size};
-use super::tools::{Software, Tool, Tools, Version};
+use super::tools::{Family, Software, Tool, Tools, Version};
 use crate::domain::Bytes;
 use crate::drivers::Error;
 
@@ -115,10 +115,13 @@ pub(super) fn look(session: &mut Session, tools: &Tools) -> Result<Survey, Error
     may_attach(session)?;
     let databases = Databases::look(session)?;
     let memory = Memory::of(&server);
-    let version =
-        ["valkey_version", "redis_version"].map(|name| server.text(name)).into_iter().find(|it| !it.is_empty());
+    // Two products whose numbers mean different things; Redis is what is meant where none is named.
+    let version = match software.family {
+        Family::Valkey => format!("Valkey {}", server.text("valkey_version")),
+        Family::Redis => server.text("redis_version").to_owned(),
+    };
     let mut survey = Survey {
-        version: version.unwrap_or_default().to_owned(),
+        version,
         software,
         tool,
         port: u16::try_from(server.number("tcp_port")).unwrap_or(0),
