@@ -1,16 +1,21 @@
 //! Solr: a core, read at a commit point that the server keeps for it, and replaced by a core made beside it that exchanges
-//! names with it. Collections of SolrCloud are read in the same way, from the leaders of their shards, and not put back.
+//! names with it. Collections of SolrCloud are read in the same way, from the leaders of their shards, and replaced by one that
+//! the cluster makes beside the live one and that takes over its alias.
 //!
 //! **Invariant:** what is read comes over HTTP alone; files are only ever written into directories of a restore's own. The
 //! live core is changed by nothing but hard commits and the exchange of names.
 
 mod archive;
+mod backup;
 mod client;
+mod cloud;
+mod cluster;
 mod config;
 mod index;
 mod lucene;
 mod place;
 mod said;
+mod said_cluster;
 mod survey;
 mod swap;
 #[cfg(test)]
@@ -21,7 +26,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use self::client::Client;
@@ -46,7 +51,15 @@ const EMPTY_SCHEMA: &str = include_str!("solr/empty/schema.xml");
 pub struct Solr {
     address: Address,
     client: Client,
+    /// Whether it is a cluster, once it was asked: no server changes that while it is declared.
+    mode: OnceLock<Mode>,
     kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Core,
+    Cloud,
 }
 
 /// What is found out before a hold, so that it need not be inside it.
@@ -66,7 +79,15 @@ impl Solr {
         if let Some(path) = address.path.as_ref().filter(|path| !path.is_absolute()) {
             return Err(Error::NotAbsolute { path: path.clone() });
         }
-        Ok(Self { client: Client::new(&address)?, address, kept: Mutex::default() })
+        Ok(Self { client: Client::new(&address)?, address, mode: OnceLock::new(), kept: Mutex::default() })
+    }
+
+    fn mode(&self) -> Result<Mode, Error> {
+        if let Some(mode) = self.mode.get() {
+            return Ok(*mode);
+        }
+        let mode = if survey::system(&self.client)?.is_cloud() { Mode::Cloud } else { Mode::Core };
+        Ok(*self.mode.get_or_init(|| mode))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -79,15 +100,12 @@ impl Solr {
         Ok(survey)
     }
 
+    /// Where a core can be made.
     fn empty(&self) -> Result<(&Path, Place), Error> {
         let Some(path) = &self.address.path else {
             let why = "can't be made: the declaration names no `path`, the directory of the server's cores".to_owned();
             return Err(survey::unsuitable(&self.address, why));
         };
-        if survey::system(&self.client)?.is_cloud() {
-            let why = "can't be made: Stillpoint makes no collections of SolrCloud".to_owned();
-            return Err(survey::unsuitable(&self.address, why));
-        }
         Ok((path, Place::new(path)?))
     }
 }
@@ -98,7 +116,10 @@ impl Service for Solr {
     }
 
     fn test(&self) -> Result<Tested, Error> {
-        let found = self.look()?;
+        let mut found = self.look()?;
+        if let Some(why) = cluster::trial(&found)? {
+            found.limits.push(survey::obstacle(&why));
+        }
         Ok(Tested { version: found.version, size: found.size, limits: found.limits })
     }
 
@@ -152,38 +173,68 @@ impl Service for Solr {
     }
 
     fn load_beside(&self, scratch: &Path, dump: &mut dyn Read) -> Result<service::Beside, Error> {
-        swap::load(self, scratch, dump).map(service::Beside::Solr)
+        let loaded = match self.mode()? {
+            Mode::Core => swap::load(self, scratch, dump),
+            Mode::Cloud => cloud::load(self, scratch, dump),
+        };
+        loaded.map(service::Beside::Solr)
     }
 
     fn check(&self, beside: &service::Beside, expected: &Facts) -> Result<(), Error> {
-        swap::check(self, beside.solr()?, expected)
+        match self.mode()? {
+            Mode::Core => swap::check(self, beside.solr()?, expected),
+            Mode::Cloud => cloud::check(self, beside.solr()?, expected),
+        }
     }
 
     fn prepare(&self, beside: &service::Beside) -> Result<service::Aside, Error> {
-        swap::prepare(self, beside.solr()?).map(service::Aside::Solr)
+        let prepared = match self.mode()? {
+            Mode::Core => swap::prepare(self, beside.solr()?),
+            Mode::Cloud => cloud::prepare(self, beside.solr()?),
+        };
+        prepared.map(service::Aside::Solr)
     }
 
     fn commit(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
-        swap::commit(self, beside.solr()?, aside.solr()?)
+        match self.mode()? {
+            Mode::Core => swap::commit(self, beside.solr()?, aside.solr()?),
+            Mode::Cloud => cloud::commit(self, beside.solr()?, aside.solr()?),
+        }
     }
 
-    fn roll_back(&self, beside: &service::Beside, _aside: &service::Aside) -> Result<(), Error> {
-        swap::roll_back(self, beside.solr()?)
+    fn roll_back(&self, beside: &service::Beside, aside: &service::Aside) -> Result<(), Error> {
+        match self.mode()? {
+            Mode::Core => swap::roll_back(self, beside.solr()?),
+            Mode::Cloud => cloud::roll_back(self, beside.solr()?, aside.solr()?),
+        }
     }
 
     fn discard(&self, beside: &service::Beside, aside: Option<&service::Aside>) -> Result<(), Error> {
-        swap::discard(self, beside.solr()?, aside.map(service::Aside::solr).transpose()?)
+        let aside = aside.map(service::Aside::solr).transpose()?;
+        match self.mode()? {
+            Mode::Core => swap::discard(self, beside.solr()?, aside),
+            Mode::Cloud => cloud::discard(self, beside.solr()?, aside),
+        }
     }
 
     fn dump_aside(&self, aside: &service::Aside, out: &mut dyn Write) -> Result<(), Error> {
-        swap::dump_aside(self, aside.solr()?, out)
+        match self.mode()? {
+            Mode::Core => swap::dump_aside(self, aside.solr()?, out),
+            Mode::Cloud => cloud::dump_aside(self, aside.solr()?, out),
+        }
     }
 
     fn aside_facts(&self, aside: &service::Aside) -> Result<Facts, Error> {
-        swap::aside_facts(self, aside.solr()?)
+        match self.mode()? {
+            Mode::Core => swap::aside_facts(self, aside.solr()?),
+            Mode::Cloud => cloud::aside_facts(self, aside.solr()?),
+        }
     }
 
     fn provision(&self) -> Result<(), Error> {
+        if self.mode()? == Mode::Cloud {
+            return cloud::provision(self);
+        }
         let (path, place) = self.empty()?;
         let name = &self.address.core;
         if survey::status(&self.client, name)?.is_some() {
@@ -204,6 +255,9 @@ impl Service for Solr {
     }
 
     fn remove(&self) -> Result<(), Error> {
+        if self.mode()? == Mode::Cloud {
+            return cloud::remove(self);
+        }
         let (_, place) = self.empty()?;
         let name = &self.address.core;
         let was_there = survey::status(&self.client, name)?.is_some();

@@ -38,6 +38,9 @@ pub(super) struct Contents {
     pub name: String,
     /// Files of the configuration.
     pub configuration: Digests,
+    /// How documents find their shard, in SolrCloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<serde_json::Value>,
     pub parts: Vec<PartContents>,
 }
 
@@ -75,7 +78,11 @@ impl PartContents {
 
 impl Contents {
     pub fn new(solr: &str, name: &str, configuration: Digests, parts: Vec<PartContents>) -> Self {
-        Self { version: VERSION, solr: solr.to_owned(), name: name.to_owned(), configuration, parts }
+        Self { version: VERSION, solr: solr.to_owned(), name: name.to_owned(), configuration, router: None, parts }
+    }
+
+    pub fn with_router(self, router: Option<serde_json::Value>) -> Self {
+        Self { router, ..self }
     }
 
     pub fn size(&self) -> u64 {

@@ -42,6 +42,28 @@ impl Place {
         Ok(place)
     }
 
+    /// Where the nodes of a cluster take an index from, and what they call it: that is known where one of their cores lies
+    /// there; elsewhere it is the same path.
+    pub fn shared<'a>(path: &Path, cores: impl Iterator<Item = &'a Path>) -> Result<(Self, PathBuf), String> {
+        let shown = path.display();
+        let real =
+            path.canonicalize().map_err(|error| format!("the declared path {shown} can't be opened ({error})"))?;
+        let found = cores.into_iter().find_map(|core| Some((tail(&real, core)?, core)));
+        let (live, seen) = match found {
+            Some((live, core)) => {
+                let depth = live.components().count();
+                let seen = core.ancestors().nth(depth).unwrap_or(path).to_owned();
+                (live, seen)
+            }
+            None => (PathBuf::new(), path.to_owned()),
+        };
+        let place = Self { path: real, live };
+        place.try_out().map_err(|error| {
+            format!("no directory can be made in {shown} ({error}): give the user that runs the worker write access")
+        })?;
+        Ok((place, seen))
+    }
+
     /// Where no core is yet.
     pub fn new(path: &Path) -> Result<Self, Error> {
         let path = path.canonicalize().map_err(Error::reading("open", path))?;
@@ -49,8 +71,12 @@ impl Place {
     }
 
     fn try_out(&self) -> io::Result<()> {
-        let made = tempfile::Builder::new().prefix(".stillpoint-").tempdir_in(&self.path)?;
-        made.close()
+        self.trial()?.close()
+    }
+
+    /// A directory that nobody else can mean.
+    pub fn trial(&self) -> io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix(".stillpoint-").tempdir_in(&self.path)
     }
 
     pub fn directory(&self, name: &str) -> PathBuf {
@@ -156,6 +182,19 @@ mod tests {
             "#Written by CorePropertiesLocator\n#Sun Nov 22\nname=shop\nloadOnStartup=true\nurl=http\\://x\\=1\n\n";
         let pairs = [("loadOnStartup", "true"), ("url", "http://x=1")];
         assert_eq!(properties(text), pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn a_shared_directory_is_known_by_a_nodes_core_or_has_one_path() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let core = directory.path().join("group/shop_shard1_replica_n1");
+        fs::create_dir_all(&core).expect("created");
+        fs::write(core.join(PROPERTIES), "name=shop").expect("written");
+        let seen = |cores: &[&str]| Place::shared(directory.path(), cores.iter().map(Path::new)).expect("a place").1;
+        let there = "/var/solr/data/group/shop_shard1_replica_n1";
+        assert_eq!(seen(&["/elsewhere/x", there]), Path::new("/var/solr/data"));
+        assert_eq!(seen(&["/var/solr/data/other"]), directory.path());
+        assert!(Place::shared(&directory.path().join("none"), [].into_iter()).is_err());
     }
 
     #[test]

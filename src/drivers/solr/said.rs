@@ -197,59 +197,6 @@ pub(super) struct Listed {
     pub directory: bool,
 }
 
-/// `admin/collections?action=LISTALIASES`
-#[derive(Debug, Deserialize)]
-pub(super) struct Aliases {
-    #[serde(default)]
-    pub aliases: BTreeMap<String, String>,
-}
-
-/// `admin/collections?action=CLUSTERSTATUS`
-#[derive(Debug, Deserialize)]
-pub(super) struct ClusterStatus {
-    pub cluster: Cluster,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Cluster {
-    #[serde(default)]
-    pub collections: BTreeMap<String, Collection>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Collection {
-    #[serde(default)]
-    pub shards: BTreeMap<String, Shard>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Shard {
-    #[serde(default)]
-    pub range: Option<String>,
-    #[serde(default)]
-    pub state: String,
-    #[serde(default)]
-    pub replicas: BTreeMap<String, Replica>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Replica {
-    pub core: String,
-    pub base_url: String,
-    #[serde(default)]
-    pub state: String,
-    /// `true` in words.
-    #[serde(default)]
-    pub leader: Option<String>,
-}
-
-impl Shard {
-    /// The replica that takes the shard's changes.
-    pub fn leader(&self) -> Option<&Replica> {
-        self.replicas.values().find(|replica| replica.leader.as_deref() == Some("true") && replica.state == "active")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,21 +249,6 @@ mod tests {
             let replication: Replication = reply(&format!(r#"{{"details":{details}}}"#)).expect("details");
             assert_eq!(replication.follows(), follows, "{details}");
         }
-    }
-
-    #[test]
-    fn a_shard_is_read_from_its_active_leader() {
-        let text = r#"{"cluster":{"collections":{"shop_v1":{"configName":"shop","shards":{
-            "shard1":{"range":"80000000-7fffffff","state":"active","replicas":{
-                "core_node3":{"core":"shop_v1_shard1_replica_n1","base_url":"http://a:8983/solr","state":"active"},
-                "core_node5":{"core":"shop_v1_shard1_replica_n2","base_url":"http://b:8983/solr","state":"active",
-                              "leader":"true"}}},
-            "shard2":{"range":null,"state":"active","replicas":{
-                "core_node7":{"core":"x","base_url":"http://a:8983/solr","state":"down","leader":"true"}}}}}}}}"#;
-        let status: ClusterStatus = reply(text).expect("a cluster");
-        let shards = &status.cluster.collections["shop_v1"].shards;
-        assert_eq!(shards["shard1"].leader().map(|it| it.base_url.as_str()), Some("http://b:8983/solr"));
-        assert!(shards["shard2"].leader().is_none(), "its leader is down");
     }
 
     #[test]

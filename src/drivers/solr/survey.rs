@@ -1,11 +1,15 @@
 //! Looking at a server: whether it is one node or a cluster, what the index is, what can't be promised of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use super::client::{ANSWER, Address, Client};
 use super::index::Part;
 use super::place::Place;
-use super::said::{Aliases, Changes, ClusterStatus, CoreStatus, Cores, IndexStatus, Replication, System};
+use super::said::{self, Changes, CoreStatus, Cores, IndexStatus, Replication, System};
+use super::said_cluster::{self, Aliases, ClusterStatus, Collection, Collections, Replica};
 use crate::domain::Bytes;
 use crate::drivers::Error;
 
@@ -26,12 +30,24 @@ pub(super) struct Survey {
     pub size: Bytes,
     pub documents: Vec<(String, u64)>,
     pub has_log: bool,
-    /// Where the cores lie, when a restore is possible.
+    /// Where the cores lie, or what all nodes see, when a restore is possible.
     pub place: Option<Place>,
+    pub cloud: Option<Cloud>,
     /// For the snapshot's page (R15).
     pub limits: Vec<String>,
     /// Why it can't be restored as things are, each with what to do.
     pub obstacles: Vec<String>,
+}
+
+/// What is so only of a collection.
+#[derive(Debug)]
+pub(super) struct Cloud {
+    /// Of the collection that is live: `router`, `replicationFactor` and the like.
+    pub settings: BTreeMap<String, Value>,
+    /// All that are alive, whatever they hold.
+    pub nodes: Vec<Client>,
+    /// What they call the declared `path`; tried out by a restore and by the connection test only.
+    pub seen: PathBuf,
 }
 
 /// # Errors
@@ -43,23 +59,26 @@ pub(super) fn look(client: &Client, address: &Address) -> Result<Survey, Error> 
         let why = format!("is served by Solr {}, which is too old: {OLDEST}.0 and later are read", system.lucene.solr);
         return Err(unsuitable(address, why));
     }
-    let (index, parts, ranges) =
-        if system.is_cloud() { collection(client, address)? } else { single(client, address)? };
+    let found = if system.is_cloud() { collection(client, address)? } else { single(client, address)? };
+    let (parts, ranges) = found.parts.into_iter().unzip();
     let mut survey = Survey {
         version: system.lucene.solr.clone(),
-        index,
+        index: found.index,
         parts,
         ranges,
         size: Bytes(0),
         documents: Vec::new(),
         has_log: true,
         place: None,
+        cloud: found.cloud,
         limits: Vec::new(),
-        obstacles: Vec::new(),
+        obstacles: found.obstacles,
     };
+    let mut directories = Vec::new();
     let mut live = CoreStatus::default();
     for part in &survey.parts {
         live = status(&part.client, &part.core)?.unwrap_or_default();
+        directories.extend(live.instance_dir.clone().map(PathBuf::from));
         let Some(index) = &live.index else {
             return Err(unsuitable(address, format!("has the core `{}`, which is not loaded", part.core)));
         };
@@ -68,17 +87,16 @@ pub(super) fn look(client: &Client, address: &Address) -> Result<Survey, Error> 
         survey.has_log &= changes(part)?.is_some();
         readable(part, index)?;
     }
-    if system.is_cloud() {
-        survey.obstacles.push(
-            "a collection of SolrCloud is not put back by Stillpoint: docs/recovery.md tells how its dump goes back by hand"
-                .to_owned(),
-        );
-    } else {
-        follows(client, address)?;
-        match place(address, &live) {
-            Ok(place) => survey.place = Some(place),
-            Err(why) => survey.obstacles.push(why),
+    let place = match &mut survey.cloud {
+        Some(cloud) => shared(address, &directories, cloud),
+        None => {
+            follows(client, address)?;
+            place(address, &live)
         }
+    };
+    match place {
+        Ok(place) => survey.place = Some(place).filter(|_| survey.obstacles.is_empty()),
+        Err(why) => survey.obstacles.push(why),
     }
     survey.limits = limits(&survey);
     Ok(survey)
@@ -92,48 +110,112 @@ pub(super) fn unsuitable(address: &Address, why: String) -> Error {
     Error::Unsuitable { database: address.index(), why }
 }
 
-type Found = (String, Vec<Part>, Vec<Option<String>>);
+/// Each with the range of its shard.
+pub(super) type Shards = Vec<(Part, Option<String>)>;
+
+struct Found {
+    index: String,
+    parts: Shards,
+    cloud: Option<Cloud>,
+    obstacles: Vec<String>,
+}
 
 fn single(client: &Client, address: &Address) -> Result<Found, Error> {
     if status(client, &address.core)?.is_none() {
         return Err(Error::SolrNoIndex { at: client.base().to_owned(), index: address.core.clone() });
     }
     let part = Part { shard: None, client: client.clone(), core: address.core.clone() };
-    Ok((address.core.clone(), vec![part], vec![None]))
+    Ok(Found { index: address.core.clone(), parts: vec![(part, None)], cloud: None, obstacles: Vec::new() })
 }
 
-/// The leaders of a collection's shards.
+pub(super) fn aliases(client: &Client) -> Result<Aliases, Error> {
+    client.get("list the aliases of", "admin/collections", &[("action", "LISTALIASES")], ANSWER)
+}
+
+pub(super) fn is_there(client: &Client, collection: &str) -> Result<bool, Error> {
+    let listed: Collections =
+        client.get("list the collections of", "admin/collections", &[("action", "LIST")], ANSWER)?;
+    Ok(listed.collections.iter().any(|name| name == collection))
+}
+
+/// A collection, and the nodes that are alive.
+pub(super) fn cluster(client: &Client, name: &str) -> Result<Option<(Collection, Vec<Client>)>, Error> {
+    let asked = [("action", "CLUSTERSTATUS"), ("collection", name)];
+    let status: ClusterStatus = client.get("look at the cluster of", "admin/collections", &asked, ANSWER)?;
+    let mut cluster = status.cluster;
+    let Some(collection) = cluster.collections.remove(name) else { return Ok(None) };
+    let replicas: Vec<&Replica> = collection.shards.values().flat_map(|shard| shard.replicas.values()).collect();
+    let scheme = replicas.first().map_or(client.base(), |replica| &replica.base_url);
+    let scheme = scheme.split_once("://").map_or("http", |(scheme, _)| scheme);
+    let nodes = cluster.live_nodes.iter().filter_map(|node| {
+        let entered =
+            replicas.iter().find(|replica| replica.node_name == *node).map(|replica| replica.base_url.clone());
+        entered.or_else(|| said_cluster::address(node, scheme)).map(|base| client.node(&base))
+    });
+    let nodes = nodes.collect();
+    Ok(Some((collection, nodes)))
+}
+
+/// What holds each shard's changes, with the shard's range; or what is wrong with a shard.
+pub(super) fn leaders(client: &Client, collection: &Collection) -> Result<Shards, String> {
+    let mut parts = Vec::new();
+    for (name, shard) in collection.shards.iter().filter(|(_, shard)| shard.state != "inactive") {
+        if shard.state != "active" {
+            let state = &shard.state;
+            return Err(format!("has a shard `{name}` that is being changed ({state}): wait until that is done"));
+        }
+        let Some(leader) = shard.leader() else {
+            return Err(format!("has a shard `{name}` without an active leader: mend the cluster first"));
+        };
+        let part = Part { shard: Some(name.clone()), client: client.node(&leader.base_url), core: leader.core.clone() };
+        parts.push((part, shard.range.clone()));
+    }
+    if parts.is_empty() { Err("has no shard".to_owned()) } else { Ok(parts) }
+}
+
 fn collection(client: &Client, address: &Address) -> Result<Found, Error> {
-    let path = "admin/collections";
-    let aliases: Aliases = client.get("list the aliases of", path, &[("action", "LISTALIASES")], ANSWER)?;
-    let name = aliases.aliases.get(&address.core).unwrap_or(&address.core);
+    let aliases = aliases(client)?;
+    let declared = address.core.as_str();
+    let followed = aliases.follow(declared);
+    let name = followed.map_or(declared, |(_, name)| name);
     if name.contains(',') {
         let why = format!("is an alias of several collections ({name}): declare an alias of one");
         return Err(unsuitable(address, why));
     }
-    let asked = [("action", "CLUSTERSTATUS"), ("collection", name.as_str())];
-    let status: ClusterStatus = client.get("look at the cluster of", path, &asked, ANSWER)?;
-    let Some(collection) = status.cluster.collections.get(name) else {
+    let Some((collection, nodes)) = cluster(client, name)? else {
         return Err(Error::SolrNoIndex { at: client.base().to_owned(), index: address.core.clone() });
     };
-    let (mut parts, mut ranges) = (Vec::new(), Vec::new());
-    for (name, shard) in collection.shards.iter().filter(|(_, shard)| shard.state != "inactive") {
-        if shard.state != "active" {
-            let why = format!("has a shard `{name}` that is being changed ({}): wait until that is done", shard.state);
-            return Err(unsuitable(address, why));
+    let parts = leaders(client, &collection).map_err(|why| unsuitable(address, why))?;
+    let mut obstacles = Vec::new();
+    let make = format!("{}/admin/collections?action=CREATEALIAS", client.base());
+    match followed {
+        None => obstacles.push(format!(
+            "`{declared}` is a collection, and only an alias passes from one collection to another at once: make one \
+             ({make}&name={declared}_live&collections={declared}), and name that one in every client and in the declaration"
+        )),
+        Some((last, _)) if last != declared => {
+            obstacles.push(format!("`{declared}` is an alias of the alias `{last}`: declare `{last}`"));
         }
-        let Some(leader) = shard.leader() else {
-            let why = format!("has a shard `{name}` without an active leader: mend the cluster first");
-            return Err(unsuitable(address, why));
-        };
-        let client = client.node(&leader.base_url);
-        parts.push(Part { shard: Some(name.clone()), client, core: leader.core.clone() });
-        ranges.push(shard.range.clone());
+        Some(_) if aliases.is_routed(declared) => {
+            obstacles.push(format!("`{declared}` is a routed alias, to which Solr itself adds collections"));
+        }
+        Some(_) => {
+            if let Some(other) = aliases.others(declared, name).first() {
+                obstacles.push(format!(
+                    "the collection `{name}` has also the alias `{other}`, which would stay with the old data: make it \
+                     an alias of `{declared}` ({make}&name={other}&collections={declared})"
+                ));
+            }
+            if is_there(client, declared)? {
+                obstacles.push(format!(
+                    "there is a collection `{declared}` besides the alias, and some clients take the one and some the \
+                     other: delete that collection, or declare an alias that is named like none"
+                ));
+            }
+        }
     }
-    if parts.is_empty() {
-        return Err(unsuitable(address, "has no shard".to_owned()));
-    }
-    Ok((name.clone(), parts, ranges))
+    let cloud = Some(Cloud { settings: collection.settings, nodes, seen: PathBuf::new() });
+    Ok(Found { index: name.to_owned(), parts, cloud, obstacles })
 }
 
 /// `None`: there is no such core.
@@ -165,7 +247,7 @@ pub(super) fn changes_within(part: &Part, within: std::time::Duration) -> Result
 /// Really asks for what a snapshot is read from.
 fn readable(part: &Part, index: &IndexStatus) -> Result<(), Error> {
     let path = format!("{}/admin/file", part.core);
-    part.client.get::<super::said::Listing>("list the configuration of", &path, &[], ANSWER)?;
+    part.client.get::<said::Listing>("list the configuration of", &path, &[], ANSWER)?;
     if let Some(generation) = index.generation() {
         // A commit since then has replaced it: that it can be asked for is enough.
         match part.commit(generation) {
@@ -204,9 +286,25 @@ fn place(address: &Address, live: &CoreStatus) -> Result<Place, String> {
     Place::find(path, &directory)
 }
 
+/// As [`place`], of a collection.
+fn shared(address: &Address, directories: &[PathBuf], cloud: &mut Cloud) -> Result<Place, String> {
+    let Some(path) = &address.path else {
+        return Err(
+            "the declaration names no `path`, a directory that the worker and every node of the cluster see".to_owned()
+        );
+    };
+    let (place, seen) = Place::shared(path, directories.iter().map(PathBuf::as_path))?;
+    cloud.seen = seen;
+    Ok(place)
+}
+
+/// For the snapshot's page.
+pub(super) fn obstacle(why: &str) -> String {
+    format!("Can't be restored as things are: {why}.")
+}
+
 fn limits(survey: &Survey) -> Vec<String> {
-    let mut limits: Vec<String> =
-        survey.obstacles.iter().map(|why| format!("Can't be restored as things are: {why}.")).collect();
+    let mut limits: Vec<String> = survey.obstacles.iter().map(|why| obstacle(why)).collect();
     if !survey.has_log {
         limits.push(
             "The index has no update log: whether somebody writes round the gate can't be told, so no snapshot with it is \

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Contents};
+use super::archive::{self, Contents, PartContents};
 use super::client::WORK;
+use super::cloud::Replaced;
 use super::index::Part;
 use super::place::{self, Place};
 use super::said::Done;
@@ -23,26 +24,30 @@ use crate::drivers::{Error, service};
 /// For the server to remove a directory after it let a core go.
 const REMOVAL: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
+pub(super) const IS_LIVE: &str = "what this same restore loaded is live already: take it back first, or restore again";
+pub(super) const IS_GONE: &str = "what was loaded beside is not there any more: restore again";
 
 /// What was, or is going to be, loaded into a core of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beside {
-    scratch: PathBuf,
-    /// The live core.
-    core: String,
-    /// The core beside it, and the directory of what was loaded.
-    name: String,
+    pub(super) scratch: PathBuf,
+    /// The live core, or in SolrCloud the alias.
+    pub(super) core: String,
+    /// The core beside it, and the directory of what was loaded; or the collection.
+    pub(super) name: String,
 }
 
-/// The core that was live.
+/// The core, or the collection, that was live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aside {
-    scratch: PathBuf,
-    core: String,
-    /// What it is called after the exchange.
-    name: String,
+    pub(super) scratch: PathBuf,
+    pub(super) core: String,
+    /// What it is called after the exchange; of a collection, what takes its place.
+    pub(super) name: String,
     /// The commit point that is kept.
-    generation: u64,
+    pub(super) generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) collection: Option<Replaced>,
 }
 
 /// Which core is live.
@@ -65,11 +70,11 @@ pub(super) fn beside(driver: &Solr, scratch: &Path) -> Beside {
 }
 
 /// The name of the commit point that a rollback returns to.
-fn pin(name: &str) -> String {
+pub(super) fn pin(name: &str) -> String {
     format!("stillpoint-aside-{name}")
 }
 
-fn cannot(driver: &Solr, why: impl Into<String>) -> Error {
+pub(super) fn cannot(driver: &Solr, why: impl Into<String>) -> Error {
     Error::CannotRestore { database: driver.address.index(), why: why.into() }
 }
 
@@ -82,7 +87,7 @@ fn standing(driver: &Solr, core: &str, name: &str) -> Result<Standing, Error> {
     Ok(if beside.is_some_and(|status| is_called(&status, name)) { Standing::Before } else { Standing::Alone })
 }
 
-fn with_place(driver: &Solr, survey: Survey) -> Result<(Survey, Place), Error> {
+pub(super) fn with_place(driver: &Solr, survey: Survey) -> Result<(Survey, Place), Error> {
     let place = survey.place.clone();
     let why = survey.obstacles.join("; ");
     place.map(|place| (survey, place)).ok_or_else(|| cannot(driver, why))
@@ -91,10 +96,7 @@ fn with_place(driver: &Solr, survey: Survey) -> Result<(Survey, Place), Error> {
 pub(super) fn load(driver: &Solr, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error> {
     let beside = beside(driver, scratch);
     if standing(driver, &beside.core, &beside.name)? == Standing::After {
-        return Err(cannot(
-            driver,
-            "what this same restore loaded is live already: take it back first, or restore again",
-        ));
+        return Err(cannot(driver, IS_LIVE));
     }
     let (survey, place) = with_place(driver, survey::look(&driver.client, &driver.address)?)?;
     discard(driver, &beside, None)?;
@@ -120,13 +122,19 @@ fn fill(driver: &Solr, survey: &Survey, place: &Place, beside: &Beside, dump: &m
     if contents.parts.iter().any(|part| part.shard.is_some()) {
         return Err(cannot(driver, "the snapshot is of a collection of SolrCloud, and this is a core"));
     }
+    fits(driver, &contents, survey)?;
+    place.hand_over(&beside.name)?;
+    create(driver, &beside.name, &settings)
+}
+
+/// Whether the server can read an index of that version.
+pub(super) fn fits(driver: &Solr, contents: &Contents, survey: &Survey) -> Result<(), Error> {
     let major = |version: &str| version.split('.').next().and_then(|number| number.parse::<u32>().ok());
     if major(&contents.solr) > major(&survey.version) {
         let (from, to) = (&contents.solr, &survey.version);
         return Err(cannot(driver, format!("the snapshot is of Solr {from}, whose index Solr {to} can't read")));
     }
-    place.hand_over(&beside.name)?;
-    create(driver, &beside.name, &settings)
+    Ok(())
 }
 
 /// Makes a core of a directory that lies where the server's cores are.
@@ -143,7 +151,21 @@ fn contents(driver: &Solr, core: &str, generation: Option<u64>) -> Result<(Conte
     let client = driver.client.clone();
     let version = survey::system(&client)?.lucene.solr;
     let part = Part { shard: None, client, core: core.to_owned() };
-    let shown = survey::status(&driver.client, core)?.and_then(|status| status.index);
+    let listed = listed(driver, &part, None, generation)?;
+    let configuration = super::config::digests(&part.client, core)?;
+    let contents = Contents::new(&version, &driver.address.core, configuration, vec![listed]);
+    Ok((contents, vec![part]))
+}
+
+/// What a core holds, at that commit point or at the one that it shows.
+pub(super) fn listed(
+    driver: &Solr,
+    part: &Part,
+    range: Option<String>,
+    generation: Option<u64>,
+) -> Result<PartContents, Error> {
+    let core = &part.core;
+    let shown = survey::status(&part.client, core)?.and_then(|status| status.index);
     let shown = shown.ok_or_else(|| cannot(driver, format!("the core {core} is not there any more: restore again")))?;
     let generation = generation.or_else(|| shown.generation());
     let generation = generation.ok_or_else(|| cannot(driver, format!("the core {core} shows no commit point")))?;
@@ -151,15 +173,12 @@ fn contents(driver: &Solr, core: &str, generation: Option<u64>) -> Result<(Conte
     // Counted by the server where it can be, by another way than the snapshot's.
     let documents =
         if shown.generation() == Some(generation) { Some(shown.num_docs) } else { part.documents(&commit)? };
-    let configuration = super::config::digests(&part.client, core)?;
-    let listed = archive::PartContents { shard: None, range: None, generation, documents, files: commit.files };
-    let contents = Contents::new(&version, &driver.address.core, configuration, vec![listed]);
-    Ok((contents, vec![part]))
+    Ok(PartContents { shard: part.shard.clone(), range, generation, documents, files: commit.files })
 }
 
 pub(super) fn check(driver: &Solr, beside: &Beside, expected: &Facts) -> Result<(), Error> {
     if standing(driver, &beside.core, &beside.name)? != Standing::Before {
-        return Err(cannot(driver, "what was loaded beside is not there any more: restore again"));
+        return Err(cannot(driver, IS_GONE));
     }
     let mut found = contents(driver, &beside.name, None)?.0.facts();
     if expected.rows.is_empty() {
@@ -175,6 +194,7 @@ pub(super) fn prepare(driver: &Solr, beside: &Beside) -> Result<Aside, Error> {
         core: beside.core.clone(),
         name: beside.name.clone(),
         generation,
+        collection: None,
     };
     let (client, name) = (&driver.client, pin(&beside.name));
     match standing(driver, &beside.core, &beside.name)? {

@@ -165,7 +165,8 @@ pub(super) fn contents(survey: &Survey, generations: impl Iterator<Item = u64>) 
     }
     let Some(first) = survey.parts.first() else { return Err(Error::Cancelled) };
     let configuration = config::digests(&first.client, &first.core)?;
-    Ok(Contents::new(&survey.version, &survey.index, configuration, parts))
+    let router = survey.cloud.as_ref().and_then(|cloud| cloud.settings.get("router").cloned());
+    Ok(Contents::new(&survey.version, &survey.index, configuration, parts).with_router(router))
 }
 
 impl View for SolrView {

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Ends with the process, or when it is killed or dropped.
 pub struct Server {
     pub port: u16,
-    words: &'static [&'static str],
+    words: Vec<String>,
     home: tempfile::TempDir,
     installed: PathBuf,
     server: Child,
@@ -35,15 +35,22 @@ pub fn installed() -> Option<PathBuf> {
 impl Server {
     /// `None`: there is none to start.
     pub fn start() -> Option<Self> {
-        Self::with(&[])
+        Self::with(Vec::new())
     }
 
     /// A cluster of one node, which runs its own ZooKeeper.
     pub fn cloud() -> Option<Self> {
-        Self::with(&["-c"])
+        Self::with(vec!["-c".to_owned()])
     }
 
-    fn with(words: &'static [&'static str]) -> Option<Self> {
+    /// Another node of this one's cluster.
+    pub fn joined(&self) -> Self {
+        // Where a node with a ZooKeeper of its own has it.
+        let keeper = format!("127.0.0.1:{}", self.port + 1_000);
+        Self::with(["-c", "-z", &keeper].map(str::to_owned).to_vec()).expect("it is installed, for one runs")
+    }
+
+    fn with(words: Vec<String>) -> Option<Self> {
         let installed = installed()?;
         let home = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(home.path().join("cores")).expect("a directory");
@@ -53,7 +60,7 @@ impl Server {
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
-        let server = start(&installed, home.path(), port, words);
+        let server = start(&installed, home.path(), port, &words);
         let new = Self { port, words, home, installed, server };
         new.ready();
         Some(new)
@@ -61,8 +68,18 @@ impl Server {
 
     /// On the same port and directory, after it was killed.
     pub fn again(&mut self) {
-        self.server = start(&self.installed, self.home.path(), self.port, self.words);
+        self.server = start(&self.installed, self.home.path(), self.port, &self.words);
         self.ready();
+    }
+
+    /// As [`Self::again`], where some cores may never answer.
+    pub fn begin_again(&mut self) {
+        self.server = start(&self.installed, self.home.path(), self.port, &self.words);
+        let deadline = Instant::now() + PATIENCE;
+        while self.ask("admin/info/system").is_err() {
+            assert!(Instant::now() < deadline, "Solr did not come up within {PATIENCE:?}");
+            thread::yield_now();
+        }
     }
 
     /// As a power cut would.
@@ -135,6 +152,11 @@ impl Server {
         ureq::post(&url).send_json(serde_json::json!({"delete": {"query": query}})).expect("deleted");
     }
 
+    /// A command of the schema's interface.
+    pub fn schema(&self, index: &str, command: Value) {
+        ureq::post(&format!("{}/{index}/schema", self.url())).send_json(command).expect("the schema is changed");
+    }
+
     /// How many documents a search finds.
     pub fn found(&self, core: &str) -> u64 {
         let answer = self.ok(&format!("{core}/select?q=*:*&rows=0"));
@@ -164,14 +186,32 @@ impl Drop for Server {
     }
 }
 
+/// What a server on that port answers, when it does.
+pub fn asked(port: u16, path: &str) -> Option<String> {
+    let mut reply = ureq::get(&format!("http://127.0.0.1:{port}/solr/{path}")).call().ok()?;
+    reply.body_mut().read_to_string().ok()
+}
+
+type Shared = std::sync::OnceLock<Option<&'static Server>>;
+
 /// One for all tests of the process: each has cores of its own on it.
 pub fn shared() -> Option<&'static Server> {
-    static SHARED: std::sync::OnceLock<Option<&'static Server>> = std::sync::OnceLock::new();
-    *SHARED.get_or_init(|| {
+    static SHARED: Shared = Shared::new();
+    kept(&SHARED, Server::start)
+}
+
+/// As [`shared`], a cluster of one node: each test has collections of its own on it.
+pub fn shared_cloud() -> Option<&'static Server> {
+    static SHARED: Shared = Shared::new();
+    kept(&SHARED, Server::cloud)
+}
+
+fn kept(shared: &'static Shared, start: fn() -> Option<Server>) -> Option<&'static Server> {
+    *shared.get_or_init(|| {
         let (sender, receiver) = mpsc::channel();
         // The server ends with the thread that started it: this one ends with the process.
         thread::spawn(move || {
-            let server: Option<&'static Server> = Server::start().map(|server| &*Box::leak(Box::new(server)));
+            let server: Option<&'static Server> = start().map(|server| &*Box::leak(Box::new(server)));
             let is_there = server.is_some();
             let _ = sender.send(server);
             if is_there {
@@ -184,7 +224,7 @@ pub fn shared() -> Option<&'static Server> {
     })
 }
 
-fn start(installed: &Path, home: &Path, port: u16, more: &[&str]) -> Child {
+fn start(installed: &Path, home: &Path, port: u16, more: &[String]) -> Child {
     // The kernel ends it with the thread that started it; `bin/solr` becomes the server's own process.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(installed.join("bin/solr")).arg("start");
@@ -194,7 +234,7 @@ fn start(installed: &Path, home: &Path, port: u16, more: &[&str]) -> Child {
     command.args(words).arg(home.join("cores")).args(["-f", "-p", &port.to_string()]);
     match (is_ten, more) {
         // From 10 on a cluster is what it is without a word.
-        (true, ["-c"]) => {}
+        (true, [first, more @ ..]) if first == "-c" => drop(command.args(more)),
         (true, _) => drop(command.arg("--user-managed")),
         (false, more) => drop(command.args(more)),
     }
