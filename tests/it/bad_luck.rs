@@ -44,7 +44,7 @@ fn a_mount_that_cannot_be_used_is_refused_where_it_is_declared() {
     let link = home.join("link");
     symlink(&inside, &link).expect("a link");
     assert!(refused(&at, &link).contains("data directory"), "wherever a link leads");
-    if let Some(_mounted) = Tmpfs::mount(&home.join("own/inside"), 512) {
+    if let Some(_mounted) = Tmpfs::needed(&home.join("own/inside"), 512) {
         assert!(refused(&at, &home.join("own")).contains("another file system is mounted"));
     }
     assert!(!at.repository().exists(), "nothing was changed");
@@ -70,7 +70,7 @@ fn a_mount_that_becomes_unusable_fails_the_snapshot_with_the_reason_and_works_ag
     fails("data directory");
     fs::remove_file(&uploads).expect("removed");
     fs::rename(&elsewhere, &uploads).expect("moved back");
-    if let Some(mounted) = Tmpfs::mount(&uploads.join("below"), 512) {
+    if let Some(mounted) = Tmpfs::needed(&uploads.join("below"), 512) {
         fails("below");
         drop(mounted);
         fs::remove_dir(uploads.join("below")).expect("removed");
@@ -326,7 +326,7 @@ fn a_damaged_pack_fails_the_restore_and_the_old_data_is_served() {
 #[test]
 fn a_disk_that_is_full_while_staging_fails_the_snapshot_and_leaves_nothing() {
     let at = Installation::new();
-    let Some(small) = Tmpfs::mount(&at.state().join("work"), 64) else { return };
+    let Some(small) = Tmpfs::needed(&at.state().join("work"), 64) else { return };
     let server = at.start();
     let reason = at.failed(&at.ask_snapshot());
     assert!(reason.to_lowercase().contains("space"), "{reason}");
@@ -342,7 +342,7 @@ fn a_disk_that_is_full_while_staging_fails_the_snapshot_and_leaves_nothing() {
 #[test]
 fn a_disk_that_is_full_while_the_repository_is_written_fails_the_snapshot_and_hurts_no_other() {
     let at = undeclared();
-    let Some(small) = Tmpfs::mount(&at.state().join("repositories"), 2 * 1024) else { return };
+    let Some(small) = Tmpfs::needed(&at.state().join("repositories"), 2 * 1024) else { return };
     at.apply_site();
     let server = at.start();
     let name = at.snapshot();
@@ -374,7 +374,7 @@ fn a_disk_that_is_full_while_the_repository_is_written_fails_the_snapshot_and_hu
 fn a_disk_that_is_full_while_restoring_fails_the_restore_and_the_old_data_is_served() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let home = directory.path().join("site");
-    let Some(small) = Tmpfs::mount(&home, 2 * 1024) else { return };
+    let Some(small) = Tmpfs::needed(&home, 2 * 1024) else { return };
     let site = Site::new(&home);
     let at = Installation::around(directory, site);
     let server = at.start();
@@ -404,7 +404,7 @@ fn a_disk_that_is_full_while_restoring_fails_the_restore_and_the_old_data_is_ser
 fn a_disk_fills_up(step: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let home = directory.path().join("site");
-    let Some(small) = Tmpfs::mount(&home, 4 * 1024) else { return };
+    let Some(small) = Tmpfs::needed(&home, 4 * 1024) else { return };
     let site = Site::new(&home);
     let at = Installation::around(directory, site);
     let server = at.start_with(&[("STILLPOINT_STOP_AT", step)]);

@@ -77,22 +77,15 @@ impl Faulty {
         }
         assert!(!reason.contains("not-for-everybody"), "{reason}");
         self.visited();
-        self.assert_one_instant();
+        self.shop.one_instant(&self.shop.main);
         assert_eq!(self.at.backups().len(), before, "nothing was stored");
         self.assert_nothing_left();
     }
 
-    fn assert_one_instant(&self) {
-        let numbers = self.shop.numbers(&self.shop.main);
-        let one = &numbers[&Kind::Files];
-        assert!(numbers.values().all(|held| held == one), "{numbers:?}");
-    }
-
+    #[track_caller]
     fn assert_nothing_left(&self) {
         self.at.assert_no_leftovers();
-        until("no database stands beside", || (self.shop.databases() == ["copy", "main"]).then_some(()));
-        let marked = || (0..16).any(|number| self.shop.redis().ask::<u64>(number, "EXISTS stillpoint:beside") == 1);
-        until("nothing stands beside in Redis", || (!marked()).then_some(()));
+        self.shop.assert_nothing_beside();
     }
 
     /// A snapshot and a restore of it, by a server that stops nowhere.

@@ -19,6 +19,7 @@ mod gates;
 mod label;
 mod members;
 mod merges;
+mod mixed;
 mod mounted;
 mod mysql;
 mod nested;

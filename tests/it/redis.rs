@@ -99,7 +99,7 @@ fn installed() -> (Arc<Shop>, Installation, String) {
 }
 
 /// Servers of the worker's own that still run.
-fn own_servers(at: &Installation) -> usize {
+pub fn own_servers(at: &Installation) -> usize {
     let data = at.data.canonicalize().expect("it is there");
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
     let at = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());

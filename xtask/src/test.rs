@@ -19,14 +19,21 @@ pub struct Arguments {
 }
 
 /// Modules of the suite that start servers of their own, with a database of their own in any case: once is enough.
-const PROCESSES: [&str; 10] = [
+const PROCESSES: [&str; 17] = [
     "bad_luck::",
     "crash::",
     "everything::",
+    "faults::",
+    "gates::",
     "label::",
+    "mixed::",
+    "mounted::",
     "mysql::",
+    "nested::",
+    "openldap::",
     "paths::",
     "postgresql::",
+    "recipes::",
     "redis::",
     "roles::",
     "rotation::",

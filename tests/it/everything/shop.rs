@@ -15,12 +15,12 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _};
 use tokio::runtime::Runtime;
 
-use crate::process::{Turns, serve};
+use crate::process::{Turns, serve, until};
 use crate::support::{mariadb, redis, server};
 
 const PASSWORD: &str = "not-for-everybody";
 /// As docs/declaration.md says.
-const RIGHTS: &str = "ACL SETUSER shop on >not-for-everybody ~* +@all -@dangerous +info +psync +replconf +swapdb \
+pub const RIGHTS: &str = "ACL SETUSER shop on >not-for-everybody ~* +@all -@dangerous +info +psync +replconf +swapdb \
                       +restore +flushdb +keys";
 const TABLE: &str = "CREATE TABLE numbers (n bigint PRIMARY KEY, text text)";
 
@@ -28,9 +28,9 @@ const TABLE: &str = "CREATE TABLE numbers (n bigint PRIMARY KEY, text text)";
 pub struct Place {
     /// That of its databases, and of a declared environment.
     name: &'static str,
-    redis: Arc<redis::Server>,
-    sqlite: PathBuf,
-    files: PathBuf,
+    pub redis: Arc<redis::Server>,
+    pub sqlite: PathBuf,
+    pub files: PathBuf,
 }
 
 pub struct Shop {
@@ -199,22 +199,31 @@ impl Shop {
         })
     }
 
-    /// Writes the next number to these places of `main`, one after the other.
+    /// Writes the next number to these places of `main`, one after the other: on connections that are kept, and opened anew
+    /// when a restore ended them.
     pub fn write(&self, kinds: &[Kind]) -> u64 {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut clients = idle.unwrap_or_else(|| self.clients(&self.main));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let insert = format!("INSERT INTO numbers VALUES ({number}, '{}')", "x".repeat(200));
         for kind in kinds {
-            let statement = AssertSqlSafe(insert.clone());
+            let statement = || AssertSqlSafe(insert.clone());
             match kind {
                 Kind::Postgres => {
-                    let done = sqlx::query(statement).execute(&mut clients.postgres);
-                    self.runtime.block_on(done).expect("PostgreSQL");
+                    let done = sqlx::query(statement()).execute(&mut clients.postgres);
+                    if self.runtime.block_on(done).is_err() {
+                        clients = self.clients(&self.main);
+                        let again = sqlx::query(statement()).execute(&mut clients.postgres);
+                        self.runtime.block_on(again).expect("PostgreSQL");
+                    }
                 }
                 Kind::Mariadb => {
-                    let done = sqlx::query(statement).execute(&mut clients.mariadb);
-                    self.runtime.block_on(done).expect("MariaDB");
+                    let done = sqlx::query(statement()).execute(&mut clients.mariadb);
+                    if self.runtime.block_on(done).is_err() {
+                        clients = self.clients(&self.main);
+                        let again = sqlx::query(statement()).execute(&mut clients.mariadb);
+                        self.runtime.block_on(again).expect("MariaDB");
+                    }
                 }
                 Kind::Redis => {
                     ::redis::cmd("SADD").arg("numbers").arg(number).exec(&mut clients.redis).expect("Redis");
@@ -265,7 +274,7 @@ impl Shop {
         }
     }
 
-    /// Names of all databases of both servers: they are the same on each.
+    /// Names of all databases of both servers: once, where they are the same on each.
     pub fn databases(&self) -> Vec<String> {
         let mut clients = self.clients(&self.main);
         let postgres =
@@ -276,8 +285,7 @@ impl Shop {
             self.runtime.block_on(sqlx::query_scalar::<_, String>(postgres).fetch_all(&mut clients.postgres));
         let mariadb = self.runtime.block_on(sqlx::query_scalar::<_, String>(mariadb).fetch_all(&mut clients.mariadb));
         let (postgres, mariadb) = (postgres.expect("names"), mariadb.expect("names"));
-        assert_eq!(postgres, mariadb);
-        postgres
+        if postgres == mariadb { postgres } else { [postgres, mariadb].concat() }
     }
 
     /// The numbers that each place of an environment holds.
@@ -300,6 +308,32 @@ impl Shop {
             (Kind::Sqlite, sqlite.map(whole).collect()),
             (Kind::Files, files.collect()),
         ])
+    }
+
+    /// The numbers of a place, which are the same in all it has.
+    #[track_caller]
+    pub fn one_instant(&self, place: &Place) -> BTreeSet<u64> {
+        let mut numbers = self.numbers(place);
+        let one = numbers.remove(&Kind::Files).expect("every kind is there");
+        for (kind, held) in &numbers {
+            let differ: BTreeSet<_> = held.symmetric_difference(&one).collect();
+            assert!(differ.is_empty(), "{kind:?} and the files of {} differ by {differ:?}", place.name);
+        }
+        one
+    }
+
+    /// Nothing of a restore stands on a server or beside the files any more.
+    #[track_caller]
+    pub fn assert_nothing_beside(&self) {
+        until("no database stands beside", || (self.databases() == ["copy", "main"]).then_some(()));
+        for place in [&self.main, &self.copy] {
+            let marked = || (0..16).any(|number| place.redis.ask::<u64>(number, "EXISTS stillpoint:beside") == 1);
+            until("nothing stands beside in Redis", || (!marked()).then_some(()));
+            let hidden = place.files.with_file_name(".stillpoint");
+            until("nothing lies beside the files", || {
+                fs::read_dir(&hidden).map_or(true, |mut listing| listing.next().is_none()).then_some(())
+            });
+        }
     }
 
     /// Answers requests, each on a thread of its own, at the port that is given.

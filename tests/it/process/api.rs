@@ -128,10 +128,14 @@ impl Installation {
     }
 
     #[track_caller]
-    pub fn restore_into(&self, snapshot: &str, target: &str) -> Value {
+    pub fn ask_restore_into(&self, snapshot: &str, target: &str) -> Asked {
         let body = json!({ "environment_name": target });
-        let asked = accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)));
-        self.succeeded(&asked)
+        accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)))
+    }
+
+    #[track_caller]
+    pub fn restore_into(&self, snapshot: &str, target: &str) -> Value {
+        self.succeeded(&self.ask_restore_into(snapshot, target))
     }
 
     /// A restore into an environment that is made after `main`.
@@ -139,6 +143,13 @@ impl Installation {
     pub fn ask_new(&self, snapshot: &str, name: &str) -> Asked {
         let body = json!({ "environment_name": name, "branch_from": "main" });
         accepted(self.ask("POST", &format!("{MAIN}/backups/{snapshot}/restore"), Some(body)))
+    }
+
+    /// Takes an environment away, without a last snapshot of it.
+    #[track_caller]
+    pub fn remove(&self, environment: &str) {
+        let path = format!("/projects/shop/environments/{environment}?backup=false");
+        self.succeeded(&accepted(self.ask("DELETE", &path, None)));
     }
 
     /// One part alone.
@@ -223,5 +234,7 @@ fn accepted(reply: Option<(u16, Value)>) -> Asked {
     assert_eq!(status, 202, "{body}");
     let activity = &body["_embedded"]["activities"][0];
     let text = |value: &Value| value.as_str().expect("a string").to_owned();
-    Asked { activity: text(&activity["id"]), snapshot: text(&activity["payload"]["backup_name"]) }
+    // A removal may take none.
+    let snapshot = activity["payload"]["backup_name"].as_str().unwrap_or_default().to_owned();
+    Asked { activity: text(&activity["id"]), snapshot }
 }

@@ -8,32 +8,22 @@ use std::process::Command;
 pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// `None` where this program may not mount: then there is no full disk to be had.
-    pub fn mount(at: &Path, kib: u32) -> Option<Self> {
-        fs::create_dir_all(at).expect("a directory");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        if !mounted {
-            eprintln!("no tmpfs can be mounted here: nothing is tried on a full disk");
-        }
-        mounted.then(|| Self(at.to_owned()))
-    }
-
-    /// Where a test is about nothing else: fails where this program may not mount, unless `STILLPOINT_TEST_WITHOUT_MOUNTS`
-    /// says that this is known and wanted.
+    /// Fails where this program may not mount, unless `STILLPOINT_TEST_WITHOUT_MOUNTS` says that this is known and wanted:
+    /// then `None`.
     pub fn needed(at: &Path, kib: u32) -> Option<Self> {
         const WITHOUT: &str = "STILLPOINT_TEST_WITHOUT_MOUNTS";
         if std::env::var_os(WITHOUT).is_some() {
             eprintln!("LEFT OUT, since {WITHOUT} is set: this test mounts file systems");
             return None;
         }
-        let mounted = Self::mount(at, kib);
+        fs::create_dir_all(at).expect("a directory");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
         assert!(
-            mounted.is_some(),
+            command.output().is_ok_and(|output| output.status.success()),
             "this test mounts file systems, which is not permitted here: run it as root, or set {WITHOUT}=1 to leave it out"
         );
-        mounted
+        Some(Self(at.to_owned()))
     }
 
     pub fn resize(&self, kib: u32) {
