@@ -31,6 +31,7 @@ mod postgresql;
 mod process;
 mod queue;
 mod recipes;
+mod recovery;
 mod redis;
 mod relocation;
 mod removal;

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use crate::process::{Counting, Installation, Site, Turns, said, serve, until};
+use crate::recovery;
 
 const PASSWORD: &str = "not-for-everybody";
 const BASE: &str = "dc=shop,dc=test";
@@ -234,13 +235,14 @@ fn an_environment_behind_a_command_is_snapshot_restored_undone_and_got_back_by_h
 
 /// The commands of docs/recovery.md.
 fn by_hand(back: &Path, shop: &Shop) -> Output {
-    let commands = "cat back/services/people/* | $PROGRAM load new-back
-        $PROGRAM facts new-back
-        $PROGRAM facts live
-        $PROGRAM prepare new-back old-back
-        $PROGRAM commit new-back old-back";
-    let program = format!("{} {} {}", shop.program().display(), shop.database().display(), shop.control().display());
+    let [program, database, control] =
+        [shop.program(), shop.database(), shop.control()].map(|path| path.display().to_string());
+    let names = [
+        ("/usr/local/bin/openldap", &*program),
+        ("/var/lib/ldap", &*database),
+        ("/usr/local/bin/slapd-control", &*control),
+    ];
     let mut shell = Command::new("sh");
-    shell.args(["-e", "-c", commands]).current_dir(back.parent().expect("a directory")).env("PROGRAM", program);
-    shell.output().expect("a shell")
+    shell.args(["-e", "-c", &recovery::block("A program of the operator's", 0, &names)]);
+    shell.current_dir(back.parent().expect("a directory")).output().expect("a shell")
 }

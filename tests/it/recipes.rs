@@ -18,20 +18,20 @@ const TOKEN: &str = "stp_…";
 
 type Variables = BTreeMap<String, String>;
 
-fn doc(name: &str) -> String {
+pub fn doc(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A fenced block, and the heading that it stands below.
 #[derive(Debug, Clone)]
-struct Block {
-    heading: String,
-    language: String,
-    text: String,
+pub struct Block {
+    pub heading: String,
+    pub language: String,
+    pub text: String,
 }
 
-fn blocks(page: &str) -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let (mut found, mut heading) = (Vec::new(), String::new());
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -169,7 +169,7 @@ struct Host {
     tokens: BTreeMap<String, String>,
 }
 
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let fixed = if name == "stillpoint" { env!("CARGO_BIN_EXE_stillpoint") } else { env!("CARGO_BIN_EXE_stillpointd") };
     std::env::var_os(format!("CARGO_BIN_EXE_{name}")).map_or_else(|| fixed.into(), Into::into)
 }

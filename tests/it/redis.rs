@@ -1,13 +1,12 @@
 //! An environment with a Redis server and a mount, whose application writes one number to both in each request.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redis::{Connection, RedisResult};
 
-use crate::process::{Counting, Installation, Site, Turns, said, serve, until};
+use crate::process::{Counting, Installation, Site, Turns, serve, until};
 use crate::support::redis::Server;
 
 const PASSWORD: &str = "not-for-everybody";
@@ -138,7 +137,7 @@ fn a_restore_of_redis_whose_worker_dies_is_taken_back_or_finished() {
 }
 
 #[test]
-fn an_environment_on_redis_is_snapshot_restored_undone_and_got_back_by_hand() {
+fn an_environment_on_redis_is_snapshot_restored_and_undone() {
     let (shop, at, declaration) = installed();
     let (applied, told) = at.apply(&declaration.replace(PASSWORD, "wrong"));
     assert!(!applied && told.contains(":8: Service orders: the server at") && told.contains("let `shop` in"), "{told}");
@@ -149,14 +148,7 @@ fn an_environment_on_redis_is_snapshot_restored_undone_and_got_back_by_hand() {
     let kept = at.there_and_back(PASSWORD, &*shop);
     until("no server of the worker's runs", || (own_servers(&at) == 0).then_some(()));
 
-    // Stock restic and redis-server alone, as docs/recovery.md says.
-    let (back, manifest) = at.by_restic(&kept);
-    let by_hand = by_hand(&back);
-    assert!(by_hand.status.success(), "{}", said(&by_hand));
-    assert_eq!(
-        String::from_utf8_lossy(&by_hand.stdout).lines().last().map(str::to_owned),
-        Some(kept.number.to_string())
-    );
+    let (_, manifest) = at.by_restic(&kept);
     assert!(manifest.contains("\"redis\"") && manifest.contains("\"database 1\""), "{manifest}");
     assert!(manifest.contains("keeps no log"), "{manifest}");
     assert!(!manifest.contains(PASSWORD), "{manifest}");
@@ -167,18 +159,4 @@ fn an_environment_on_redis_is_snapshot_restored_undone_and_got_back_by_hand() {
     assert!(reason.contains("no Redis or Valkey server answers at 127.0.0.1"), "{reason}");
     assert_eq!(at.backups().len(), 4);
     server.terminate();
-}
-
-/// The commands of docs/recovery.md.
-fn by_hand(back: &Path) -> Output {
-    let commands = "mkdir redis-back
-        cat back/services/orders/* > redis-back/dump.rdb
-        redis-server --dir \"$PWD/redis-back\" --port 0 --unixsocket \"$PWD/redis-back/redis.sock\" --save '' --daemonize yes
-        until redis-cli -s redis-back/redis.sock PING | grep -q PONG; do :; done
-        redis-cli -s redis-back/redis.sock INFO keyspace
-        redis-cli -s redis-back/redis.sock GET orders
-        redis-cli -s redis-back/redis.sock SHUTDOWN NOSAVE";
-    let mut shell = Command::new("sh");
-    shell.args(["-e", "-c", commands]).current_dir(back.parent().expect("a directory"));
-    shell.output().expect("a shell")
 }

@@ -19,7 +19,7 @@ pub struct Arguments {
 }
 
 /// Modules of the suite that start servers of their own, with a database of their own in any case: once is enough.
-const PROCESSES: [&str; 17] = [
+const PROCESSES: [&str; 18] = [
     "bad_luck::",
     "crash::",
     "everything::",
@@ -34,6 +34,7 @@ const PROCESSES: [&str; 17] = [
     "paths::",
     "postgresql::",
     "recipes::",
+    "recovery::",
     "redis::",
     "roles::",
     "rotation::",

@@ -339,15 +339,25 @@ impl Installation {
 
     /// Stock restic over the project's repository.
     pub fn restic(&self, key: &str, arguments: &[&str]) -> Output {
+        self.restic_at(&self.repository(), key, arguments)
+    }
+
+    fn restic_at(&self, repository: &Path, key: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new("restic");
-        command.env("RESTIC_PASSWORD", key).arg("-r").arg(self.repository()).arg("--no-cache").args(arguments);
+        command.env("RESTIC_PASSWORD", key).arg("-r").arg(repository).arg("--no-cache").args(arguments);
         command.output().expect("restic is installed")
     }
 
     /// As stock restic sees it.
     #[track_caller]
     pub fn assert_repository_sound(&self) {
-        let checked = self.restic(&self.recovery_key(), &["check", "--read-data"]);
+        self.assert_repository_sound_at(&self.repository());
+    }
+
+    /// One that was adopted stays where it is.
+    #[track_caller]
+    pub fn assert_repository_sound_at(&self, repository: &Path) {
+        let checked = self.restic_at(repository, &self.recovery_key(), &["check", "--read-data"]);
         assert!(checked.status.success(), "restic check: {}", said(&checked));
     }
 
