@@ -1,7 +1,10 @@
 //! Faults of the database servers in the middle of a snapshot or a restore of everything: the feed names the culprit,
 //! visitors go on, nothing is left, and the next try succeeds.
 
+mod newer;
+mod passwords;
 mod session;
+mod space;
 
 use std::sync::Arc;
 
