@@ -7,6 +7,7 @@
 
 mod notices;
 mod people;
+mod relocation;
 mod removal;
 
 use std::future::Future;

@@ -91,6 +91,11 @@ pub mod at {
         format!("{}/remove", self::project(project))
     }
 
+    /// Where the project lies.
+    pub fn region(project: &ProjectId) -> String {
+        format!("{}/region", self::project(project))
+    }
+
     pub fn plan(project: &ProjectId) -> String {
         format!("/projects/{project}/plan")
     }
@@ -274,6 +279,9 @@ fn sentence(page: &ActivityPage) -> String {
     };
     match stage(activity.state, activity.result) {
         Stage::Waiting if activity.kind == ActivityKind::Branch => "Waiting for a free worker.".to_owned(),
+        Stage::Waiting if activity.kind == ActivityKind::Move => {
+            "Waiting for a worker of the region that it goes to.".to_owned()
+        }
         Stage::Waiting => format!("Waiting for its turn: {environment} runs one activity at a time, in order."),
         Stage::Running if activity.kind == ActivityKind::Restore => {
             format!("Running. The data is loaded beside what {environment} serves now, and swapped in at the end.")
@@ -297,7 +305,11 @@ fn sentence(page: &ActivityPage) -> String {
                     "{environment} is removed. Its snapshots are kept as long as the plan says, and can be restored elsewhere."
                 )
             }
-            ActivityKind::Move => "The project and its snapshots are in the new region.".to_owned(),
+            ActivityKind::Move => {
+                "The project and its snapshots are in the new region. The old repository stays where it \
+                                   is, until an operator removes it."
+                    .to_owned()
+            }
             ActivityKind::RemoveProject => "The project is removed.".to_owned(),
             ActivityKind::Branch => sentence_start(&format!("{} is there and holds the snapshot's data.", made(page))),
             ActivityKind::Dump => "The dump was handed out whole.".to_owned(),

@@ -112,6 +112,7 @@ pub fn Console() -> impl IntoView {
                     view=pages::remove_project::RemoveProject
                     ssr=whole.clone()
                 />
+                <Route path=path!("/projects/:project/region") view=pages::region::Region ssr=whole.clone()/>
                 <Route path=path!("/projects/:project/plan") view=pages::plan::Plan ssr=whole.clone()/>
                 <Route
                     path=path!("/projects/:project/plan/simulation")

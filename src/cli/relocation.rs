@@ -8,7 +8,6 @@ use super::flags::{AnswerFlags, WaitFlags};
 use super::session::{Place, Session};
 use super::talk::Talk;
 use super::wait;
-use crate::domain::bytes::counted;
 use crate::domain::ids::{ProjectId, RegionId};
 use crate::wire::{Move, MoveRequest};
 
@@ -48,13 +47,7 @@ pub fn run(command: &ProjectMove, answer: &AnswerFlags, session: &Session, talk:
 
 fn tell(told: &Move, talk: &mut Talk<'_>) {
     talk.say(&format!("From the region {} to the region {}:", told.from, told.to));
-    let size = told.size.map_or_else(|| "of a size that is not known here".to_owned(), |size| size.to_string());
-    talk.say(&format!(
-        "  Its repository, {size}, with {}, is copied and checked.",
-        counted(told.backup_count, "snapshot")
-    ));
-    for change in &told.changes {
-        talk.say(&format!("  {change}"));
+    for line in &told.expectations {
+        talk.say(&format!("  {line}"));
     }
-    talk.say("  Its services and files stay where they are; the old repository stays until you remove it.");
 }

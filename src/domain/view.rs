@@ -8,11 +8,11 @@ pub use ticket::{Evidence, Queue, Run, Step, TicketEntry, TicketPage};
 
 use super::activity::{Activity, MergeHow};
 use super::audit::AuditEntry;
-use super::bytes::Bytes;
+use super::bytes::{Bytes, counted};
 use super::drill::Drill;
 use super::environment::{Environment, EnvironmentKind, Project};
 use super::ids::{
-    ActivityId, EnvironmentName, InvitationId, PlanId, ProjectId, ServiceName, SnapshotName, TokenId, UserId,
+    ActivityId, EnvironmentName, InvitationId, PlanId, ProjectId, RegionId, ServiceName, SnapshotName, TokenId, UserId,
 };
 use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
@@ -295,6 +295,56 @@ pub struct MovePage {
     pub changes: Vec<String>,
     /// Why it can't be done now: sentences.
     pub obstacles: Vec<String>,
+}
+
+impl MovePage {
+    /// What will happen, how long it takes and what stays behind: sentences.
+    pub fn expectations(&self) -> Vec<String> {
+        let (from, to) = (&self.from.id, &self.to.id);
+        let size = self.size.map_or_else(|| "of a size that is not known here".to_owned(), |size| size.to_string());
+        let free = self.free.map_or_else(String::new, |free| format!(" {free} are free there."));
+        let mut all = vec![
+            format!(
+                "Its repository, {size}, with {}, is copied to the region {to} and read back there.{free} How long that takes \
+                 depends on the way between the two; snapshots and restores go on meanwhile.",
+                counted(self.snapshots, "snapshot")
+            ),
+            "At its end, what came since is copied while nobody else uses the repository: whoever wants it then waits for that \
+             long. Until it has ended, the project is where it is now, and the move can be cancelled."
+                .to_owned(),
+            format!(
+                "Services and files stay where they are. The workers of {to} must reach them, which is tried before anything \
+                 else, and visitors are to be led to the gateways of {to} afterwards."
+            ),
+        ];
+        all.extend(self.changes.iter().cloned());
+        all.push(format!("The repository in {from} stays as it is then, until an operator removes it."));
+        all
+    }
+}
+
+/// Where a project lies, and where it could go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegionPage {
+    pub project: Project,
+    pub region: Region,
+    /// The other regions, and whether they have a place for it.
+    pub others: Vec<(Region, Offer)>,
+    /// Whether the one who looks may move it now.
+    pub change: Offer,
+    /// The last moves, newest first.
+    pub moves: Vec<ActivityEntry>,
+    /// What moves left behind, newest first.
+    pub left: Vec<LeftRepository>,
+}
+
+/// A repository that a move left where it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftRepository {
+    pub region: RegionId,
+    pub at: Timestamp,
+    /// Its directory; only for operators.
+    pub location: Option<String>,
 }
 
 /// What removing a project would do.

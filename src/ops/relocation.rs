@@ -1,19 +1,65 @@
 //! Moving a project to another region (R27): what that would change, and asking for it.
 
-use super::activities::Viewer;
+use super::activities::{self as feeds, Viewer};
 use super::{App, Error};
-use crate::authz::{Authorized, MoveProject};
+use crate::authz::{self, Authorized, MoveProject, ViewProject};
 use crate::domain::activity::{self, ActivityKind, Payload};
+use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
-use crate::domain::policy::Refusal;
 use crate::domain::policy::region::{self, Region};
-use crate::domain::view::{ActivityEntry, MovePage};
+use crate::domain::policy::{Act, Refusal};
+use crate::domain::view::{ActivityEntry, LeftRepository, MovePage, RegionPage};
 use crate::domain::{Bytes, EnvironmentId};
 use crate::engine::{Copy, Location};
 use crate::jobs;
 use crate::queue::{self, NewActivity};
 use crate::store::projects::RepositoryAccess;
-use crate::store::{Db, activities, environments, projects, regions, snapshots};
+use crate::store::{Db, activities, environments, projects, regions, relocations, snapshots};
+
+/// Of the moves that were, so many are shown.
+const MOVES: u32 = 5;
+
+/// Where the project lies, where it could go, and what its moves left behind.
+///
+/// # Errors
+/// When the store fails.
+pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<RegionPage, Error> {
+    let project = &proof.on().project;
+    let mut db = app.store().read().await?;
+    let all = regions::all(&mut db).await?;
+    let under_way = stands_against(&mut db, project).await?;
+    let left = relocations::left(&mut db, &project.id).await?;
+    let region = regions::by_id(&mut db, &project.region).await?;
+    drop(db);
+    let may = proof.standing().may_in(Act::MoveProject, &project.id);
+    let may = may.and_then(|()| authz::is_there(project)).and_then(|()| region::may_choose(&project.region, &all));
+    let filter = feeds::Filter { kinds: vec![ActivityKind::Move], count: Some(MOVES), ..feeds::Filter::default() };
+    let others = all.into_iter().filter(|other| other.id != project.region);
+    let is_operator = proof.actor().me().operator;
+    Ok(RegionPage {
+        others: others
+            .map(|other| {
+                let place = region::place(&other, &project.id, app.data()).map(drop);
+                (other, place.into())
+            })
+            .collect(),
+        change: may.and(under_way).into(),
+        moves: feeds::project_feed(app, proof, filter).await?.entries,
+        left: left
+            .into_iter()
+            .filter(|it| !is_gone(&it.location))
+            .map(|it| LeftRepository { region: it.region, at: it.at, location: is_operator.then_some(it.location) })
+            .collect(),
+        project: project.clone(),
+        region,
+    })
+}
+
+/// Whether a directory was removed: where what it lay in can't be seen from here, nobody knows.
+fn is_gone(location: &str) -> bool {
+    let location = std::path::Path::new(location);
+    location.parent().is_some_and(std::path::Path::is_dir) && !location.exists()
+}
 
 /// # Errors
 /// [`Error::Invalid`] when there is no such region.
@@ -26,7 +72,7 @@ pub async fn preflight(app: &App, proof: &Authorized<MoveProject>, to: &RegionId
     let snapshots = snapshots::by_project(&mut db, &project.id).await?.len() as u64;
     let mut obstacles: Vec<Refusal> = Vec::new();
     obstacles.extend(region::may_move(&project.region, &to).err());
-    obstacles.extend(stands_against(&mut db, proof).await?.err());
+    obstacles.extend(stands_against(&mut db, project).await?.err());
     drop(db);
     let place = region::place(&to, &project.id, app.data());
     obstacles.extend(place.as_ref().err().cloned());
@@ -69,7 +115,7 @@ pub async fn begin(app: &App, proof: Authorized<MoveProject>, to: &RegionId) -> 
     let to = found(&mut tx, to).await?;
     region::may_move(&project.region, &to).map_err(Error::Conflict)?;
     region::place(&to, &project.id, app.data()).map_err(Error::Conflict)?;
-    stands_against(&mut tx, &proof).await?.map_err(Error::Conflict)?;
+    stands_against(&mut tx, project).await?.map_err(Error::Conflict)?;
     let none = || Refusal::new("The project has no environment yet, so there is nothing to move.");
     let environment = feed(&mut tx, &proof).await?.ok_or_else(|| Error::Conflict(none()))?;
     let new = NewActivity {
@@ -102,8 +148,8 @@ async fn found(db: &mut Db, id: &RegionId) -> Result<Region, Error> {
     })
 }
 
-async fn stands_against(db: &mut Db, proof: &Authorized<MoveProject>) -> Result<Result<(), Refusal>, Error> {
-    let unfinished = activities::unfinished(db, &proof.on().project.id).await?;
+async fn stands_against(db: &mut Db, project: &Project) -> Result<Result<(), Refusal>, Error> {
+    let unfinished = activities::unfinished(db, &project.id).await?;
     Ok(unfinished.iter().try_for_each(|(_, payload)| match payload {
         Payload::MoveProject(moved) => {
             Err(Refusal::new(format!("The project is being moved to the region {} already.", moved.to))

@@ -19,6 +19,9 @@ pub struct Move {
     pub free: Option<Bytes>,
     /// What the other region does differently: sentences.
     pub changes: Vec<String>,
+    /// What will happen, how long it takes and what stays behind: sentences.
+    #[serde(default)]
+    pub expectations: Vec<String>,
     /// Why it can't be done now: sentences.
     pub obstacles: Vec<String>,
     #[serde(rename = "_links")]
@@ -37,6 +40,7 @@ impl From<MovePage> for Move {
         let here = href(&path::relocation(&page.project.id));
         let open = page.obstacles.is_empty().then(|| here.clone());
         Self {
+            expectations: page.expectations(),
             links: Links::to_self(format!("{here}?region={}", page.to.id)).with_if(open, "#move"),
             project: page.project.id,
             from: page.from.id,

@@ -17,6 +17,7 @@ use stillpoint::queue::Timing;
 use stillpoint::store::projects;
 use tokio_util::sync::CancellationToken;
 
+use crate::doors::through::Doors;
 use crate::process::{Asked, Installation, said};
 use crate::support::{Shop, TestApp, environment, project};
 
@@ -224,6 +225,84 @@ async fn a_new_project_is_declared_in_a_region_and_a_known_one_is_not_moved_by_a
         let Applied::Refused(troubles) = shop.test.apply(more).await else { panic!("{more} was applied") };
         assert!(troubles[0].message.contains(expected), "{troubles:?}");
     }
+}
+
+#[tokio::test]
+async fn the_console_says_what_a_move_does_then_moves_it_and_says_what_stays_behind() {
+    let (shop, eu) = with_eu().await;
+    shop.snapshot().await;
+    let (_, old) = place(&shop).await;
+    let doors = Doors::of(shop).await;
+    let shop = &doors.shop;
+    let admin = shop.test.member("admin-of-shop@example.org", TypeRole::Admin).await;
+    let (operator, admin) = (doors.person(&shop.admin).await, doors.person(&admin).await);
+    let page = "/projects/shop/region";
+
+    // A project's admin sees where it lies, and why they can't move it (R7).
+    let (status, html) = doors.page(&admin, page).await;
+    assert!(status == 200 && html.contains("Region local") && html.contains("The project was never moved."), "{html}");
+    assert!(html.contains("Moving a project to another region is for the operators"), "{html}");
+    assert_eq!(doors.page(&admin, "/projects/shop/region?to=eu").await.0, 403);
+    let fields = [("project", "shop"), ("to", "eu"), ("form", "1")];
+    let (next, _) = doors.form(&admin, page, "/actions/move-project", &fields).await;
+    assert_eq!(next, page, "it leads back");
+
+    let (_, html) = doors.page(&operator, page).await;
+    assert!(html.contains("eu: Restores into other environments are done by support staff"), "{html}");
+    assert!(!html.contains("aria-describedby=\"why-not\""), "{html}");
+    assert_eq!(doors.page(&operator, "/projects/shop/region?to=moon").await.0, 400);
+    let (_, html) = doors.page(&operator, "/projects/shop/region?to=local").await;
+    assert!(html.contains("The project is in the region local already."), "{html}");
+    let asked = "/projects/shop/region?to=eu";
+    let (status, html) = doors.page(&operator, asked).await;
+    assert!(
+        status == 200 && html.contains("with 1 snapshot, is copied to the region eu and read back there."),
+        "{html}"
+    );
+    assert!(html.contains("The repository in local stays as it is then") && html.contains("are free there."), "{html}");
+    let command = ["project:move", "--region", "local", "-p", "shop"].map(str::to_owned).to_vec();
+    let told = doors.command(&operator, command).await;
+    assert!(said(&told).contains("The repository in local stays as it is then"), "the same sentences: {}", said(&told));
+
+    let fields = [("project", "shop"), ("to", "eu"), ("form", "2")];
+    let (next, html) = doors.form(&operator, asked, "/actions/move-project", &fields).await;
+    assert!(html.contains("Waiting for a worker of the region that it goes to."), "{html}");
+    let (_, html) = doors.page(&operator, asked).await;
+    assert!(html.contains("The project is being moved to the region eu already."), "{html}");
+    assert!(html.contains(&format!("href=\"{next}\"")), "the feed shows how far it is: {html}");
+
+    let activity = next.rsplit('/').next().and_then(|id| ActivityId::parse(id).ok()).expect("an id");
+    let done = settle_in(shop, "eu", &activity).await;
+    assert_eq!((done.failure, done.result), (None, Some(ActivityResult::Success)));
+    let (_, html) = doors.page(&operator, &next).await;
+    assert!(html.contains("The old repository stays where it is"), "{html}");
+    let (_, html) = doors.page(&operator, page).await;
+    assert!(html.contains("Region eu") && html.contains("The repository in the region local, left on"), "{html}");
+    assert!(html.contains(&old), "an operator reads where that is: {html}");
+    let (_, html) = doors.page(&admin, page).await;
+    assert!(html.contains("The repository in the region local, left on") && !html.contains(&old), "{html}");
+
+    // An operator removes it; then nothing is left there. What the project came back to is left no more.
+    std::fs::remove_dir_all(&old).expect("a removable directory");
+    let (_, html) = doors.page(&operator, page).await;
+    assert!(!html.contains("What moves left behind"), "{html}");
+    moved(shop, "local").await;
+    let (_, html) = doors.page(&operator, page).await;
+    assert!(html.contains("The repository in the region eu, left on"), "{html}");
+    assert!(
+        html.contains(&eu.join("shop").display().to_string()) && !html.contains("in the region local, left"),
+        "{html}"
+    );
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn where_there_is_one_region_the_button_is_shown_with_the_reason() {
+    let doors = Doors::of(TestApp::with_shop().await).await;
+    let operator = doors.person(&doors.shop.admin).await;
+    let (status, html) = doors.page(&operator, "/projects/shop/region").await;
+    assert!(status == 200 && html.contains("There is no other region in this installation."), "{html}");
+    doors.close().await;
 }
 
 fn a_move_survives(step: &str) {

@@ -147,6 +147,7 @@ async fn every_action_refuses() {
     let text = source("app/actions.rs")
         + &source("app/actions/people.rs")
         + &source("app/actions/notices.rs")
+        + &source("app/actions/relocation.rs")
         + &source("app/actions/removal.rs");
     let actions = all_between(&text, "#[server(prefix = \"/actions\", endpoint = \"", "\"");
     let form = "project=shop&environment=main&snapshot=0123456789abcdef0123&activity=0123456789abcdef0123&name=x&\

@@ -17,6 +17,7 @@ pub mod notices;
 pub mod plan;
 pub mod project;
 pub mod projects;
+pub mod region;
 pub mod remove_environment;
 pub mod remove_project;
 mod removing;

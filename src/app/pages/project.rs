@@ -41,7 +41,7 @@ fn show(page: ProjectPage) -> AnyView {
             <p class="facts">
                 <span class="mono">{project.id.to_string()}</span>
                 <a href=at::plan(&id)>{format!("{} plan", page.card.plan_title)}</a>
-                <span>{format!("region {}", project.region)}</span>
+                <a href=at::region(&id)>{format!("region {}", project.region)}</a>
                 {page.tickets.map(|unfinished| {
                     let text = if unfinished == 0 { "Restore tickets".to_owned() } else { format!("Restore tickets: {unfinished} unfinished") };
                     view! { <a class="part" href=at::tickets(&project.id)>{icon("ticket")}{text}</a> }

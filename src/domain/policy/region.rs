@@ -87,18 +87,36 @@ pub fn has_room(to: &Region, needed: Bytes, free: Bytes) -> Verdict {
         .instead("Make room there, then move the project again."))
 }
 
+/// Whether there is any other to go to.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may_choose(from: &RegionId, all: &[Region]) -> Verdict {
+    if all.iter().any(|region| region.id != *from) {
+        return Ok(());
+    }
+    Err(Refusal::new("There is no other region in this installation.").instead(
+        "An operator declares one: a [[region]] with its `repositories`, in the file that `stillpointd apply` reads.",
+    ))
+}
+
 /// What is different in the other region: sentences.
 pub fn changes(from: &Region, to: &Region) -> Vec<String> {
     if from.restore_elsewhere == to.restore_elsewhere {
         return Vec::new();
     }
-    vec![match to.restore_elsewhere {
-        RestoreElsewhere::SelfService => "Project admins restore into other environments themselves.".to_owned(),
-        RestoreElsewhere::ByTicket => {
-            "Restores into other environments are done by support staff, on a ticket.".to_owned()
+    vec![to.restore_elsewhere.in_words().to_owned()]
+}
+
+impl RestoreElsewhere {
+    /// A sentence.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::SelfService => "Project admins restore into other environments themselves.",
+            Self::ByTicket => "Restores into other environments are done by support staff, on a ticket.",
+            Self::Unavailable => "Snapshots are restored into their own environment only.",
         }
-        RestoreElsewhere::Unavailable => "Snapshots are restored into their own environment only.".to_owned(),
-    }]
+    }
 }
 
 const ANOTHER_REGION: &str = "ask the operator to move the project to a region that offers it";
@@ -204,6 +222,17 @@ mod tests {
         let open = region(RestoreElsewhere::SelfService);
         assert_eq!(changes(&eu, &eu), Vec::<String>::new());
         assert_eq!(changes(&eu, &open), ["Project admins restore into other environments themselves."]);
+    }
+
+    #[test]
+    fn a_project_can_go_nowhere_where_there_is_one_region() {
+        let eu = region(RestoreElsewhere::SelfService);
+        let here = RegionId::parse(LOCAL).expect("a valid id");
+        assert_eq!(may_choose(&here, std::slice::from_ref(&eu)), Ok(()));
+        for all in [Vec::new(), vec![eu.clone()]] {
+            let refused = may_choose(&eu.id, &all).expect_err("there is no other").to_string();
+            assert!(refused.starts_with("There is no other region in this installation. An operator"), "{refused}");
+        }
     }
 
     #[test]
