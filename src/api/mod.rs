@@ -19,6 +19,7 @@ mod notices;
 mod projects;
 mod relocation;
 mod removal;
+mod removed;
 mod retention;
 mod schedules;
 mod storage;
@@ -45,6 +46,10 @@ pub fn router(app: App) -> Router {
         .route("/projects/{project}", get(projects::get).delete(removal::delete_project))
         .route("/projects/{project}/removal", get(removal::preview_project))
         .route("/projects/{project}/move", get(relocation::preflight).post(relocation::begin))
+        .route("/projects/{project}/removed", get(removed::of_project))
+        .route("/projects/{project}/purge", post(removed::purge))
+        .route("/projects/{project}/unpurge", post(removed::unpurge))
+        .route("/removed", get(removed::projects))
         .route("/projects/{project}/activities", get(activities::of_project))
         .route("/projects/{project}/activities/{activity}", get(activities::get))
         .route("/projects/{project}/activities/{activity}/cancel", post(activities::cancel))

@@ -91,6 +91,11 @@ pub mod at {
         format!("{}/remove", self::project(project))
     }
 
+    /// Environments of the project that were removed.
+    pub fn removed(project: &ProjectId) -> String {
+        format!("{}/removed", self::project(project))
+    }
+
     /// Where the project lies.
     pub fn region(project: &ProjectId) -> String {
         format!("{}/region", self::project(project))

@@ -112,6 +112,8 @@ pub fn Console() -> impl IntoView {
                     view=pages::remove_project::RemoveProject
                     ssr=whole.clone()
                 />
+                <Route path=path!("/removed") view=pages::removed::RemovedProjects ssr=whole.clone()/>
+                <Route path=path!("/projects/:project/removed") view=pages::removed::Removed ssr=whole.clone()/>
                 <Route path=path!("/projects/:project/region") view=pages::region::Region ssr=whole.clone()/>
                 <Route path=path!("/projects/:project/plan") view=pages::plan::Plan ssr=whole.clone()/>
                 <Route

@@ -31,7 +31,7 @@ pub async fn on_project<A: Permission<On = OnProject>>(
     let (project, standing) = seen(db, actor, project).await?;
     let subject = Subject { project: &project.id, environment: None };
     ask::<A>(&standing, &subject, "project")?;
-    if !matches!(A::ACT, Act::ViewProject | Act::ViewAudit) {
+    if !matches!(A::ACT, Act::ViewProject | Act::ViewAudit | Act::PurgeProject) {
         is_there(&project)?;
     }
     Ok(Authorized::mint(actor, standing, OnProject { project }))

@@ -80,6 +80,7 @@ permissions!(
     RemoveEnvironment on OnEnvironment,
     MoveProject on OnProject,
     RemoveProject on OnProject,
+    PurgeProject on OnProject,
 );
 
 /// The actor runs the installation. Private fields, as above.

@@ -103,6 +103,9 @@ pub enum Command {
     /// Take a project out of the console, with all its environments (operators)
     #[command(name = "project:delete")]
     ProjectDelete(super::removal::ProjectDelete),
+    /// Delete all snapshots of a removed project; for 3 days that can be taken back (operators)
+    #[command(name = "project:purge", after_help = PURGE)]
+    ProjectPurge(super::removed::ProjectPurge),
     /// Move a project and its repository to another region (operators)
     #[command(name = "project:move", after_help = MOVE)]
     ProjectMove(super::relocation::ProjectMove),
@@ -498,6 +501,12 @@ Its snapshots can still be listed and restored into another environment:
   stillpoint environment:list --removed
   stillpoint snapshot:restore -e try-out --target main";
 
+const PURGE: &str = "\
+What is protected, in use or on an open ticket stays. The repository itself stays where it is.
+  stillpoint project:list --removed
+  stillpoint project:purge -p shop
+  stillpoint project:purge -p shop --undo";
+
 const MOVE: &str = "\
 Copies every snapshot, checks the copy, and switches; the site's own data stays where it is.
 The old repository stays where it is, until you remove it.
@@ -653,6 +662,9 @@ pub struct ActivityCancel {
 
 #[derive(Debug, Args)]
 pub struct ProjectList {
+    /// Those that were removed, with who did it and until when their snapshots stay (operators)
+    #[arg(long)]
+    pub removed: bool,
     #[command(flatten)]
     pub list: ListFlags,
 }
@@ -662,7 +674,7 @@ pub struct EnvironmentList {
     /// Project
     #[arg(short, long, value_name = "ID")]
     pub project: Option<ProjectId>,
-    /// Those that were removed and of which there are snapshots
+    /// Those that were removed, with who did it and until when their snapshots stay
     #[arg(long)]
     pub removed: bool,
     #[command(flatten)]

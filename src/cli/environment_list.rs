@@ -2,6 +2,7 @@
 
 use super::arguments::EnvironmentList;
 use super::error::Error;
+use super::removed;
 use super::session::Session;
 use super::table::{self, Column, Format};
 use super::talk::Talk;
@@ -9,16 +10,15 @@ use crate::domain::ids::EnvironmentName;
 use crate::wire::Environment;
 
 pub fn run(command: &EnvironmentList, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
+    if command.removed {
+        return removed::environments(command, session, talk);
+    }
     let project = session.project(command.project.as_ref())?;
-    let environments = session.ask(&project, |client| match command.removed {
-        true => client.removed_environments(&project),
-        false => client.environments(&project),
-    })?;
+    let environments = session.ask(&project, |client| client.environments(&project))?;
     if !environments.is_empty() || command.list.format == Format::Json {
         table::write(&environments, COLUMNS, &["id", "title", "type", "status"], &command.list, talk)?;
     }
     match environments.is_empty() {
-        true if command.removed => Err(Error::Empty(format!("No removed environment of {project} has snapshots"))),
         true => Err(Error::Empty(format!("The project {project} has no environment that you may see"))),
         false => Ok(()),
     }

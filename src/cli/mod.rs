@@ -26,6 +26,7 @@ mod project_set_plan;
 mod properties;
 mod relocation;
 mod removal;
+mod removed;
 mod schedule;
 mod session;
 mod settings;
@@ -95,6 +96,7 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::ProjectSetPlan(command) => project_set_plan::run(&command, &answer, &session, talk),
         Command::EnvironmentDelete(command) => removal::environment(&command, &answer, &session, talk),
         Command::ProjectDelete(command) => removal::project(&command, &answer, &session, talk),
+        Command::ProjectPurge(command) => removed::purge(&command, &answer, &session, talk),
         Command::ProjectMove(command) => relocation::run(&command, &answer, &session, talk),
         Command::DbDump(command) => db_dump::run(&command, &answer, &session, talk),
         Command::DrillRun(command) => drills::run(&command, &session, talk),

@@ -2,12 +2,16 @@
 
 use super::arguments::ProjectList;
 use super::error::Error;
+use super::removed;
 use super::session::Session;
 use super::table::{self, Column, Format};
 use super::talk::Talk;
 use crate::wire::Project;
 
 pub fn run(command: &ProjectList, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
+    if command.removed {
+        return removed::projects(command, session, talk);
+    }
     let projects = session.client.projects()?;
     if !projects.is_empty() || command.list.format == Format::Json {
         table::write(&projects, COLUMNS, &["id", "title", "region", "plan"], &command.list, talk)?;

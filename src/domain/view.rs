@@ -1,9 +1,11 @@
 //! Read models: what a page or a reply is made from, with every verdict already in it, so that no door decides.
 
+mod removed;
 mod ticket;
 
 use serde::{Deserialize, Serialize};
 
+pub use removed::{Purge, RemovedEnvironment, RemovedPage, RemovedProject, RemovedSnapshot, Until};
 pub use ticket::{Evidence, Queue, Run, Step, TicketEntry, TicketPage};
 
 use super::activity::{Activity, MergeHow};
@@ -147,6 +149,8 @@ pub struct ProjectPage {
     pub remove: Offer,
     /// Environments that were removed and of which there are snapshots.
     pub removed: Vec<EnvironmentCard>,
+    /// Whether any was removed that one may see, with or without snapshots.
+    pub has_removed: bool,
     /// How many restore tickets are unfinished; `None`: there are none, and the region needs none (R27).
     pub tickets: Option<u64>,
 }

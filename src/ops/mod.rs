@@ -21,6 +21,7 @@ pub mod plans;
 pub mod projects;
 pub mod relocation;
 pub mod removal;
+pub mod removed;
 pub mod restores;
 pub mod retention;
 pub mod schedules;

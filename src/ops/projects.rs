@@ -55,7 +55,10 @@ async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> 
             worst = Health { tone: health.tone, sentence };
         }
     }
-    if visible.is_empty() {
+    if let Some(at) = project.removed_at {
+        let sentence = format!("It was removed on {}. Only operators see it.", &at.table()[..10]);
+        worst = Health { tone: Tone::Attention, sentence };
+    } else if visible.is_empty() {
         worst = Health { tone: Tone::Attention, sentence: "There is no environment yet.".to_owned() };
     }
     Ok(ProjectCard { plan_title: plan.title, environments: visible.len() as u64, health: worst, project })

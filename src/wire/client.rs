@@ -13,6 +13,7 @@ use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
 use super::notice::{Channel, ChannelRequest, Delivery};
+use super::removed::{Purge, RemovedEnvironment, RemovedProject};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Move, MoveRequest,
     Operation, PlanChange, PlanRequest, Preflight, Problem, Project, ProjectRemoval, Removal, RestoreRequest,
@@ -130,9 +131,20 @@ impl Client {
         self.connection.get(&path::environments(project), &[])
     }
 
-    /// Those that were removed and of which there are snapshots.
-    pub fn removed_environments(&self, project: &ProjectId) -> Result<Vec<Environment>, Error> {
-        self.connection.get(&path::environments(project), &[("status", "removed".to_owned())])
+    pub fn removed_environments(&self, project: &ProjectId) -> Result<Vec<RemovedEnvironment>, Error> {
+        self.connection.get(&path::removed(Some(project)), &[])
+    }
+
+    pub fn removed_projects(&self) -> Result<Vec<RemovedProject>, Error> {
+        self.connection.get(&path::removed(None), &[])
+    }
+
+    pub fn purge(&self, project: &ProjectId) -> Result<Purge, Error> {
+        self.connection.post(&path::purge(project), &serde_json::json!({}))
+    }
+
+    pub fn unpurge(&self, project: &ProjectId) -> Result<Purge, Error> {
+        self.connection.post(&path::unpurge(project), &serde_json::json!({}))
     }
 
     pub fn removal(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Removal, Error> {

@@ -104,6 +104,19 @@ pub mod path {
     }
 
     /// `GET` answers the preflight, `POST` starts the move.
+    /// What was removed: environments of a project, or projects.
+    pub fn removed(project: Option<&ProjectId>) -> String {
+        project.map_or_else(|| "/removed".to_owned(), |project| format!("{}/removed", self::project(project)))
+    }
+
+    pub fn purge(project: &ProjectId) -> String {
+        format!("{}/purge", self::project(project))
+    }
+
+    pub fn unpurge(project: &ProjectId) -> String {
+        format!("{}/unpurge", self::project(project))
+    }
+
     pub fn relocation(project: &ProjectId) -> String {
         format!("{}/move", self::project(project))
     }

@@ -21,6 +21,7 @@ pub mod preflight;
 pub mod project;
 pub mod relocation;
 pub mod removal;
+pub mod removed;
 pub mod retention;
 pub mod schedule;
 pub mod service;

@@ -20,6 +20,7 @@ pub mod projects;
 pub mod region;
 pub mod remove_environment;
 pub mod remove_project;
+pub mod removed;
 mod removing;
 pub mod reset;
 pub mod restore;

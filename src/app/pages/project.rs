@@ -27,7 +27,7 @@ pub fn Project() -> impl IntoView {
 fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
     let (audit, notices, remove) = (page.audit.is_open(), page.notices.is_open(), page.remove.is_open());
-    let removed = page.removed;
+    let (removed, has_removed) = (page.removed, page.has_removed);
     let id = project.id.clone();
     let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
     let recent = page.activities.iter();
@@ -52,6 +52,7 @@ fn show(page: ProjectPage) -> AnyView {
                     <li><a href=at::members(&id)>"Members"</a></li>
                     {notices.then(|| view! { <li><a href=at::notices(&id)>"Notices"</a></li> })}
                     {audit.then(|| view! { <li><a href=at::audit(&id)>"Audit"</a></li> })}
+                    {has_removed.then(|| view! { <li><a href=at::removed(&id)>"Removed"</a></li> })}
                     {remove.then(|| view! { <li><a href=at::project_removal(&id)>"Remove"</a></li> })}
                 </ul>
             </nav>

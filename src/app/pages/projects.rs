@@ -11,10 +11,16 @@ use crate::ops;
 
 #[component]
 pub fn Projects() -> impl IntoView {
-    load(|visit| async move { ops::projects::list(&visit.app, &visit.actor).await }, show)
+    load(
+        |visit| async move {
+            let projects = ops::projects::list(&visit.app, &visit.actor).await?;
+            Ok((projects, visit.actor.me().operator))
+        },
+        |(projects, is_operator)| show(projects, is_operator),
+    )
 }
 
-fn show(projects: Vec<ProjectCard>) -> AnyView {
+fn show(projects: Vec<ProjectCard>, is_operator: bool) -> AnyView {
     let empty = projects.is_empty().then(|| {
         view! {
             <div class="empty panel">
@@ -30,6 +36,7 @@ fn show(projects: Vec<ProjectCard>) -> AnyView {
         <div class="head">{heading("Projects".to_owned(), Vec::new())}</div>
         {empty}
         <ul class="cards">{projects.into_iter().map(card).collect_view()}</ul>
+        {is_operator.then(|| view! { <p class="facts"><a href="/removed">"Removed projects"</a></p> })}
     }
     .into_any()
 }

@@ -58,10 +58,12 @@ pub enum Act {
     MoveProject,
     /// Take the whole project out of the console. Operators alone: they declared it, and keep its repository.
     RemoveProject,
+    /// Let the snapshots of a removed project go before their time, and take that back (R14). Operators alone, as above.
+    PurgeProject,
 }
 
 impl Act {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ViewProject,
         Self::ViewHistory,
         Self::CreateSnapshot,
@@ -85,6 +87,7 @@ impl Act {
         Self::RemoveEnvironment,
         Self::MoveProject,
         Self::RemoveProject,
+        Self::PurgeProject,
     ];
 
     /// Whether the act shows what every role may see: what a read-only token may do (R4). Contents are more than that.
@@ -99,7 +102,7 @@ impl Act {
 
     /// Whether the installation's operators alone do it, with or without a role.
     pub fn is_operators(self) -> bool {
-        matches!(self, Self::ChangePlan | Self::MoveProject | Self::RemoveProject)
+        matches!(self, Self::ChangePlan | Self::MoveProject | Self::RemoveProject | Self::PurgeProject)
     }
 
     /// Whether it is left to do in an environment that was removed: looking, and what concerns its snapshots.
@@ -138,6 +141,7 @@ impl Act {
             Self::RemoveEnvironment => "removing an environment",
             Self::MoveProject => "moving a project to another region",
             Self::RemoveProject => "removing a project",
+            Self::PurgeProject => "purging a removed project",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Refusal, Verdict};
 use crate::domain::activity::{Payload, Weighty};
-use crate::domain::environment::{Environment, EnvironmentKind};
+use crate::domain::environment::{Environment, EnvironmentKind, Project};
 use crate::domain::ids::EnvironmentId;
 
 /// What the removal of an environment depends on.
@@ -97,6 +97,18 @@ impl Removal {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether all snapshots of a project may go before their time.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may_purge(project: &Project) -> Verdict {
+    match project.removed_at {
+        Some(_) => Ok(()),
+        None => Err(Refusal::new(format!("The project {} is there: only what was removed is purged.", project.id))
+            .instead("Delete single snapshots, or remove the project first.")),
     }
 }
 
