@@ -15,6 +15,6 @@ pub(crate) use gatekeeper::{
 pub use proof::{
     Authorized, CancelActivity, ChangePlan, ChangeStorage, CommentTicket, CreateSnapshot, DeleteSnapshot, FileTicket,
     ManageMembers, ManageNotices, ManageSchedules, MergeEnvironment, MoveProject, OnEnvironment, OnProject, OnTicket,
-    Operator, Permission, ProtectSnapshot, PurgeProject, ReadContents, RemoveEnvironment, RemoveProject, RestoreSnapshot, RunDrill,
-    ViewAudit, ViewHistory, ViewProject, ViewTicket, WorkTicket,
+    Operator, Permission, ProtectSnapshot, PurgeProject, ReadContents, RemoveEnvironment, RemoveProject,
+    RestoreSnapshot, RunDrill, ViewAudit, ViewHistory, ViewProject, ViewTicket, WorkTicket,
 };

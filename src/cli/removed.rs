@@ -55,7 +55,7 @@ pub fn purge(
     let project = session.project(command.project.as_ref())?;
     if command.undo {
         let done = session.ask(&project, |client| client.unpurge(&project))?;
-        talk.say(&format!("{} of {project} are kept again.", counted(done.backup_count, "snapshot")));
+        talk.say(&format!("Kept again: {} of {project}.", counted(done.backup_count, "snapshot")));
         return Ok(());
     }
     let removed = session.ask(&project, |client| client.removed_environments(&project))?;

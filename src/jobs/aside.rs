@@ -1,6 +1,6 @@
 //! What a restore replaced and still stands aside: how much it is, and where. Measured once, when it was set aside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,20 +76,23 @@ fn measured_parts(spaces: Option<&Spaces>) -> Vec<AsidePart> {
     parts.collect()
 }
 
-/// What stands aside of an environment.
+/// What stands aside of these environments; none where nothing does.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn standing(
     db: &mut Db,
     sealer: &Sealer,
-    environment: &EnvironmentId,
-) -> Result<Vec<Aside>, crate::store::Error> {
-    let entries: Vec<Entry<Body>> = swaps::aside(db, sealer, environment).await?;
-    let asides = entries.into_iter().map(|entry| Aside {
-        activity: entry.activity,
-        parts: measured_parts(entry.body.spaces.as_ref()),
-        removing: entry.stage == Stage::Kept,
-    });
-    Ok(asides.collect())
+    environments: &[EnvironmentId],
+) -> Result<HashMap<EnvironmentId, Vec<Aside>>, crate::store::Error> {
+    let entries: Vec<Entry<Body>> = swaps::aside(db, sealer, environments).await?;
+    let mut standing: HashMap<EnvironmentId, Vec<Aside>> = HashMap::new();
+    for entry in entries {
+        standing.entry(entry.environment).or_default().push(Aside {
+            activity: entry.activity,
+            parts: measured_parts(entry.body.spaces.as_ref()),
+            removing: entry.stage == Stage::Kept,
+        });
+    }
+    Ok(standing)
 }

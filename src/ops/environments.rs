@@ -1,16 +1,18 @@
 //! Environments.
 
+use std::collections::HashMap;
+
 use super::{App, Error, activities, merges, projects, retention, schedules, snapshots};
 use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::drill::Outcome;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
-use crate::domain::policy::plans::Keep;
 use crate::domain::policy::retention::Eviction;
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::span;
 use crate::domain::view::{EnvironmentCard, EnvironmentPage, Health, Part, Tone};
+use crate::domain::{EnvironmentId, Timestamp};
 use crate::jobs;
 use crate::store::activities::Filter;
 use crate::store::{self, Db, swaps};
@@ -19,12 +21,8 @@ use crate::store::{self, Db, swaps};
 /// When the store fails.
 pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<EnvironmentCard>, Error> {
     let mut db = app.store().read().await?;
-    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
-    let mut cards = Vec::new();
-    for environment in projects::visible(&mut db, &proof.on().project, proof.standing()).await? {
-        cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
-    }
-    Ok(cards)
+    let visible = projects::visible(&mut db, &proof.on().project, proof.standing()).await?;
+    cards(app, &mut db, proof.standing(), visible).await
 }
 
 /// Those that were removed and of which there still are snapshots, the newest removal first.
@@ -33,25 +31,24 @@ pub async fn list(app: &App, proof: Authorized<ViewProject>) -> Result<Vec<Envir
 /// When the store fails.
 pub async fn removed(app: &App, proof: &Authorized<ViewProject>) -> Result<Vec<EnvironmentCard>, Error> {
     let mut db = app.store().read().await?;
-    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
-    let mut removed = projects::ever_visible(&mut db, &proof.on().project, proof.standing()).await?;
-    removed.retain(|environment| environment.status == EnvironmentStatus::Removed);
-    removed.sort_by_key(|environment| std::cmp::Reverse(environment.updated_at));
-    let mut cards = Vec::new();
-    for environment in removed {
-        if store::snapshots::count(&mut db, &environment.id).await? > 0 {
-            cards.push(make_card(app, &mut db, environment, proof.standing(), &terms).await?);
-        }
-    }
-    Ok(cards)
+    let ever = projects::ever_visible(&mut db, &proof.on().project, proof.standing()).await?;
+    Ok(split(cards(app, &mut db, proof.standing(), ever).await?).1)
+}
+
+/// Those that are there, and those that were removed and of which there still are snapshots, the newest removal first.
+pub(super) fn split(ever: Vec<EnvironmentCard>) -> (Vec<EnvironmentCard>, Vec<EnvironmentCard>) {
+    let is_there = |card: &EnvironmentCard| card.environment.status != EnvironmentStatus::Removed;
+    let (there, mut removed): (Vec<_>, Vec<_>) = ever.into_iter().partition(is_there);
+    removed.retain(|card| card.snapshots > 0);
+    removed.sort_by_key(|card| std::cmp::Reverse(card.environment.updated_at));
+    (there, removed)
 }
 
 /// # Errors
 /// When the store fails.
 pub async fn card(app: &App, proof: Authorized<ViewHistory>) -> Result<EnvironmentCard, Error> {
     let mut db = app.store().read().await?;
-    let terms = store::projects::terms(&mut db, &proof.on().project.id).await?;
-    make_card(app, &mut db, proof.on().environment.clone(), proof.standing(), &terms).await
+    one(app, &mut db, proof.standing(), &proof.on().environment).await
 }
 
 /// # Errors
@@ -66,7 +63,7 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     let terms = store::projects::terms(&mut db, &project.id).await?;
     let newest = store::drills::by_environment(&mut db, &environment.id, 1).await?.pop();
     Ok(EnvironmentPage {
-        card: make_card(app, &mut db, environment.clone(), proof.standing(), &terms).await?,
+        card: one(app, &mut db, proof.standing(), environment).await?,
         restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
         dump: proof.standing().may(Act::ReadContents, environment).into(),
         proven: store::drills::newest_proof(&mut db, &environment.id).await?,
@@ -105,103 +102,144 @@ fn urls(app: &App, composition: &Composition) -> Vec<String> {
     composition.routes.iter().map(|route| format!("http://{}{port}/", route.host)).collect()
 }
 
-async fn make_card(
+async fn one(app: &App, db: &mut Db, standing: &Standing, environment: &Environment) -> Result<EnvironmentCard, Error> {
+    let mut cards = cards(app, db, standing, vec![environment.clone()]).await?;
+    Ok(cards.pop().expect("a card is made for each environment"))
+}
+
+/// Cards of environments of one project, in their order: by as many queries for all of them as for one.
+pub(super) async fn cards(
     app: &App,
     db: &mut Db,
-    environment: Environment,
     standing: &Standing,
-    terms: &Terms,
-) -> Result<EnvironmentCard, Error> {
-    let newest = store::snapshots::newest_wanted(db, &environment.id).await?;
-    Ok(EnvironmentCard {
-        snapshots: store::snapshots::count(db, &environment.id).await?,
-        health: health(app, db, &environment, newest.as_ref()).await?,
-        newest_snapshot: newest,
-        aside: jobs::standing_aside(db, app.store().sealer(), &environment.id).await?,
-        create_snapshot: terms.may_create(standing, &environment).into(),
-        eviction: evictions(db, &environment, terms).await?,
-        merge: merges::offer(db, standing, &environment).await?,
-        environment,
-    })
+    environments: Vec<Environment>,
+) -> Result<Vec<EnvironmentCard>, Error> {
+    let Some(first) = environments.first() else { return Ok(Vec::new()) };
+    let terms = store::projects::terms(db, &first.project).await?;
+    let there = store::environments::by_project(db, &first.project).await?;
+    let ids: Vec<EnvironmentId> = environments.iter().map(|environment| environment.id.clone()).collect();
+    let mut known = Known::read(app, db, &ids).await?;
+    let mut counts = store::snapshots::counts(db, &ids).await?;
+    let mut aside = jobs::standing_aside(db, app.store().sealer(), &ids).await?;
+    let mut evictions = retention::evictions(db, &terms.plan, &environments).await?;
+    let card = |environment: Environment| {
+        let id = &environment.id;
+        EnvironmentCard {
+            snapshots: counts.remove(id).unwrap_or_default(),
+            health: known.health(&environment),
+            newest_snapshot: known.newest.remove(id),
+            aside: aside.remove(id).unwrap_or_default(),
+            create_snapshot: terms.may_create(standing, &environment).into(),
+            eviction: evictions.remove(id).unwrap_or_default(),
+            merge: merges::offer(standing, &environment, &there),
+            environment,
+        }
+    };
+    Ok(environments.into_iter().map(card).collect())
 }
 
-/// Nothing is counted where the plan keeps no number.
+/// What another manual snapshot of it would push out.
 pub(super) async fn evictions(db: &mut Db, environment: &Environment, terms: &Terms) -> Result<Eviction, Error> {
-    match &terms.plan.rules(environment.kind).keep {
-        keep @ Keep::Newest(_) => retention::evictions(db, environment, keep).await,
-        _ => Ok(Eviction::default()),
-    }
+    let mut evictions = retention::evictions(db, &terms.plan, std::slice::from_ref(environment)).await?;
+    Ok(evictions.remove(&environment.id).unwrap_or_default())
 }
 
-/// The worst state that the environment is in, in a sentence: who reads what, or makes what of it, does not change it.
-/// `newest` is the newest snapshot that somebody wanted kept.
-pub(super) async fn health(
-    app: &App,
-    db: &mut Db,
-    environment: &Environment,
-    newest: Option<&Snapshot>,
-) -> Result<Health, Error> {
-    if environment.status == EnvironmentStatus::Removed {
-        let day = environment.updated_at.table();
-        let sentence = format!(
-            "It was removed on {}. Its snapshots can be restored into another environment as long as the plan keeps them.",
-            &day[..10]
-        );
-        return Ok(Health { tone: Tone::Attention, sentence });
+/// What tells how several environments stand, read together.
+struct Known {
+    now: Timestamp,
+    /// The newest snapshot that somebody wanted kept.
+    newest: HashMap<EnvironmentId, Snapshot>,
+    running: HashMap<EnvironmentId, Activity>,
+    /// The last snapshot or restore that is over.
+    over: HashMap<EnvironmentId, Activity>,
+    /// The last drill that ended.
+    tried: HashMap<EnvironmentId, Activity>,
+    mixed: Vec<EnvironmentId>,
+    overdue: schedules::Overdue,
+}
+
+impl Known {
+    async fn read(app: &App, db: &mut Db, environments: &[EnvironmentId]) -> Result<Self, Error> {
+        let over = vec![ActivityKind::Backup, ActivityKind::Restore];
+        let more = [ActivityKind::Drill, ActivityKind::Merge, ActivityKind::Storage];
+        let running = over.iter().copied().chain(more).collect();
+        let running = Filter { kinds: running, states: vec![ActivityState::InProgress], ..Filter::default() };
+        let over = Filter { kinds: over, states: vec![ActivityState::Complete], ..Filter::default() };
+        Ok(Self {
+            now: store::clock::now(db, app.store().dialect()).await?,
+            newest: store::snapshots::newest_wanted_of(db, environments).await?,
+            running: store::activities::newest_of(db, environments, &running).await?,
+            over: store::activities::newest_of(db, environments, &over).await?,
+            tried: store::drills::last_ended_of(db, environments).await?,
+            mixed: swaps::mixed(db).await?,
+            overdue: schedules::Overdue::read(db, environments).await?,
+        })
     }
-    let kinds = vec![ActivityKind::Backup, ActivityKind::Restore];
-    let running =
-        kinds.iter().copied().chain([ActivityKind::Drill, ActivityKind::Merge, ActivityKind::Storage]).collect();
-    let running = Filter { kinds: running, states: vec![ActivityState::InProgress], ..Filter::default() };
-    let running = store::activities::newest(db, &environment.id, &running).await?;
-    if running.is_none() && swaps::mixed(db).await?.contains(&environment.id) {
-        let sentence = "A restore was interrupted. Visitors are asked to come back while it is taken back.".to_owned();
-        return Ok(Health { tone: Tone::Bad, sentence });
-    }
-    if let Some(activity) = running {
-        return Ok(Health { tone: Tone::Busy, sentence: running_sentence(&activity).to_owned() });
-    }
-    let tried = store::drills::last_ended(db, &environment.id).await?;
-    if let Some(failed) = tried.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
-        let ago = span(store::clock::now(db, app.store().dialect()).await?.since(failed.updated_at));
-        return Ok(match &failed.payload {
-            Payload::RunDrill(run) if run.outcome == Some(Outcome::NotBegun) => {
-                let why = failed.failure.as_deref().unwrap_or_default();
-                let sentence = format!("A restore was to be tried {ago} ago, and was not. {why}");
-                Health { tone: Tone::Attention, sentence }
-            }
-            _ => {
-                let sentence =
-                    format!("A snapshot could not be restored when that was tried, {ago} ago. The entry says why.");
-                Health { tone: Tone::Bad, sentence }
-            }
-        });
-    }
-    let over = Filter { kinds, states: vec![ActivityState::Complete], ..Filter::default() };
-    let last = store::activities::newest(db, &environment.id, &over).await?;
-    let now = store::clock::now(db, app.store().dialect()).await?;
-    if let Some(sentence) = schedules::overdue(db, environment, now).await? {
-        return Ok(Health { tone: Tone::Attention, sentence });
-    }
-    if let Some(failed) = last.filter(|activity| activity.result == Some(ActivityResult::Failure)) {
-        let what = match failed.kind {
-            ActivityKind::Restore => "The last restore failed",
-            _ => "The last snapshot failed",
-        };
-        let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
-        return Ok(Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") });
-    }
-    Ok(match newest {
-        None => Health { tone: Tone::Attention, sentence: "There is no snapshot yet.".to_owned() },
-        Some(newest) => {
-            let ago = span(now.since(newest.taken_at));
-            let label = newest.consistency.label();
-            Health {
-                tone: Tone::Good,
-                sentence: format!("Everything is backed up. The newest snapshot is {ago} old and {label}."),
+
+    /// The worst state that the environment is in, in a sentence: who reads what, or makes what of it, does not change it.
+    fn health(&self, environment: &Environment) -> Health {
+        let (id, now) = (&environment.id, self.now);
+        if environment.status == EnvironmentStatus::Removed {
+            let day = environment.updated_at.table();
+            let sentence = format!(
+                "It was removed on {}. Its snapshots can be restored into another environment as long as the plan keeps them.",
+                &day[..10]
+            );
+            return Health { tone: Tone::Attention, sentence };
+        }
+        if let Some(activity) = self.running.get(id) {
+            return Health { tone: Tone::Busy, sentence: running_sentence(activity).to_owned() };
+        }
+        if self.mixed.contains(id) {
+            let sentence =
+                "A restore was interrupted. Visitors are asked to come back while it is taken back.".to_owned();
+            return Health { tone: Tone::Bad, sentence };
+        }
+        let failed = |activity: &&Activity| activity.result == Some(ActivityResult::Failure);
+        let tried = self.tried.get(id);
+        if let Some(failed) = tried.filter(failed) {
+            return drill_failed(failed, now);
+        }
+        let newest = self.newest.get(id);
+        if let Some(sentence) = self.overdue.of(id, tried, newest.is_some(), now) {
+            return Health { tone: Tone::Attention, sentence };
+        }
+        if let Some(failed) = self.over.get(id).filter(failed) {
+            let what = match failed.kind {
+                ActivityKind::Restore => "The last restore failed",
+                _ => "The last snapshot failed",
+            };
+            let ago = span(now.since(failed.completed_at.unwrap_or(failed.updated_at)));
+            return Health { tone: Tone::Attention, sentence: format!("{what}, {ago} ago. Its entry says why.") };
+        }
+        match newest {
+            None => Health { tone: Tone::Attention, sentence: "There is no snapshot yet.".to_owned() },
+            Some(newest) => {
+                let ago = span(now.since(newest.taken_at));
+                let label = newest.consistency.label();
+                Health {
+                    tone: Tone::Good,
+                    sentence: format!("Everything is backed up. The newest snapshot is {ago} old and {label}."),
+                }
             }
         }
-    })
+    }
+}
+
+fn drill_failed(failed: &Activity, now: Timestamp) -> Health {
+    let ago = span(now.since(failed.updated_at));
+    match &failed.payload {
+        Payload::RunDrill(run) if run.outcome == Some(Outcome::NotBegun) => {
+            let why = failed.failure.as_deref().unwrap_or_default();
+            let sentence = format!("A restore was to be tried {ago} ago, and was not. {why}");
+            Health { tone: Tone::Attention, sentence }
+        }
+        _ => {
+            let sentence =
+                format!("A snapshot could not be restored when that was tried, {ago} ago. The entry says why.");
+            Health { tone: Tone::Bad, sentence }
+        }
+    }
 }
 
 fn running_sentence(activity: &Activity) -> &'static str {

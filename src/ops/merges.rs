@@ -12,7 +12,7 @@ use crate::domain::policy::{Refusal, Standing};
 use crate::domain::view::{ActivityEntry, MergePage, Offer};
 use crate::domain::{ProjectId, SnapshotName};
 use crate::queue::{self, NewActivity};
-use crate::store::{self, Db, projects};
+use crate::store::projects;
 
 /// What is merged into what; the proofs say that both may be.
 #[derive(Debug)]
@@ -60,13 +60,11 @@ impl Merge {
     }
 }
 
-/// Whether somebody may merge the environment, for its page and links.
-pub(super) async fn offer(db: &mut Db, standing: &Standing, environment: &Environment) -> Result<Offer, Error> {
-    let parent = match &environment.parent {
-        Some(parent) => store::environments::by_name(db, &environment.project, parent).await?,
-        None => None,
-    };
-    Ok(may_merge(standing, environment, parent.as_ref()).into())
+/// Whether somebody may merge the environment, for its page and links. `there`: the project's environments.
+pub(super) fn offer(standing: &Standing, environment: &Environment, there: &[Environment]) -> Offer {
+    let parent = environment.parent.as_ref();
+    let parent = parent.and_then(|parent| there.iter().find(|other| other.name == *parent));
+    may_merge(standing, environment, parent).into()
 }
 
 fn how(commands: &ProjectCommands) -> MergeHow {

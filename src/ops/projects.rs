@@ -5,8 +5,8 @@ use crate::authz::{self, Actor, Authorized, ViewProject};
 use crate::domain::environment::{Environment, EnvironmentStatus, Project};
 use crate::domain::policy::Standing;
 use crate::domain::policy::acts::{Access, Act, Subject};
-use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
-use crate::store::{Db, projects, snapshots};
+use crate::domain::view::{EnvironmentCard, Health, ProjectCard, ProjectPage, Tone};
+use crate::store::{Db, projects};
 
 /// Those that the actor may see, by id.
 ///
@@ -22,7 +22,9 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
         let standing = authz::standing(&mut db, actor, &project).await?;
         let subject = Subject { project: &project.id, environment: None };
         if standing.decide(Act::ViewProject, &subject) == Access::Granted {
-            cards.push(card(app, &mut db, project, &standing).await?);
+            let visible = visible(&mut db, &project, &standing).await?;
+            let environments = environments::cards(app, &mut db, &standing, visible).await?;
+            cards.push(card(&mut db, project, &environments).await?);
         }
     }
     Ok(cards)
@@ -31,25 +33,31 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
 /// # Errors
 /// When the store fails.
 pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPage, Error> {
-    let environments = environments::list(app, proof.clone()).await?;
+    let (project, standing) = (&proof.on().project, proof.standing());
     let activities = activities::project_feed(app, &proof, activities::Filter::default()).await?.entries;
     let tickets = tickets::unfinished(app, &proof).await?;
     let mut db = app.store().read().await?;
-    let card = card(app, &mut db, proof.on().project.clone(), proof.standing()).await?;
-    let audit = proof.standing().may_in(Act::ViewAudit, &proof.on().project.id).into();
-    let notices = proof.standing().may_in(Act::ManageNotices, &proof.on().project.id).into();
-    let remove = proof.standing().may_in(Act::RemoveProject, &proof.on().project.id).into();
-    let removed = environments::removed(app, &proof).await?;
-    Ok(ProjectPage { card, environments, activities, audit, notices, tickets, remove, removed })
+    let ever = ever_visible(&mut db, project, standing).await?;
+    let has_removed = ever.iter().any(|environment| environment.status == EnvironmentStatus::Removed);
+    let (environments, removed) = environments::split(environments::cards(app, &mut db, standing, ever).await?);
+    Ok(ProjectPage {
+        card: card(&mut db, project.clone(), &environments).await?,
+        audit: standing.may_in(Act::ViewAudit, &project.id).into(),
+        notices: standing.may_in(Act::ManageNotices, &project.id).into(),
+        remove: standing.may_in(Act::RemoveProject, &project.id).into(),
+        environments,
+        activities,
+        tickets,
+        has_removed,
+        removed,
+    })
 }
 
-async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> Result<ProjectCard, Error> {
+/// `environments`: those that one may see.
+async fn card(db: &mut Db, project: Project, environments: &[EnvironmentCard]) -> Result<ProjectCard, Error> {
     let plan = projects::plan(db, &project.id).await?;
-    let visible = visible(db, &project, standing).await?;
     let mut worst = Health { tone: Tone::Good, sentence: "Everything is backed up.".to_owned() };
-    for environment in &visible {
-        let newest = snapshots::newest_wanted(db, &environment.id).await?;
-        let health = environments::health(app, db, environment, newest.as_ref()).await?;
+    for EnvironmentCard { environment, health, .. } in environments {
         if health.tone > worst.tone {
             let sentence = format!("{}: {}", environment.name, health.sentence);
             worst = Health { tone: health.tone, sentence };
@@ -58,10 +66,11 @@ async fn card(app: &App, db: &mut Db, project: Project, standing: &Standing) -> 
     if let Some(at) = project.removed_at {
         let sentence = format!("It was removed on {}. Only operators see it.", &at.table()[..10]);
         worst = Health { tone: Tone::Attention, sentence };
-    } else if visible.is_empty() {
+    } else if environments.is_empty() {
         worst = Health { tone: Tone::Attention, sentence: "There is no environment yet.".to_owned() };
     }
-    Ok(ProjectCard { plan_title: plan.title, environments: visible.len() as u64, health: worst, project })
+    let environments = environments.len() as u64;
+    Ok(ProjectCard { plan_title: plan.title, environments, health: worst, project })
 }
 
 /// The project's environments that one may see (R2: members without a role for a type do not see its environments).

@@ -1,6 +1,6 @@
 //! What is kept and what goes: the preview, protection, deletion and taking it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::activities::Viewer;
 use super::{App, Error};
@@ -12,7 +12,7 @@ use crate::domain::policy::retention::{self, Eviction, Hold, RetentionPlan};
 use crate::domain::policy::{Act, Plan, Refusal, Standing};
 use crate::domain::snapshot::{Protection, TAKE_BACK};
 use crate::domain::view::{ActivityEntry, Care, DeletedEntry, Offer, RetentionPage};
-use crate::domain::{ProjectId, SnapshotName, Timestamp};
+use crate::domain::{EnvironmentId, ProjectId, SnapshotName, Timestamp};
 use crate::queue::{self, NewActivity};
 use crate::store::{self, Db, activities, clock, projects, snapshots};
 
@@ -56,12 +56,27 @@ pub(super) async fn planned(
     Ok((retention::plan(plan, &facts, now), now))
 }
 
-/// What another manual snapshot of the environment would push out.
-pub(super) async fn evictions(db: &mut Db, environment: &Environment, keep: &Keep) -> Result<Eviction, Error> {
-    let facts = store::retention::facts(db, &environment.project).await?;
-    let (waiting, given_up) = store::retention::waiting(db, &environment.project, &environment.id).await?;
-    let shelf = facts.environments.iter().find(|shelf| shelf.id == environment.id);
-    Ok(shelf.map(|shelf| retention::evictions(keep, shelf, waiting, &given_up)).unwrap_or_default())
+/// What another manual snapshot would push out, in each of a project's environments. Nothing is counted where the plan keeps no
+/// number.
+pub(super) async fn evictions(
+    db: &mut Db,
+    plan: &Plan,
+    environments: &[Environment],
+) -> Result<HashMap<EnvironmentId, Eviction>, Error> {
+    let counts = |it: &&Environment| matches!(plan.rules(it.kind).keep, Keep::Newest(_));
+    let counted: Vec<&Environment> = environments.iter().filter(counts).collect();
+    let Some(first) = counted.first() else { return Ok(HashMap::new()) };
+    let facts = store::retention::facts(db, &first.project).await?;
+    let waiting = store::retention::waiting(db, &first.project).await?;
+    let none = (0, BTreeSet::new());
+    let mut evictions = HashMap::new();
+    for environment in counted {
+        let Some(shelf) = facts.environments.iter().find(|shelf| shelf.id == environment.id) else { continue };
+        let (waiting, given_up) = waiting.get(&environment.id).unwrap_or(&none);
+        let keep = &plan.rules(environment.kind).keep;
+        evictions.insert(environment.id.clone(), retention::evictions(keep, shelf, *waiting, given_up));
+    }
+    Ok(evictions)
 }
 
 /// What the one who looks may do to a snapshot that is held so.

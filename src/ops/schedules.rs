@@ -1,15 +1,17 @@
 //! Schedules: what is taken and tried by itself, and when (R8, R9, R29).
 
+use std::collections::HashMap;
+
 use super::{App, Error};
 use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
-use crate::domain::activity::{ActivityKind, ChangeSchedule, Payload};
+use crate::domain::activity::{Activity, ActivityKind, ChangeSchedule, Payload};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::schedule::{ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, Turns, zones};
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict, drills as rules};
 use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
 use crate::domain::time::span;
 use crate::domain::view::{NextRun, ScheduleEntry, SchedulesPage};
-use crate::domain::{ScheduleId, Timestamp};
+use crate::domain::{EnvironmentId, ScheduleId, Timestamp};
 use crate::queue::{self, NewActivity};
 use crate::store::{self, Db, drills, projects, schedules, snapshots};
 
@@ -178,12 +180,17 @@ struct Last {
 
 impl Last {
     async fn read(db: &mut Db, environment: &Environment) -> Result<Self, Error> {
-        let drill = drills::last_ended(db, &environment.id).await?;
-        Ok(Self {
-            snapshot: snapshots::newest_automatic(db, &environment.id).await?,
-            drill: drill.map(|activity| activity.completed_at.unwrap_or(activity.updated_at)),
-            has_snapshots: snapshots::newest_wanted(db, &environment.id).await?.is_some(),
-        })
+        let own = [environment.id.clone()];
+        let newest = snapshots::newest_wanted_of(db, &own).await?;
+        let drills = drills::last_ended_of(db, &own).await?;
+        let automatic = snapshots::newest_automatic_of(db, &own).await?;
+        let drill = drills.get(&environment.id);
+        Ok(Self::new(automatic.get(&environment.id).copied(), drill, newest.contains_key(&environment.id)))
+    }
+
+    fn new(snapshot: Option<Timestamp>, drill: Option<&Activity>, has_snapshots: bool) -> Self {
+        let drill = drill.map(|activity| activity.completed_at.unwrap_or(activity.updated_at));
+        Self { snapshot, drill, has_snapshots }
     }
 
     fn overdue_since(&self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
@@ -198,9 +205,33 @@ impl Last {
     }
 }
 
+/// What schedules and their last runs say of several environments, read together.
+pub(super) struct Overdue {
+    schedules: HashMap<EnvironmentId, Vec<Schedule>>,
+    automatic: HashMap<EnvironmentId, Timestamp>,
+}
+
+impl Overdue {
+    pub(super) async fn read(db: &mut Db, environments: &[EnvironmentId]) -> Result<Self, Error> {
+        let schedules = schedules::by_environments(db, environments).await?;
+        Ok(Self { schedules, automatic: snapshots::newest_automatic_of(db, environments).await? })
+    }
+
+    /// `tried`: the last drill that ended; `has_snapshots`: that there is anything to try.
+    pub(super) fn of(
+        &self,
+        environment: &EnvironmentId,
+        tried: Option<&Activity>,
+        has_snapshots: bool,
+        now: Timestamp,
+    ) -> Option<String> {
+        let last = Last::new(self.automatic.get(environment).copied(), tried, has_snapshots);
+        overdue(self.schedules.get(environment)?, &last, now)
+    }
+}
+
 /// The environment's last automatic snapshot is older than it should be, or its last drill: since when, in a sentence.
-pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timestamp) -> Result<Option<String>, Error> {
-    let all = schedules::by_environment(db, &environment.id).await?;
+fn overdue(all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
     let mut stopped: Vec<&Schedule> = all.iter().filter(|schedule| schedule.state == ScheduleState::Stopped).collect();
     stopped.sort_by_key(|schedule| schedule.what == Errand::Drill);
     if let Some(stopped) = stopped.first() {
@@ -209,19 +240,15 @@ pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timesta
             Errand::Snapshot => "takes no more snapshots",
             Errand::Drill => "tries no more restores",
         };
-        return Ok(Some(format!("The schedule “{cron}” ({zone}) was stopped and {does}: resume it, or remove it.")));
+        return Some(format!("The schedule “{cron}” ({zone}) was stopped and {does}: resume it, or remove it."));
     }
-    if all.iter().all(|schedule| schedule.slot.is_none()) {
-        return Ok(None);
-    }
-    let last = Last::read(db, environment).await?;
     let late = |what| {
         let of_kind = all.iter().filter(move |schedule| schedule.what == what);
         let late = of_kind.filter_map(|schedule| Some((last.overdue_since(schedule, now)?, schedule)));
         late.min_by_key(|(since, _)| *since)
     };
     // Without snapshots nothing can be tried: they come first.
-    let Some((since, schedule)) = late(Errand::Snapshot).or_else(|| late(Errand::Drill)) else { return Ok(None) };
+    let (since, schedule) = late(Errand::Snapshot).or_else(|| late(Errand::Drill))?;
     let done = match (schedule.what, last.snapshot, last.drill) {
         (Errand::Snapshot, Some(newest), _) => {
             format!("The last automatic snapshot is {} old", span(now.since(newest)))
@@ -233,7 +260,7 @@ pub(super) async fn overdue(db: &mut Db, environment: &Environment, now: Timesta
     let when = in_words(schedule);
     let (since, zone) = (since.table(), &schedule.time_zone);
     let late = format!("{done}; one is due {when} ({zone}): overdue since {since} UTC.");
-    Ok(Some(format!("{late} Its activities say why; if there are none, see that a worker runs.")))
+    Some(format!("{late} Its activities say why; if there are none, see that a worker runs."))
 }
 
 /// The next drill of all that are scheduled.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::activities::Viewer;
-use super::{App, Error, retention};
+use super::{App, Error, environments, retention};
 use crate::authz::{Authorized, CreateSnapshot, OnEnvironment, Permission, ViewHistory};
 use crate::domain::activity::{Activity, ActivityKind, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::manifest::Manifest;
@@ -80,7 +80,7 @@ pub(super) async fn ask<A: Permission<On = OnEnvironment>>(
         queue::record_refused(tx, app.store(), new, &refusal.to_string()).await?;
         return Ok(Err(refusal));
     }
-    let eviction = retention::evictions(tx, &on.environment, &terms.plan.rules(on.environment.kind).keep).await?;
+    let eviction = environments::evictions(tx, &on.environment, &terms).await?;
     let is_agreed =
         eviction.snapshots.iter().all(|name| agreed.contains(name)) && agreed.len() <= eviction.snapshots.len();
     if !is_agreed {

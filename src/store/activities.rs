@@ -1,5 +1,7 @@
 //! Activities: the feed's reading side, and the rows that the queue moves.
 
+use std::collections::HashMap;
+
 use super::row::{Columns as _, to_json};
 use super::sql::Sql;
 use super::{Db, Error, events};
@@ -126,6 +128,29 @@ pub async fn list(db: &mut Db, scope: &Scope, filter: &Filter, count: u32) -> Re
     }
     query.push(" ORDER BY seq DESC LIMIT ").number(i64::from(count));
     query.fetch_all(db).await?.iter().map(read).collect()
+}
+
+/// The newest of these kinds and states in each of several environments.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_of(
+    db: &mut Db,
+    environments: &[EnvironmentId],
+    filter: &Filter,
+) -> Result<HashMap<EnvironmentId, Activity>, Error> {
+    let mut query = Sql::new(
+        "SELECT * FROM activities WHERE id IN (SELECT (SELECT a.id FROM activities a WHERE a.environment_id = e.id AND ",
+    );
+    query.one_of("a.kind", filter.kinds.iter().map(|kind| kind.as_str())).push(" AND ");
+    query.one_of("a.state", filter.states.iter().map(|state| state.as_str()));
+    query.push(" ORDER BY a.seq DESC LIMIT 1) FROM environments e WHERE ");
+    query.one_of("e.id", environments.iter().map(EnvironmentId::as_str)).push(")");
+    by_environment(&query.fetch_all(db).await?)
+}
+
+pub(super) fn by_environment(rows: &[sqlx::any::AnyRow]) -> Result<HashMap<EnvironmentId, Activity>, Error> {
+    rows.iter().map(|row| read(row).map(|activity| (activity.environment.clone(), activity))).collect()
 }
 
 /// The newest activity of each kind of end: what the health sentence is made from.

@@ -1,7 +1,10 @@
 //! Reports of drills that ended without failing.
 
+use std::collections::HashMap;
+
 use super::activities::Filter;
 use super::row::{Columns as _, to_json};
+use super::sql::Sql;
 use super::{Db, Error, activities};
 use crate::domain::activity::{Activity, ActivityKind, ActivityState};
 use crate::domain::drill::Drill;
@@ -25,19 +28,23 @@ pub async fn insert(db: &mut Db, drill: &Drill) -> Result<(), Error> {
     Ok(())
 }
 
-/// The newest that ended by itself, well or not. In words of the index that serves it: kind and result are no parameters.
+/// The newest in each environment that ended by itself, well or not. In words of the index that serves it: kind and result are
+/// no parameters.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn last_ended(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Activity>, Error> {
-    let row = sqlx::query(
-        "SELECT * FROM activities WHERE environment_id = $1 AND kind = 'environment.drill' AND result IS NOT NULL
-         ORDER BY seq DESC LIMIT 1",
-    )
-    .bind(environment.as_str())
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| activities::read(&row)).transpose()
+pub async fn last_ended_of(
+    db: &mut Db,
+    environments: &[EnvironmentId],
+) -> Result<HashMap<EnvironmentId, Activity>, Error> {
+    let mut query = Sql::new(
+        "SELECT * FROM activities WHERE id IN (SELECT (SELECT a.id FROM activities a
+           WHERE a.environment_id = e.id AND a.kind = 'environment.drill' AND a.result IS NOT NULL
+           ORDER BY a.seq DESC LIMIT 1)
+         FROM environments e WHERE ",
+    );
+    query.one_of("e.id", environments.iter().map(EnvironmentId::as_str)).push(")");
+    activities::by_environment(&query.fetch_all(db).await?)
 }
 
 /// The newest that is asked for and not over, whoever asked, and when that was.

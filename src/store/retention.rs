@@ -1,6 +1,6 @@
 //! What retention is decided on: everything that is kept in a project, and what holds it (R13).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Db, Error, activities, environments, projects, snapshots, tickets};
 use crate::domain::activity::Payload;
@@ -42,25 +42,23 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
     Ok(Facts { environments: shelves, budget: projects::storage_budget(db, project).await? })
 }
 
-/// Manual snapshots of an environment that are asked for and not there yet: how many, and what goes for them.
+/// Manual snapshots that are asked for and not there yet, by environment: how many, and what goes for them.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn waiting(
     db: &mut Db,
     project: &ProjectId,
-    environment: &EnvironmentId,
-) -> Result<(usize, BTreeSet<SnapshotName>), Error> {
-    let mut given_up = BTreeSet::new();
-    let mut count = 0;
+) -> Result<HashMap<EnvironmentId, (usize, BTreeSet<SnapshotName>)>, Error> {
+    let mut waiting: HashMap<EnvironmentId, (usize, BTreeSet<SnapshotName>)> = HashMap::new();
     for (of, payload) in activities::unfinished(db, project).await? {
         if let Payload::TakeSnapshot(take) = payload
-            && of == *environment
             && take.origin == Origin::Manual
         {
-            count += 1;
+            let (count, given_up) = waiting.entry(of).or_default();
+            *count += 1;
             given_up.extend(take.evict);
         }
     }
-    Ok((count, given_up))
+    Ok(waiting)
 }

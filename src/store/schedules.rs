@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::row::Columns as _;
+use super::sql::Sql;
 use super::{Db, Error, random_id};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::Plan;
@@ -78,6 +79,25 @@ pub async fn by_environment(db: &mut Db, environment: &EnvironmentId) -> Result<
     let mut schedules: Vec<Schedule> = rows.iter().map(read).collect::<Result<_, _>>()?;
     schedules.sort_by_key(|schedule| schedule.source != ScheduleSource::Plan);
     Ok(schedules)
+}
+
+/// The same of several environments.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_environments(
+    db: &mut Db,
+    environments: &[EnvironmentId],
+) -> Result<HashMap<EnvironmentId, Vec<Schedule>>, Error> {
+    let mut query = Sql::new("SELECT * FROM schedules WHERE ");
+    query.one_of("environment_id", environments.iter().map(EnvironmentId::as_str)).push(" ORDER BY created_at, id");
+    let mut all: HashMap<EnvironmentId, Vec<Schedule>> = HashMap::new();
+    for row in query.fetch_all(db).await? {
+        let schedule = read(&row)?;
+        all.entry(schedule.environment.clone()).or_default().push(schedule);
+    }
+    all.values_mut().for_each(|own| own.sort_by_key(|schedule| schedule.source != ScheduleSource::Plan));
+    Ok(all)
 }
 
 /// The most overdue ones, at most `count`.

@@ -1,6 +1,6 @@
 //! The catalogue of complete snapshots.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::row::{Columns as _, to_bigint, to_json};
 use super::sql::Sql;
@@ -85,18 +85,43 @@ pub async fn newest_wanted(db: &mut Db, environment: &EnvironmentId) -> Result<O
     row.map(|row| read(&row)).transpose()
 }
 
-/// When the newest was taken that nobody asked for at that moment; also if it is gone by now.
+/// [`newest_wanted`] of several environments.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn newest_automatic(db: &mut Db, environment: &EnvironmentId) -> Result<Option<Timestamp>, Error> {
-    let row = sqlx::query(
-        "SELECT taken_at FROM snapshots WHERE environment_id = $1 AND origin = 'automatic' ORDER BY taken_at DESC LIMIT 1",
-    )
-    .bind(environment.as_str())
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| row.time("taken_at")).transpose()
+pub async fn newest_wanted_of(
+    db: &mut Db,
+    environments: &[EnvironmentId],
+) -> Result<HashMap<EnvironmentId, Snapshot>, Error> {
+    let mut query = Sql::new(COLUMNS);
+    query.push(
+        " AND name IN (SELECT (SELECT n.name FROM snapshots n
+           WHERE n.environment_id = e.id AND n.deleted_at IS NULL AND n.origin <> 'safety'
+           ORDER BY n.taken_at DESC LIMIT 1)
+         FROM environments e WHERE ",
+    );
+    query.one_of("e.id", environments.iter().map(EnvironmentId::as_str)).push(")");
+    let rows = query.fetch_all(db).await?;
+    rows.iter().map(|row| read(row).map(|snapshot| (snapshot.environment.clone(), snapshot))).collect()
+}
+
+/// When the newest of each was taken that nobody asked for at that moment; also if it is gone by now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn newest_automatic_of(
+    db: &mut Db,
+    environments: &[EnvironmentId],
+) -> Result<HashMap<EnvironmentId, Timestamp>, Error> {
+    let mut query = Sql::new(
+        "SELECT e.id AS id, (SELECT n.taken_at FROM snapshots n WHERE n.environment_id = e.id AND n.origin = 'automatic'
+           ORDER BY n.taken_at DESC LIMIT 1) AS taken_at
+         FROM environments e WHERE ",
+    );
+    query.one_of("e.id", environments.iter().map(EnvironmentId::as_str));
+    let rows = query.fetch_all(db).await?;
+    let read = |row: &sqlx::any::AnyRow| Ok(row.optional_time("taken_at")?.map(|at| Ok((row.word("id")?, at))));
+    rows.iter().filter_map(|row| read(row).and_then(Option::transpose).transpose()).collect()
 }
 
 /// Which of these are in the catalogue.
@@ -121,6 +146,17 @@ pub async fn count(db: &mut Db, environment: &EnvironmentId) -> Result<u64, Erro
         .fetch_one(db)
         .await?;
     Ok(row.bytes("n")?.0)
+}
+
+/// [`count`] of several environments; none where there are none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn counts(db: &mut Db, environments: &[EnvironmentId]) -> Result<HashMap<EnvironmentId, u64>, Error> {
+    let mut query = Sql::new("SELECT environment_id, COUNT(*) AS n FROM snapshots WHERE deleted_at IS NULL AND ");
+    query.one_of("environment_id", environments.iter().map(EnvironmentId::as_str)).push(" GROUP BY environment_id");
+    let rows = query.fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.word("environment_id")?, row.bytes("n")?.0))).collect()
 }
 
 /// # Errors

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::row::Columns as _;
+use super::sql::Sql;
 use super::{Db, Error, Sealer};
 use crate::domain::environment::words;
 use crate::domain::{ActivityId, EnvironmentId, Timestamp};
@@ -104,23 +105,18 @@ pub async fn unfinished(db: &mut Db) -> Result<Vec<(ActivityId, EnvironmentId, S
     rows.iter().map(|row| Ok((row.word("activity_id")?, row.word("environment_id")?, row.word("stage")?))).collect()
 }
 
-/// Complete swaps of an environment of which what was replaced still stands aside, oldest first.
+/// Complete swaps of these environments of which what was replaced still stands aside, oldest first.
 ///
 /// # Errors
 /// When the database fails, or an entry can't be unsealed.
 pub async fn aside<T: DeserializeOwned>(
     db: &mut Db,
     sealer: &Sealer,
-    environment: &EnvironmentId,
+    environments: &[EnvironmentId],
 ) -> Result<Vec<Entry<T>>, Error> {
-    let rows = sqlx::query(
-        "SELECT * FROM swaps WHERE environment_id = $1 AND stage <> 'done' AND stage IN ('swapped', 'kept')
-         ORDER BY updated_at",
-    )
-    .bind(environment.as_str())
-    .fetch_all(db)
-    .await?;
-    rows.iter().map(|row| read(row, sealer)).collect()
+    let mut query = Sql::new("SELECT * FROM swaps WHERE stage <> 'done' AND stage IN ('swapped', 'kept') AND ");
+    query.one_of("environment_id", environments.iter().map(EnvironmentId::as_str)).push(" ORDER BY updated_at");
+    query.fetch_all(db).await?.iter().map(|row| read(row, sealer)).collect()
 }
 
 /// Whether this caller is to try again what a complete swap has left to do: nobody began that within the last `pause`.

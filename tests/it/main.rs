@@ -5,6 +5,7 @@ mod acting;
 mod api_door;
 mod bad_luck;
 mod branching;
+mod cards;
 mod commands;
 mod crash;
 mod declaration;

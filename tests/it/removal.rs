@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use stillpoint::authz::{Actor, RemoveEnvironment, RemoveProject, RestoreSnapshot, ViewHistory, ViewProject};
 use stillpoint::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, Weighty};
-use stillpoint::domain::environment::EnvironmentStatus;
+use stillpoint::domain::environment::{EnvironmentKind, EnvironmentStatus};
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::{EnvironmentId, Scope, SnapshotName};
 use stillpoint::ops::installation::{self, Applied, Consent};
 use stillpoint::ops::removal::{self, LastSnapshot, RemovalRequest};
 use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
-use stillpoint::ops::{Error, activities, environments, projects, snapshots};
+use stillpoint::ops::{Error, activities, environments, projects, retention as ops_retention, snapshots};
 use stillpoint::store;
 
+use crate::doors::through::Doors;
 use crate::process::{Asked, Installation};
 use crate::support::{Shop, Site, TestApp, environment, project};
 
@@ -377,6 +378,159 @@ async fn a_project_goes_with_its_environments_and_operators_still_read_its_histo
     let entry = restores::create(app, proof.into(), request).await.expect("its snapshots were kept");
     assert_eq!(shop.test.settle(&entry.activity.id).await.failure, None);
     assert_eq!(shop.site.orders(), ["chair", "table", "lamp"]);
+}
+
+#[tokio::test]
+async fn what_was_removed_is_listed_with_who_did_it_and_until_when_it_is_kept() {
+    let shop = TestApp::with_shop().await;
+    shop.add_staging().await;
+    let name = snapshot_of(&shop, "staging").await;
+    let member = shop.test.member("staging-admin@example.org", TypeRole::Admin).await;
+    let asked = ask(&shop, &member, "staging", RemovalRequest::default()).await.expect("an admin");
+    assert_eq!(shop.test.settle(&asked.id).await.failure, None);
+    let viewer = shop.test.outsider("viewer@example.org").await;
+    shop.test.set_roles(&viewer, None, [(EnvironmentKind::Production, TypeRole::Viewer)].into()).await;
+    let doors = Doors::of(shop).await;
+    let admin = doors.person(&doors.shop.admin).await;
+    let (member, viewer) = (doors.person(&member).await, doors.person(&viewer).await);
+    let page = "/projects/shop/removed";
+
+    let (_, html) = doors.page(&member, "/projects/shop").await;
+    assert!(html.contains("href=\"/projects/shop/removed\""), "{html}");
+    let (status, html) = doors.page(&member, page).await;
+    assert!(status == 200 && html.contains("staging-admin@example.org"), "{html}");
+    assert!(html.contains(&format!("href=\"/projects/shop/activities/{}\"", asked.id)), "{html}");
+    // The plan keeps manual ones by number: those of an environment that takes no more have no end.
+    assert!(html.contains("not all of them with an end") && html.contains("when somebody deletes it"), "{html}");
+    let restore = format!("/projects/shop/environments/staging/snapshots/{name}/restore");
+    assert!(html.contains(&format!("href=\"{restore}\"")), "{html}");
+    assert!(!html.contains("Delete all its snapshots now"), "the project is there: {html}");
+    assert_eq!(doors.page(&member, &restore).await.0, 200);
+    // Who sees no staging environments does not see those that were.
+    let (status, html) = doors.page(&viewer, page).await;
+    assert!(status == 200 && html.contains("No environment was removed that you may see."), "{html}");
+    let listed = doors.get(&viewer, page).await;
+    assert_eq!(listed, json!([]));
+
+    let listed = doors.get(&member, page).await;
+    let entry = &listed[0];
+    assert_eq!((&entry["id"], &entry["removed_by"]), (&json!("staging"), &json!("staging-admin@example.org")));
+    assert_eq!((&entry["backup_count"], &entry["kept_until"]), (&json!(1), &json!(null)));
+    assert_eq!(entry["backups"][0]["id"], name.as_str());
+    let words = [
+        "environment:list",
+        "--removed",
+        "-p",
+        "shop",
+        "--format",
+        "csv",
+        "--columns",
+        "id,removed_by,snapshots,kept_until",
+    ];
+    let listed = doors.command(&member, words.map(str::to_owned).to_vec()).await;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert_eq!(text, "ID,By,Snapshots,Kept until\nstaging,staging-admin@example.org,1,no end\n", "{listed:?}");
+
+    // Under a plan that keeps them for some days it says until when.
+    doors.shop.test.declare(&doors.shop.site.declaration("shop", "main", "production", "starter")).await;
+    let (_, html) = doors.page(&member, page).await;
+    assert!(html.contains(", the last goes ") && !html.contains("when somebody deletes it"), "{html}");
+    assert!(doors.get(&member, page).await[0]["kept_until"].is_string());
+
+    let none = doors.command(&admin, ["project:list", "--removed"].map(str::to_owned).to_vec()).await;
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    for person in [&member, &viewer] {
+        assert_eq!(doors.page(person, "/removed").await.0, 403);
+        assert_eq!(doors.ask(person, http::Method::GET, "/removed", json!({})).await.0, 403);
+    }
+    let (_, html) = doors.page(&member, "/").await;
+    assert!(!html.contains("href=\"/removed\""), "{html}");
+    doors.close().await;
+}
+
+#[tokio::test]
+async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
+    let shop = TestApp::with_shop().await;
+    shop.add_staging().await;
+    let first = shop.snapshot().await;
+    let second = snapshot_of(&shop, "staging").await;
+    let member = shop.test.member("member@example.org", TypeRole::Admin).await;
+    let doors = Doors::of(shop).await;
+    let shop = &doors.shop;
+    let (admin, member) = (doors.person(&shop.admin).await, doors.person(&member).await);
+    let app = &shop.test.app;
+    let page = "/projects/shop/removed";
+    let purge = |typed: &'static str, form: &'static str| [("project", "shop"), ("typed", typed), ("form", form)];
+
+    // One that is there is not purged.
+    let (status, body) = doors.ask(&admin, http::Method::POST, "/projects/shop/purge", json!({})).await;
+    assert_eq!((status, body["code"].is_string()), (409, true), "{body}");
+    assert!(body.to_string().contains("only what was removed is purged"), "{body}");
+    let (status, _) = doors.ask(&member, http::Method::POST, "/projects/shop/purge", json!({})).await;
+    assert_eq!(status, 403);
+
+    let proof = shop.test.proof(&shop.admin).await.expect("an admin");
+    ops_retention::protect(app, proof, &first, Some("for the audit".to_owned())).await.expect("it is there");
+    let proof = app.authorize_project::<RemoveProject>(&shop.admin, &project()).await.expect("an operator");
+    let asked = removal::remove_project(app, proof, Some("shop")).await.expect("it is queued").expect("an activity");
+    let done = shop.test.wait_for(&asked, |activity| activity.state.is_over()).await;
+    assert_eq!(done.failure, None);
+
+    let (_, html) = doors.page(&admin, "/").await;
+    assert!(html.contains("href=\"/removed\""), "{html}");
+    let (status, html) = doors.page(&admin, "/removed").await;
+    assert!(status == 200 && html.contains("by admin@example.org") && html.contains("2 snapshots"), "{html}");
+    let listed = doors.get(&admin, "/removed").await;
+    assert_eq!((&listed[0]["id"], &listed[0]["backup_count"]), (&json!("shop"), &json!(2)));
+    let words = ["project:list", "--removed", "--format", "csv", "--columns", "id,removed_by,snapshots,kept_until"];
+    let listed = doors.command(&admin, words.map(str::to_owned).to_vec()).await;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    assert_eq!(text, "ID,By,Snapshots,Kept until\nshop,admin@example.org,2,no end\n", "{listed:?}");
+    let (status, html) = doors.page(&admin, page).await;
+    assert!(status == 200 && html.contains("Delete all its snapshots now"), "{html}");
+    assert!(html.contains("admin@example.org") && html.contains("The project shop was removed on"), "{html}");
+    let (status, html) = doors.page(&admin, "/projects/shop").await;
+    assert!(status == 200 && html.contains("Only operators see it."), "{html}");
+    assert_eq!(doors.page(&member, page).await.0, 404);
+
+    let (next, html) = doors.form(&admin, page, "/actions/purge-project", &purge("store", "1")).await;
+    assert!(next == page && html.contains("what was typed is not shop"), "{html}");
+    let (_, html) = doors.form(&admin, page, "/actions/purge-project", &purge("shop", "2")).await;
+    assert!(
+        html.contains("Deleted: 1 snapshot. For 3 days that can be taken back. Held, and so still there: 1 snapshot"),
+        "{html}"
+    );
+    assert!(html.contains("for the audit") && html.contains("Take the deletion back"), "{html}");
+    assert_eq!(doors.get(&admin, page).await.as_array().map(Vec::len), Some(2));
+    let names = |listed: &serde_json::Value| -> Vec<String> {
+        let all = listed.as_array().expect("a list").iter().flat_map(|it| it["backups"].as_array().expect("a list"));
+        all.map(|it| it["id"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(&doors.get(&admin, page).await), [first.to_string()]);
+    let audit = doors.get(&admin, "/audit").await;
+    assert!(audit.to_string().contains("purged the removed project Shop: 1 snapshot"), "{audit}");
+
+    let undo = ["project:purge", "-p", "shop", "--undo"].map(str::to_owned).to_vec();
+    let told = doors.command(&admin, undo.clone()).await;
+    assert!(crate::process::said(&told).contains("Kept again: 1 snapshot of shop."), "{told:?}");
+    assert_eq!(names(&doors.get(&admin, page).await).len(), 2);
+    assert_eq!(doors.command(&admin, undo).await.status.code(), Some(1), "there is nothing more");
+    let again = ["project:purge", "-p", "shop", "--yes"].map(str::to_owned).to_vec();
+    let told = doors.command(&admin, again).await;
+    let told = crate::process::said(&told);
+    assert!(
+        told.contains("Deleted: 1 snapshot.") && told.contains(&format!("{first} stays: This snapshot is")),
+        "{told}"
+    );
+
+    // In three days its data goes as that of any other.
+    let mut db = shop.test.store.read().await.expect("a connection");
+    let later = store::clock::now(&mut db, shop.test.store.dialect()).await.expect("readable");
+    let later = later.plus(std::time::Duration::from_secs(3 * 24 * 60 * 60 + 1));
+    let leaving = store::snapshots::leaving(&mut db, later).await.expect("readable");
+    assert_eq!(leaving.into_iter().map(|it| it.name).collect::<Vec<_>>(), [second]);
+    drop(db);
+    doors.close().await;
 }
 
 fn a_removal_survives(step: &str) {

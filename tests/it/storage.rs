@@ -204,3 +204,36 @@ async fn every_door_shows_it_and_only_admins_change_it() {
     assert_eq!(status, 400, "{body}");
     doors.close().await;
 }
+
+#[test]
+fn a_worker_that_dies_after_the_command_runs_it_again_and_declares_the_size_once() {
+    let at = crate::process::Installation::new();
+    let home = at.directory().join("commands");
+    std::fs::create_dir(&home).expect("a fresh directory");
+    let program = home.join("resize");
+    std::fs::write(&program, "#!/bin/sh\necho \"$*\" >> \"$(dirname \"$0\")/calls\"\n").expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let commands = format!("\n[project.commands]\nresize = [{program:?}]\n");
+    let (applied, told) = at.apply(&at.site.declaration(&commands));
+    assert!(applied, "{told}");
+    let path = "/projects/shop/environments/main/storage";
+    let declared = |at: &crate::process::Installation| {
+        let (_, body) = at.ask("GET", path, None).expect("the server answers");
+        let parts = body["parts"].as_array().expect("a list").clone();
+        parts.into_iter().find(|it| it["part"] == "mount:uploads").expect("it is there")["declared"].clone()
+    };
+    let dying = at.start_with(&[("STILLPOINT_CRASH_AT", "storage: ran")]);
+    let body = serde_json::json!({ "part": "mount:uploads", "size": "20 GiB", "snapshot": false });
+    let (status, reply) = at.ask("POST", path, Some(body)).expect("the server answers");
+    assert_eq!(status, 202, "{reply}");
+    let activity = reply["_embedded"]["activities"][0]["id"].as_str().expect("an id").to_owned();
+    dying.died();
+    let line = format!("resize main mount uploads {}\n", 20 * GIB);
+    assert_eq!(std::fs::read_to_string(home.join("calls")).expect("it ran"), line);
+
+    let server = at.start();
+    at.succeeded(&crate::process::Asked { activity, snapshot: String::new() });
+    assert_eq!(std::fs::read_to_string(home.join("calls")).expect("it ran"), line.repeat(2), "its own affair");
+    assert_eq!(declared(&at), 20 * GIB);
+    server.terminate();
+}

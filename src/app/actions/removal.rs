@@ -55,9 +55,9 @@ pub async fn purge_project(project: ProjectId, typed: String, form: String) -> R
         let done = removed::purge(&app, proof, Some(&typed)).await?;
         let stay = match done.held.len() as u64 {
             0 => String::new(),
-            held => format!(" {} stay: they are held, as the list says.", counted(held, "snapshot")),
+            held => format!(" Held, and so still there: {}, as the list says.", counted(held, "snapshot")),
         };
-        let text = format!("{} deleted. For 3 days that can be taken back.{stay}", counted(done.deleted, "snapshot"));
+        let text = format!("Deleted: {}. For 3 days that can be taken back.{stay}", counted(done.deleted, "snapshot"));
         Ok(Outcome { location: at::removed(&project), flash: Some(Flash::Done { text }) })
     })
     .await
@@ -69,7 +69,7 @@ pub async fn unpurge_project(project: ProjectId, form: String) -> Result<(), Pro
     act(&form, |Visit { app, actor, .. }| async move {
         let proof = app.authorize_project::<authz::PurgeProject>(&actor, &project).await?;
         let number = removed::take_back(&app, proof).await?;
-        let text = format!("{} kept again.", counted(number, "snapshot"));
+        let text = format!("Kept again: {}.", counted(number, "snapshot"));
         Ok(Outcome { location: at::removed(&project), flash: Some(Flash::Done { text }) })
     })
     .await

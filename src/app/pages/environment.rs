@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 
-use crate::app::model::Door;
+use crate::app::model::{Door, Moment};
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{self, Weight, date, icon};
@@ -140,8 +140,14 @@ fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer
     let schedules = at::schedules(project, environment);
     let next = match known.next {
         Some(next) => {
-            let (local, moment) = (next.local, present::moment(next.at));
-            view! { <p>"The next one is tried " {date(moment)} " · " <a href=schedules>{local}</a></p> }.into_any()
+            let moment = present::moment(next.at);
+            match is_said(&moment, &next.local) {
+                true => view! { <p>"The next one is tried " <a href=schedules>{date(moment)}</a></p> }.into_any(),
+                false => {
+                    view! { <p>"The next one is tried " {date(moment)} " · " <a href=schedules>{next.local}</a></p> }
+                        .into_any()
+                }
+            }
         }
         None => view! { <p><a href=schedules>"None is tried by itself"</a></p> }.into_any(),
     };
@@ -163,6 +169,13 @@ fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer
         </form>
     }
     .into_any()
+}
+
+/// Whether a schedule's own clock shows nothing that the instant in UTC does not say: "Mon 23 Nov 2026, 03:00 GMT".
+fn is_said(moment: &Moment, local: &str) -> bool {
+    let without_zone = |text: &str| text.rsplit_once(' ').map(|(rest, _)| rest.to_owned());
+    let of_day = local.split_once(' ').and_then(|(_, rest)| without_zone(rest));
+    of_day.is_some() && of_day == without_zone(&moment.text)
 }
 
 fn part(part: &Part) -> impl IntoView + use<> {
@@ -187,4 +200,25 @@ fn switcher(
             .map(|(name, title)| view! { <li><a href=at::environment(project, &name)>{title}</a></li> });
         view! { <nav class="siblings" aria-label="Other environments"><ul>{links.collect_view()}</ul></nav> }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[test]
+    fn a_clock_that_shows_the_same_as_utc_is_not_shown_beside_it() {
+        let moment = present::moment(Timestamp::from_micros(1_434_733_902_000_001));
+        for (local, said) in [
+            ("Fri 19 Jun 2015, 17:11 UTC", true),
+            ("Fri 19 Jun 2015, 17:11 GMT", true),
+            ("Fri 19 Jun 2015, 19:11 CEST", false),
+            ("Sat 20 Jun 2015, 05:11 NZST", false),
+            ("17:11", false),
+            ("", false),
+        ] {
+            assert_eq!(is_said(&moment, local), said, "{local}");
+        }
+    }
 }

@@ -78,7 +78,9 @@ fn stays(snapshots: u64, until: Until) -> AnyView {
     let number = counted(snapshots, "snapshot");
     match until {
         Until::Gone => view! { <span>"no snapshot is left"</span> }.into_any(),
-        Until::At(at) => view! { <span>{number}", the last goes "{time(present::moment(at), Clock::Day)}</span> }.into_any(),
+        Until::At(at) => {
+            view! { <span>{number}", the last goes "{time(present::moment(at), Clock::Day)}</span> }.into_any()
+        }
         Until::NoEnd => view! { <span>{number}", not all of them with an end"</span> }.into_any(),
     }
 }
@@ -87,7 +89,9 @@ fn show(page: RemovedPage) -> AnyView {
     let RemovedPage { project, plan_title, environments, deleted, purge } = page;
     let id = project.id.clone();
     let way = match project.removed_at {
-        Some(_) => vec![("/".to_owned(), "Projects".to_owned()), ("/removed".to_owned(), "Removed projects".to_owned())],
+        Some(_) => {
+            vec![("/".to_owned(), "Projects".to_owned()), ("/removed".to_owned(), "Removed projects".to_owned())]
+        }
         None => vec![("/".to_owned(), "Projects".to_owned())],
     };
     let way = way.into_iter().chain([(at::project(&id), project.title.clone())]).collect();
@@ -221,7 +225,7 @@ fn purging(project: &Project, offer: &Offer, deleted: u64) -> AnyView {
             <form method="post" action="/actions/unpurge-project" class="form panel">
                 {form_number()}
                 <input type="hidden" name="project" value=id.clone()/>
-                <p>{format!("{} of it are deleted, and can still be taken back.", counted(deleted, "snapshot"))}</p>
+                <p>{format!("Deleted, and can still be taken back: {}.", counted(deleted, "snapshot"))}</p>
                 <div class="buttons">
                     <button class="button" disabled=closed aria-describedby=closed.then_some("why-not")>
                         {icon("undo")}<span>"Take the deletion back"</span>
