@@ -66,7 +66,7 @@ impl Barrier {
         let entry = self.lock().enter(self, what, queue)?;
         match entry {
             Entry::Now(ticket) => Ok(ticket),
-            Entry::Later(turn) => turn.await.unwrap_or(Err(Refused::Shut)),
+            Entry::Later(turn) => turn.await.unwrap_or(Err(Refused::SHUT)),
         }
     }
 

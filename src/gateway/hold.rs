@@ -32,6 +32,9 @@ pub struct Limits {
     pub ceiling: Duration,
     /// How many requests may wait; the next ones get 503 with Retry-After.
     pub queue: usize,
+    /// How long the work in it was said to take: who is told to come back learns how much of that is left.
+    #[serde(default)]
+    pub announced: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             lease: Duration::from_millis(2_500),
             ceiling: Duration::from_secs(10),
             queue: 1_024,
+            announced: None,
         }
     }
 }

@@ -93,7 +93,7 @@ impl Gateway {
             let (barrier, _) = self.route(host).ok_or(Fault::UnknownHost)?;
             let ticket = barrier.enter(what.clone(), self.settings().queue).await.map_err(|refused| match refused {
                 Refused::Full => Fault::Full,
-                Refused::Shut => Fault::Shut,
+                Refused::Shut { left } => Fault::Shut { left },
             })?;
             let (same, upstream) = self.route(host).ok_or(Fault::UnknownHost)?;
             if Arc::ptr_eq(&barrier, &same) {

@@ -55,6 +55,8 @@ pub(super) struct Hold {
     lease_ends: Instant,
     /// When the hold ends whatever the controller says.
     ceiling: Instant,
+    /// When it should be over by what was announced.
+    announced: Option<Instant>,
     /// `granted` at the closing.
     granted: u64,
     queue: usize,
@@ -87,8 +89,12 @@ pub(super) struct Waiter {
 pub(super) enum Refused {
     /// As many wait already as may.
     Full,
-    /// Closed without an owner, or for longer than anybody may be kept waiting.
-    Shut,
+    /// Closed without an owner, or for longer than anybody may be kept waiting; `left`: what is left of the announced time.
+    Shut { left: Option<Duration> },
+}
+
+impl Refused {
+    pub const SHUT: Self = Self::Shut { left: None };
 }
 
 /// How a request enters.
@@ -119,13 +125,13 @@ impl State {
     pub fn enter(&mut self, barrier: &Arc<Barrier>, what: What, queue: usize) -> Result<Entry, Refused> {
         let hold = match &mut self.status {
             Status::Open => return Ok(Entry::Now(self.grant(barrier, what))),
-            Status::Shut { .. } => return Err(Refused::Shut),
+            Status::Shut { .. } => return Err(Refused::SHUT),
             Status::Held(hold) => hold,
         };
         if hold.queue == 0 {
             // It takes longer than anybody may be kept waiting.
             hold.lost += 1;
-            return Err(Refused::Shut);
+            return Err(Refused::Shut { left: hold.left() });
         }
         let queue = queue.min(hold.queue);
         if self.waiting.len() >= queue {
@@ -163,6 +169,7 @@ impl State {
             lease: limits.lease.min(LONGEST),
             lease_ends: now + limits.drain.min(LONGEST) + limits.lease.min(LONGEST),
             ceiling: now + limits.ceiling.min(LONGEST),
+            announced: limits.announced.map(|length| now + length.min(LONGEST)),
             granted: self.granted,
             queue: limits.queue,
             waited: 0,
@@ -274,7 +281,7 @@ impl State {
         self.status = Status::Shut { reason, since: Instant::now() };
         for waiter in std::mem::take(&mut self.waiting) {
             // A client that has left needs no answer.
-            let _ = waiter.answer.send(Err(Refused::Shut));
+            let _ = waiter.answer.send(Err(Refused::SHUT));
         }
     }
 }
@@ -282,6 +289,12 @@ impl State {
 impl Hold {
     pub fn due(&self) -> Instant {
         self.lease_ends.min(self.ceiling)
+    }
+
+    /// Of the announced time; `None`: nothing was announced, or it takes longer than that.
+    fn left(&self) -> Option<Duration> {
+        let left = self.announced?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
     pub fn renew(&mut self) -> &mut Self {

@@ -13,12 +13,17 @@ use super::journal::{Body, Journal, ServiceSwap};
 use super::parts::Parts;
 use super::{Error, crash_point};
 use crate::domain::EnvironmentId;
+use crate::domain::policy::maintenance::{self, Past};
 use crate::gateway::{self, Held, HoldKind, HoldReport, Limits};
 use crate::queue::Lease;
+use crate::store::snapshots;
 use crate::store::swaps::Stage;
 
 /// What is loaded in the hold may take: longer than anything, and a hold whose owner dies ends by its lease all the same.
 const IN_PLACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Of earlier restores, so many snapshots are looked through for one in place.
+const PAST: u32 = 200;
 
 /// Where something is loaded in the hold, nobody is kept waiting for it, but told to come back.
 fn limits(usual: &Limits, body: &Body) -> Limits {
@@ -26,6 +31,13 @@ fn limits(usual: &Limits, body: &Body) -> Limits {
         Some(_) => Limits { ceiling: usual.ceiling + IN_PLACE, queue: 0, ..usual.clone() },
         None => usual.clone(),
     }
+}
+
+/// How long that takes, as it was announced before.
+async fn announced(context: &Context, journal: &Journal<'_>, body: &Body) -> Result<Option<Duration>, Error> {
+    let Some(work) = body.in_place() else { return Ok(None) };
+    let newest = snapshots::by_environment(&mut *context.store().read().await?, &journal.environment, PAST).await?;
+    Ok(Some(maintenance::length(work, Past::newest(&newest))))
 }
 
 /// Exchanges all parts inside one swap hold. On success the journal stands at [`Stage::Swapped`] with the asides.
@@ -42,7 +54,8 @@ pub(super) async fn swap(
     body: &mut Body,
 ) -> Result<HoldReport, Error> {
     let gates = context.gates().await?;
-    let limits = limits(&hooks.limits(context.limits()), body);
+    let announced = announced(context, journal, body).await?;
+    let limits = Limits { announced, ..limits(&hooks.limits(context.limits()), body) };
     let held = gateway::hold(&gates, &journal.environment, HoldKind::Swap, &limits).await?;
     crash_point("restore: held");
     *body = match prepare(&held, parts, body).await {

@@ -46,10 +46,15 @@ impl Past {
     }
 }
 
+/// How long keeping and loading so much takes, as it is announced.
+pub fn length(work: Bytes, past: Option<Past>) -> Duration {
+    let rate = past.map_or(USUAL, Past::rate);
+    Duration::from_secs(work.0.div_ceil(rate)).max(LEAST)
+}
+
 impl Maintenance {
     pub fn length(&self) -> Duration {
-        let rate = self.past.map_or(USUAL, Past::rate);
-        Duration::from_secs(self.work.0.div_ceil(rate)).max(LEAST)
+        length(self.work, self.past)
     }
 
     pub fn announcement(&self) -> String {
@@ -80,7 +85,7 @@ impl Maintenance {
 }
 
 /// No more exact than it is known.
-fn about(length: Duration) -> String {
+pub fn about(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
         0..=90 => format!("{} seconds", seconds.div_ceil(5) * 5),

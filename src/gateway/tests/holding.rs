@@ -298,6 +298,32 @@ async fn more_requests_than_may_wait_are_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn an_announced_maintenance_tells_when_to_come_back() {
+    for controller in BOTH {
+        let stage = Stage::new(controller).await;
+        let announced = Some(Duration::from_secs(60 * 60));
+        let limits = Limits { queue: 0, announced, ceiling: Duration::from_secs(120), ..quick() };
+        let held = stage.hold(HoldKind::Swap, &limits).await.expect("nothing runs");
+        let (status, headers) = stage.begin("POST", "/write").await.expect("it is answered");
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let told: u64 = headers["retry-after"].to_str().expect("ASCII").parse().expect("seconds");
+        assert!((3_000..=3_600).contains(&told), "{told} s of an hour");
+        held.release().await.expect("in time");
+        assert_eq!(stage.write().await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_maintenance_that_takes_longer_than_announced_tells_to_come_back_soon() {
+    let stage = Stage::new(Controller::SameProcess).await;
+    let limits = Limits { queue: 0, announced: Some(Duration::ZERO), ..quick() };
+    let held = stage.hold(HoldKind::Swap, &limits).await.expect("nothing runs");
+    let (status, headers) = stage.begin("POST", "/write").await.expect("it is answered");
+    assert_eq!((status, headers["retry-after"].as_bytes()), (StatusCode::SERVICE_UNAVAILABLE, b"5".as_slice()));
+    held.release().await.expect("in time");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_it_waits_never_reaches_the_site() {
     let stage = Stage::new(Controller::SameProcess).await;
     let held = stage.hold(HoldKind::Snapshot, &quick()).await.expect("nothing runs");
