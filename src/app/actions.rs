@@ -10,6 +10,7 @@ mod people;
 mod relocation;
 mod removal;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use http::HeaderValue;
@@ -29,8 +30,9 @@ use super::present::at;
 use super::visit::{self, Visit};
 use crate::authz;
 use crate::domain::activity::{MergeHow, SnapshotMode};
+use crate::domain::environment::EnvironmentKind;
 use crate::domain::ids::{ActivityId, EnvironmentName, PlanId, ProjectId};
-use crate::domain::policy::Grants;
+use crate::domain::policy::Act;
 use crate::domain::problem::sentence;
 use crate::domain::schedule::Errand;
 use crate::domain::scope::InvalidPart;
@@ -334,16 +336,27 @@ pub async fn remove_schedule(
     .await
 }
 
-/// Makes an API token and shows its text once (R4).
+/// Makes an API token and shows its text once (R4). `place`, `types` and `acts`: what it is narrowed to; the latter two are
+/// what was ticked.
 #[server(prefix = "/actions", endpoint = "make-token")]
 pub async fn make_token(
     name: String,
     expires_in_days: Option<u32>,
+    place: Option<String>,
+    types: Option<BTreeMap<String, String>>,
+    acts: Option<BTreeMap<String, String>>,
     read_only: Option<String>,
     form: String,
 ) -> Result<(), Problem> {
     act(&form, |Visit { app, actor, .. }| async move {
-        let grants = Grants { read_only: read_only.is_some(), ..Grants::default() };
+        let (types, acts) = (types.unwrap_or_default(), acts.unwrap_or_default());
+        let wish = ops::tokens::Narrowing {
+            place: place.unwrap_or_default(),
+            types: EnvironmentKind::ALL.into_iter().filter(|kind| types.contains_key(kind.as_str())).collect(),
+            acts: Act::ALL.into_iter().filter(|act| acts.contains_key(&act.word())).collect(),
+            read_only: read_only.is_some(),
+        };
+        let grants = ops::tokens::narrowed(&app, &actor, wish).await?;
         let request = ops::tokens::TokenRequest { name, grants, expires_in_days };
         let made = ops::tokens::create(&app, &actor, request).await?;
         let flash = Flash::Token { name: made.entry.name, text: made.text.reveal().to_owned() };

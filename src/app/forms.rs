@@ -28,6 +28,10 @@ const KEPT: &[&str] = &[
     "name",
     "expires_in_days",
     "read_only",
+    "place",
+    "types[production]",
+    "types[staging]",
+    "types[development]",
     "next",
     "project_role",
     "production",
@@ -110,7 +114,10 @@ impl Sent {
                 Some(origin) if origin.starts_with("https://") => Transport::Tls,
                 _ => Transport::Plain,
             },
-            kept: fields.into_owned().filter(|(name, _)| KEPT.contains(&name.as_str())).collect(),
+            kept: fields
+                .into_owned()
+                .filter(|(name, _)| KEPT.contains(&name.as_str()) || name.starts_with("acts["))
+                .collect(),
         }
     }
 

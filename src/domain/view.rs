@@ -642,9 +642,25 @@ pub struct TokenEntry {
     pub id: TokenId,
     pub name: String,
     pub grants: Grants,
+    /// What it is narrowed to, in words.
+    pub narrowed: Vec<String>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
+}
+
+/// One's own tokens, and what another one could be narrowed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokensPage {
+    pub tokens: Vec<TokenEntry>,
+    pub places: Vec<TokenPlace>,
+}
+
+/// A project that a token may be for, or one environment of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenPlace {
+    pub project: Project,
+    pub environments: Vec<Environment>,
 }
 
 /// Where a project's notices go, and what became of the last ones.

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use stillpoint::authz::CreateSnapshot;
 use stillpoint::domain::Secret;
-use stillpoint::domain::policy::Grants;
+use stillpoint::domain::environment::EnvironmentKind;
+use stillpoint::domain::policy::{Act, Grants, TypeRole};
 use stillpoint::ops::accounts::{self, Kind};
 use stillpoint::ops::tokens::{self, TokenRequest};
 use stillpoint::ops::{App, Error};
 
-use crate::support::{PASSWORD, TestApp};
+use crate::doors::through::Doors;
+use crate::support::{PASSWORD, TestApp, project};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -128,4 +130,70 @@ async fn no_secret_stands_in_the_database_as_text() {
         let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(!found, "{text} can be read in the database");
     }
+}
+
+#[tokio::test]
+async fn a_token_is_narrowed_to_a_place_to_types_and_to_acts_in_the_console() {
+    let shop = TestApp::with_shop().await;
+    shop.add_staging().await;
+    let member = shop.test.member("member@example.org", TypeRole::Admin).await;
+    let outsider = shop.test.outsider("outsider@example.org").await;
+    let doors = Doors::of(shop).await;
+    let app = &doors.shop.test.app;
+    let (person, stranger) = (doors.person(&member).await, doors.person(&outsider).await);
+    let main = doors.main().await;
+    let place = format!("shop/{main}");
+    let make = "/actions/make-token";
+
+    let (status, html) = doors.page(&person, "/tokens").await;
+    assert!(status == 200 && html.contains(&format!("value=\"{place}\"")) && html.contains("value=\"shop\""), "{html}");
+    assert!(html.contains("name=\"acts[create_snapshot]\"") && !html.contains("acts[view_history]"), "{html}");
+    let (_, html) = doors.page(&stranger, "/tokens").await;
+    assert!(!html.contains("value=\"shop\""), "what one does not see is not offered: {html}");
+
+    let fields = [
+        ("name", "nightly"),
+        ("expires_in_days", "30"),
+        ("place", place.as_str()),
+        ("types[production]", "on"),
+        ("acts[create_snapshot]", "on"),
+        ("acts[delete_snapshot]", "on"),
+        ("form", "1"),
+    ];
+    let (next, html) = doors.form(&person, "/tokens", make, &fields).await;
+    assert!(next == "/tokens" && html.contains("The token “nightly” is made"), "{html}");
+    assert!(html.contains("only the environment main of shop"), "{html}");
+    assert!(html.contains("beside reading only creating a snapshot, deleting a snapshot"), "{html}");
+    let all = tokens::list(app, &member).await.expect("a list");
+    let made = all.iter().find(|token| token.name == "nightly").expect("it is there");
+    let expected = Grants {
+        projects: vec![project()],
+        types: vec![EnvironmentKind::Production],
+        environments: vec![main],
+        acts: vec![Act::CreateSnapshot, Act::DeleteSnapshot],
+        read_only: false,
+    };
+    assert_eq!(made.grants, expected);
+
+    // What contradicts itself, and a place that one does not see.
+    let refused: [(&[(&str, &str)], &str); 3] = [
+        (
+            &[("read_only", "on"), ("acts[run_drill]", "on")],
+            "A token that may only read is made for nothing beside that.",
+        ),
+        (&[("place", place.as_str()), ("types[staging]", "on")], "The environment main is of the type production"),
+        (&[("place", "store")], "There is no such project or environment that you may see"),
+    ];
+    for (number, (fields, why)) in refused.into_iter().enumerate() {
+        let form = (10 + number).to_string();
+        let common = [("name", "odd one"), ("expires_in_days", ""), ("form", form.as_str())];
+        let fields: Vec<(&str, &str)> = common.into_iter().chain(fields.iter().copied()).collect();
+        let (_, html) = doors.form(&person, "/tokens", make, &fields).await;
+        assert!(html.contains(why) && html.contains("value=\"odd one\""), "{html}");
+    }
+    let fields = [("name", "spy"), ("expires_in_days", ""), ("place", place.as_str()), ("form", "20")];
+    let (_, html) = doors.form(&stranger, "/tokens", make, &fields).await;
+    assert!(html.contains("There is no such project or environment that you may see"), "{html}");
+    assert_eq!(tokens::list(app, &member).await.expect("a list").len(), 2, "with the one that these doors use");
+    doors.close().await;
 }

@@ -95,6 +95,19 @@ impl Act {
         matches!(self, Self::ViewProject | Self::ViewHistory)
     }
 
+    /// As tokens name it: `create_snapshot`.
+    pub fn word(self) -> String {
+        let debug = format!("{self:?}");
+        let mut word = String::new();
+        for (at, letter) in debug.char_indices() {
+            if letter.is_ascii_uppercase() && at > 0 {
+                word.push('_');
+            }
+            word.push(letter.to_ascii_lowercase());
+        }
+        word
+    }
+
     /// Whether it concerns the project as a whole, and so needs a role there.
     pub fn is_on_project(self) -> bool {
         matches!(self, Self::ManageMembers | Self::ManageNotices | Self::ViewAudit) || self.is_operators()
@@ -208,6 +221,35 @@ pub struct Grants {
     pub acts: Vec<Act>,
     #[serde(default)]
     pub read_only: bool,
+}
+
+impl Grants {
+    /// What it is narrowed to, in words; nothing where it is not. `name` knows what an environment is called.
+    pub fn in_words(&self, name: impl Fn(&EnvironmentId) -> String) -> Vec<String> {
+        let list = |words: Vec<String>| words.join(", ");
+        let projects = self.projects.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let environments = self.environments.iter().map(name).collect::<Vec<_>>();
+        let types = self.types.iter().map(|kind| kind.as_str().to_owned()).collect::<Vec<_>>();
+        let acts = self.acts.iter().map(|act| act.gerund().to_owned()).collect::<Vec<_>>();
+        let mut words = Vec::new();
+        // An environment's words name its project.
+        if environments.is_empty() && !projects.is_empty() {
+            words.push(format!("only in {}", list(projects)));
+        }
+        if !environments.is_empty() {
+            words.push(format!("only {}", list(environments)));
+        }
+        if !types.is_empty() {
+            words.push(format!("only {} environments", list(types)));
+        }
+        if self.read_only {
+            words.push("read only".to_owned());
+        }
+        if !acts.is_empty() {
+            words.push(format!("beside reading only {}", list(acts)));
+        }
+        words
+    }
 }
 
 /// What somebody is, with respect to one project, at the moment of asking.
@@ -418,6 +460,36 @@ mod tests {
 
     fn production_viewer() -> Standing {
         Standing { types: [(EnvironmentKind::Production, TypeRole::Viewer)].into(), ..Standing::default() }
+    }
+
+    #[test]
+    fn an_act_has_the_word_that_is_stored() {
+        for act in Act::ALL {
+            assert_eq!(serde_json::to_value(act).expect("a word"), act.word());
+        }
+    }
+
+    #[test]
+    fn what_a_token_is_narrowed_to_is_said_in_words() {
+        let words = |grants: Grants| grants.in_words(|id| format!("the environment {} of demo", &id.as_str()[..1]));
+        assert_eq!(words(Grants::default()), Vec::<String>::new());
+        let project = Grants { projects: vec![project()], read_only: true, ..Grants::default() };
+        assert_eq!(words(project.clone()), ["only in demo", "read only"]);
+        let narrow = Grants {
+            environments: vec![environment('a')],
+            types: vec![EnvironmentKind::Staging],
+            acts: vec![Act::CreateSnapshot, Act::RunDrill],
+            read_only: false,
+            ..project
+        };
+        assert_eq!(
+            words(narrow),
+            [
+                "only the environment a of demo",
+                "only staging environments",
+                "beside reading only creating a snapshot, trying a restore"
+            ]
+        );
     }
 
     #[test]
