@@ -670,6 +670,8 @@ pub struct NoticesPage {
     pub channels: Vec<ChannelEntry>,
     /// Newest first.
     pub deliveries: Vec<Delivery>,
+    /// The same of mail to single persons, with their addresses: who waits for a ticket. For operators alone.
+    pub to_people: Option<Vec<(String, Delivery)>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

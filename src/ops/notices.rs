@@ -44,7 +44,16 @@ pub async fn page(app: &App, proof: &Authorized<ManageNotices>) -> Result<Notice
         let last = deliveries.iter().find(|delivery| delivery.to == to).cloned();
         ChannelEntry { channel, last }
     };
-    Ok(NoticesPage { project: project.clone(), channels: channels.into_iter().map(entry).collect(), deliveries })
+    let to_people = match proof.actor().me().operator {
+        true => Some(notices::to_people(&mut db, &project.id, LISTED).await?),
+        false => None,
+    };
+    Ok(NoticesPage {
+        project: project.clone(),
+        channels: channels.into_iter().map(entry).collect(),
+        deliveries,
+        to_people,
+    })
 }
 
 /// # Errors

@@ -307,6 +307,22 @@ pub async fn deliveries(db: &mut Db, project: &ProjectId, most: u32) -> Result<V
     rows.iter().map(read_delivery).collect()
 }
 
+/// What went to single persons, and to which address as it is now; the newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_people(db: &mut Db, project: &ProjectId, most: u32) -> Result<Vec<(String, Delivery)>, Error> {
+    let rows = sqlx::query(
+        "SELECT d.*, u.email AS email FROM deliveries d JOIN users u ON u.id = d.user_id
+         WHERE d.project_id = $1 AND d.channel_id IS NULL ORDER BY d.created_at DESC, d.id LIMIT $2",
+    )
+    .bind(project.as_str())
+    .bind(i64::from(most))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok((row.text("email")?, read_delivery(row)?))).collect()
+}
+
 /// # Errors
 /// When the database fails.
 pub async fn delete_older(db: &mut Db, before: Timestamp) -> Result<(), Error> {

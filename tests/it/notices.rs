@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stillpoint::authz::ManageNotices;
-use stillpoint::domain::Secret;
-use stillpoint::domain::notice::{Delivery, DeliveryState, Notice, Way};
-use stillpoint::domain::policy::TypeRole;
+use stillpoint::domain::notice::{Delivery, DeliveryState, Destination, Notice, Way};
+use stillpoint::domain::policy::{ProjectRole, TypeRole};
+use stillpoint::domain::{Secret, Timestamp};
 use stillpoint::jobs::postman::{Post, run, send_due, signature};
 use stillpoint::ops::Error;
 use stillpoint::ops::notices::{self, ChannelRequest, NewChannel};
+use stillpoint::store;
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,32 @@ use crate::support::{Shop, TestApp, project};
 
 /// What somebody received: the head's lines, then the body.
 pub type Received = (Vec<String>, String);
+
+#[tokio::test]
+async fn operators_see_what_became_of_mail_to_single_persons_and_others_do_not() {
+    let shop = TestApp::with_shop().await;
+    let member = shop.test.member("waits@example.org", TypeRole::Admin).await;
+    let admin = shop.test.outsider("admin-of-shop@example.org").await;
+    shop.test.set_roles(&admin, Some(ProjectRole::Admin), Default::default()).await;
+    let (mut tx, id) = (shop.test.store.write().await.expect("a transaction"), project());
+    let about = Some("The ticket was declined.");
+    let told = store::notices::Told { project: &id, activity: None, about, at: Timestamp::now() };
+    let to = Destination::Person(member.user().clone());
+    store::notices::put(&mut tx, &to, &told, Notice::TicketChanged).await.expect("stored");
+    shop.test.store.commit(tx).await.expect("a commit");
+
+    let doors = Doors::of(shop).await;
+    let (operator, admin) = (doors.person(&doors.shop.admin).await, doors.person(&admin).await);
+    let page = "/projects/shop/notices";
+    let (status, html) = doors.page(&operator, page).await;
+    assert!(status == 200 && html.contains("To waits@example.org: "), "{html}");
+    assert!(html.contains("The ticket was declined. not sent yet"), "{html}");
+    let (status, html) = doors.page(&admin, page).await;
+    assert!(status == 200 && !html.contains("waits@example.org") && !html.contains("Mail to single persons"), "{html}");
+    let listed = doors.get(&operator, "/projects/shop/notices/deliveries").await;
+    assert_eq!(listed, Value::Array(Vec::new()), "what a person was told is no delivery of the project's");
+    doors.close().await;
+}
 
 /// Takes posts, and answers each with the next of these statuses, the last for ever.
 fn takes_posts(statuses: &'static [u16]) -> (u16, Receiver<Received>) {

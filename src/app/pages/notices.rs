@@ -28,7 +28,20 @@ pub fn Notices() -> impl IntoView {
 }
 
 fn show(page: NoticesPage) -> AnyView {
-    let NoticesPage { project, channels, deliveries } = page;
+    let NoticesPage { project, channels, deliveries, to_people } = page;
+    let deliveries = deliveries.into_iter().map(|delivery| (None, delivery)).collect();
+    let to_people = to_people.map(|all| {
+        let all = all.into_iter().map(|(address, delivery)| (Some(address), delivery)).collect();
+        view! {
+            <section class="panel" aria-labelledby="people">
+                <header class="panel-head">
+                    <h2 id="people">"Mail to single persons"</h2>
+                    <span class="panel-note">"who waits for a ticket; only operators see this"</span>
+                </header>
+                {log(all)}
+            </section>
+        }
+    });
     let way = vec![("/".to_owned(), "Projects".to_owned()), (at::project(&project.id), project.title.clone())];
     let number = channels.len();
     let list = if channels.is_empty() {
@@ -70,6 +83,7 @@ fn show(page: NoticesPage) -> AnyView {
             <header class="panel-head"><h2 id="log">"What became of them"</h2></header>
             {log(deliveries)}
         </section>
+        {to_people}
     }
     .into_any()
 }
@@ -176,11 +190,12 @@ fn form(project: &ProjectId) -> AnyView {
     .into_any()
 }
 
-fn log(deliveries: Vec<Delivery>) -> AnyView {
+/// With the address of each that went to a single person.
+fn log(deliveries: Vec<(Option<String>, Delivery)>) -> AnyView {
     if deliveries.is_empty() {
         return view! { <p class="empty">"Nothing was sent in the last 30 days."</p> }.into_any();
     }
-    let rows = deliveries.into_iter().map(|delivery| {
+    let rows = deliveries.into_iter().map(|(address, delivery)| {
         let (tone, word) = match delivery.state {
             DeliveryState::Delivered => (Tone::Good, "Delivered"),
             DeliveryState::GivenUp => (Tone::Bad, "Given up"),
@@ -198,7 +213,9 @@ fn log(deliveries: Vec<Delivery>) -> AnyView {
                 <td data-label="When">{date(present::moment(delivery.created_at))}</td>
                 <th scope="row" data-label="What">{about}</th>
                 <td data-label="Result">{badge(tone, tone.glyph(), word)}</td>
-                <td data-label="Details" class="wrap">{words(&delivery)}</td>
+                <td data-label="Details" class="wrap">
+                    {address.map(|address| format!("To {address}: "))}{words(&delivery)}
+                </td>
             </tr>
         }
     });
