@@ -242,6 +242,13 @@ fn overdue(all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
         };
         return Some(format!("The schedule “{cron}” ({zone}) was stopped and {does}: resume it, or remove it."));
     }
+    if let Some(told) = all.iter().find_map(|schedule| never_runs(schedule, environment)) {
+        return Ok(Some(told));
+    }
+    if all.iter().all(|schedule| schedule.slot.is_none()) {
+        return Ok(None);
+    }
+    let last = Last::read(db, environment).await?;
     let late = |what| {
         let of_kind = all.iter().filter(move |schedule| schedule.what == what);
         let late = of_kind.filter_map(|schedule| Some((last.overdue_since(schedule, now)?, schedule)));
@@ -261,6 +268,28 @@ fn overdue(all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
     let (since, zone) = (since.table(), &schedule.time_zone);
     let late = format!("{done}; one is due {when} ({zone}): overdue since {since} UTC.");
     Some(format!("{late} Its activities say why; if there are none, see that a worker runs."))
+}
+
+/// An active schedule of an active environment that has no next run takes nothing and is never late: why, and what to do.
+fn never_runs(schedule: &Schedule, environment: &Environment) -> Option<String> {
+    let should = schedule.state == ScheduleState::Active && environment.status == EnvironmentStatus::Active;
+    if !should || schedule.slot.is_some() {
+        return None;
+    }
+    let why = match Rhythm::parse(&schedule.cron, &schedule.time_zone) {
+        Err(refusal) => refusal.reason,
+        Ok(_) => "It has lost its place.".to_owned(),
+    };
+    let (cron, zone) = (&schedule.cron, &schedule.time_zone);
+    let does = match schedule.what {
+        Errand::Snapshot => "takes no snapshots",
+        Errand::Drill => "tries no restores",
+    };
+    let how = match (schedule.source, schedule.what) {
+        (ScheduleSource::Plan, Errand::Snapshot) if !schedule.edited => "Ask the operator to mend the plan.",
+        _ => "Change it, or remove it.",
+    };
+    Some(format!("The schedule “{cron}” ({zone}) never runs and {does}. {why} {how}"))
 }
 
 /// The next drill of all that are scheduled.
@@ -340,7 +369,7 @@ impl Facts<'_> {
             when: in_words(&schedule),
             runs,
             overdue_since: self.last.overdue_since(&schedule, self.now),
-            advice: advise.then(|| ONCE_A_DAY.to_owned()),
+            advice: never_runs(&schedule, environment).or_else(|| advise.then(|| ONCE_A_DAY.to_owned())),
             change: may_change(self.terms, self.standing, environment, &schedule).into(),
             remove: may_remove(self.terms, self.standing, environment, &schedule).into(),
             schedule,

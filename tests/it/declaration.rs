@@ -168,6 +168,8 @@ async fn a_plan_of_ones_own_is_declared_checked_and_used() {
         ("every_days = 7 }", "every_days = 99 }", 12, "this tier is 63 days long"),
         ("until_days = 70", "until_days = 7", 12, "`production.automatic.keep.tiers.1.until_days`"),
         ("0 */6 * * *", "sometimes", 10, "`production.automatic.cron`"),
+        ("0 */6 * * *", "0 25 * * *", 10, "`production.automatic.cron`: “25” can't be the hour"),
+        ("0 */6 * * *", "0 3 30 2 *", 10, "`production.automatic.cron`: “0 3 30 2 *” never comes"),
         ("days = 14", "days = 0", 18, "`staging.keep.days`"),
         ("id = \"careful\"", "id = \"pro\"", 3, "`id`: there is a plan `pro` already"),
         ("schedules = \"no\"", "schedules = \"maybe\"", 17, "maybe"),

@@ -338,6 +338,28 @@ async fn an_overdue_snapshot_is_seen_on_every_page() {
 }
 
 #[tokio::test]
+async fn an_active_schedule_that_never_runs_is_no_good_condition() {
+    let shop = TestApp::with_shop().await;
+    shop.snapshot().await;
+    let health = async || {
+        let card = environment_ops::card(&shop.test.app, shop.history().await).await.expect("a card");
+        (card.health.tone, card.health.sentence)
+    };
+    assert_eq!(health().await.0, Tone::Good);
+    // As a plan's file could have it before it was looked at more closely.
+    let own = shop.plans_own().await;
+    shop.put(&Schedule { cron: "0 25 * * *".to_owned(), slot: None, ..own.clone() }).await;
+    let (tone, sentence) = health().await;
+    assert_eq!(tone, Tone::Attention);
+    let wanted = "The schedule “0 25 * * *” (UTC) never runs and takes no snapshots. “25” can't be the hour";
+    assert!(sentence.starts_with(wanted) && sentence.ends_with("Ask the operator to mend the plan."), "{sentence}");
+    assert_eq!(shop.entries().await[0].advice.as_ref(), Some(&sentence), "it stands at the schedule too");
+    // Nobody waits for a run of what somebody has paused.
+    shop.put(&Schedule { state: ScheduleState::Paused, slot: None, ..own }).await;
+    assert_eq!(health().await.0, Tone::Good);
+}
+
+#[tokio::test]
 async fn viewers_see_schedules_and_others_see_nothing() {
     let shop = TestApp::with_shop().await;
     shop.add("0 3,15 * * *").await;

@@ -1,10 +1,12 @@
 //! Plans: what is automatic, what is allowed, how long it is kept. Data, not code: the five of DOMAIN's table are
 //! built in, and a project stores the very text that it was put under, with its hash.
 
+#[cfg(feature = "ssr")]
 mod check;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "ssr")]
 pub use check::Unsound;
 
 use super::retention::SAFETY_DAYS;

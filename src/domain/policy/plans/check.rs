@@ -2,6 +2,7 @@
 
 use super::{Keep, Plan, Rules, Tier};
 use crate::domain::environment::EnvironmentKind;
+use crate::domain::policy::Rhythm;
 
 /// A field that does not fit, by the keys that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,14 +38,23 @@ impl Rules {
     fn check(&self) -> Result<(), Unsound> {
         self.keep.check().map_err(|unsound| unsound.within("keep"))?;
         let Some(automatic) = &self.automatic else { return Ok(()) };
-        let fields = automatic.cron.split_whitespace().count();
-        let cron = match fields {
-            5 => Ok(()),
-            _ => Err(Unsound::new(format!("a schedule has five fields, like `0 3 * * *`; this one has {fields}"))),
-        };
-        cron.map_err(|unsound| unsound.within("cron"))
+        five_fields(&automatic.cron)
+            .map_err(|unsound| unsound.within("cron"))
             .and_then(|()| automatic.keep.check().map_err(|unsound| unsound.within("keep")))
             .map_err(|unsound| unsound.within("automatic"))
+    }
+}
+
+/// Without a run nothing would ever be taken (R8). No names as `@daily`: what is said of a plan reads its fields.
+fn five_fields(cron: &str) -> Result<(), Unsound> {
+    let fields = cron.split_whitespace().count();
+    if fields != 5 {
+        return Err(Unsound::new(format!("a schedule has five fields, like `0 3 * * *`; this one has {fields}")));
+    }
+    match Rhythm::parse(cron, "UTC") {
+        Ok(rhythm) if rhythm.text() == cron => Ok(()),
+        Ok(rhythm) => Err(Unsound::new(format!("write it with one space between the fields: `{}`", rhythm.text()))),
+        Err(refusal) => Err(Unsound::new(refusal.to_string())),
     }
 }
 
@@ -138,12 +148,23 @@ mod tests {
             plan.production.keep = keep;
             assert_eq!(plan.check().map_err(|unsound| unsound.path[..2].join(".")), Err("production.keep".to_owned()));
         }
-        let mut plan = Plan::built_in().swap_remove(0);
-        let automatic = plan.production.automatic.as_mut().expect("Pro has one");
-        automatic.cron = "every day".to_owned();
-        assert_eq!(
-            plan.check().map_err(|unsound| unsound.path),
-            Err(["production", "automatic", "cron"].map(str::to_owned).to_vec())
-        );
+    }
+
+    #[test]
+    fn a_schedule_that_never_runs_is_no_schedule() {
+        let table = [
+            ("every day", "a schedule has five fields"),
+            ("0 25 * * *", "“25” can't be the hour: that takes 0 to 23."),
+            ("0 3 30 2 *", "“0 3 30 2 *” never comes"),
+            ("0  3 * * *", "write it with one space between the fields: `0 3 * * *`"),
+        ];
+        for (cron, message) in table {
+            let mut plan = Plan::built_in().swap_remove(0);
+            let automatic = plan.production.automatic.as_mut().expect("Pro has one");
+            automatic.cron = cron.to_owned();
+            let unsound = plan.check().expect_err(cron);
+            assert_eq!(unsound.path, ["production", "automatic", "cron"]);
+            assert!(unsound.message.contains(message), "{unsound}");
+        }
     }
 }
