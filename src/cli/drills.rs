@@ -39,7 +39,7 @@ pub fn list(command: &DrillList, session: &Session, talk: &mut Talk<'_>) -> Resu
     if drills.is_empty() && command.list.format != Format::Json {
         return Err(Error::Empty(format!("No restore of {environment} has been tried yet")));
     }
-    table::write(&drills, COLUMNS, &["finished", "backup", "seconds", "id"], &command.list, talk)
+    table::write(&drills, COLUMNS, &["finished", "result", "backup", "seconds", "id"], &command.list, talk)
 }
 
 pub fn get(command: &DrillGet, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
@@ -58,7 +58,8 @@ pub fn get(command: &DrillGet, session: &Session, talk: &mut Talk<'_>) -> Result
 }
 
 const COLUMNS: &[Column<Drill>] = &[
-    Column { key: "finished", header: "Proven", value: |drill, look| look.dates.write(drill.finished_at).into() },
+    Column { key: "finished", header: "Tried", value: |drill, look| look.dates.write(drill.finished_at).into() },
+    Column { key: "result", header: "Result", value: |drill, _| drill.result.as_str().into() },
     Column { key: "backup", header: "Snapshot name", value: |drill, _| drill.backup.as_str().into() },
     Column { key: "taken_at", header: "Shows", value: |drill, look| look.dates.write(drill.taken_at).into() },
     Column { key: "seconds", header: "Seconds", value: |drill, _| drill.seconds.into() },
@@ -66,6 +67,11 @@ const COLUMNS: &[Column<Drill>] = &[
         key: "unproven",
         header: "Not proven",
         value: |drill, _| drill.unproven.iter().map(|left| left.part.as_str()).collect::<Vec<_>>().join(", ").into(),
+    },
+    Column {
+        key: "failure",
+        header: "Failure",
+        value: |drill, _| drill.failure.as_ref().map(|failure| failure.reason.clone()).into(),
     },
     Column { key: "id", header: "Activity", value: |drill, _| drill.id.as_str().into() },
 ];

@@ -8,7 +8,7 @@ use super::ids::{ActivityId, EnvironmentId, SnapshotName};
 use super::scope::PartName;
 use super::time::{Timestamp, span};
 
-/// One that could load all that can be loaded, as its report tells. One that failed is an activity with its reason.
+/// The report of one that was begun, whatever came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drill {
     pub activity: ActivityId,
@@ -23,6 +23,18 @@ pub struct Drill {
     /// What could not be tried where the environment stands: no alarm, but nothing is known of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unproven: Vec<Unproven>,
+    /// It failed: nothing is proven, and how long it took is until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Why a drill failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What could not be loaded; `None`: it had not come to any.
+    pub part: Option<PartName>,
+    /// A sentence, as in the activity.
+    pub reason: String,
 }
 
 /// A part of which a drill can prove nothing as things are.
@@ -34,8 +46,8 @@ pub struct Unproven {
     pub why: String,
 }
 
-/// What came of a drill that neither proved all nor failed: in the activity itself, so that feed, condition and notices need
-/// not read its report.
+/// What came of a drill that did not prove all: in the activity itself, so that feed, condition and notices need not read its
+/// report. That it failed, the activity's own result says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -45,6 +57,8 @@ pub enum Outcome {
     Unprovable,
     /// It was refused before it tried anything: that says nothing of the snapshot.
     NotBegun,
+    /// Of a report alone.
+    Failed,
 }
 
 /// What was proven of one part.
@@ -74,12 +88,16 @@ impl Drill {
                 let but = named(&parts);
                 format!("Proven but for {but}: the rest of {name} was loaded and checked in {took}, and dropped again.")
             }
+            Some(Outcome::Failed) => format!("{name} could not be restored when that was tried; the report says why."),
             Some(_) => format!("Nothing of {name} can be proven here; the report says why, and what to do."),
         }
     }
 
     /// `None`: all of it was proven.
     pub fn outcome(&self) -> Option<Outcome> {
+        if self.failure.is_some() {
+            return Some(Outcome::Failed);
+        }
         match (self.parts.as_slice(), self.unproven.as_slice()) {
             (_, []) => None,
             ([], _) => Some(Outcome::Unprovable),
@@ -89,7 +107,7 @@ impl Drill {
 
     /// Whether anything was proven.
     pub fn is_proof(&self) -> bool {
-        self.outcome() != Some(Outcome::Unprovable)
+        matches!(self.outcome(), None | Some(Outcome::ProvenBut(_)))
     }
 }
 
@@ -117,6 +135,17 @@ mod tests {
             took_us: 2_000_000,
             parts: proven.iter().map(drilled).collect(),
             unproven: unproven.iter().map(left).collect(),
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_proves_nothing_whatever_was_loaded_by_then() {
+        let failure = Failure { part: None, reason: "The disk is full.".to_owned() };
+        for parts in [&[][..], &["mount:uploads"]] {
+            let failed = Drill { failure: Some(failure.clone()), ..drill(parts, &[]) };
+            assert_eq!((failed.outcome(), failed.is_proof()), (Some(Outcome::Failed), false));
+            assert!(failed.sentence().contains("could not be restored"), "{}", failed.sentence());
         }
     }
 

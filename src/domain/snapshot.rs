@@ -35,6 +35,9 @@ pub struct Snapshot {
     /// Pinned: retention never removes it, and a person only after taking this off (R13).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protection: Option<Protection>,
+    /// Its last drill could not load it, then (R29); `None`: it could, or there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_failed_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -9,13 +9,15 @@
 //!    proven without replacing it.
 //! 4. Load the rest beside the live data; check it.      What was loaded is removed.
 //! 5. Remove it, whatever came of it.                    The next try, or `recovery`, does it.
-//! 6. Write down what could not be proven; store the     The next try writes it anew.
-//!    report and end the activity, in one transaction.
+//! 6. Write down what could not be proven, or what       The next try writes it anew.
+//!    failed; store the report and end the activity, in
+//!    one transaction. A snapshot that could not be
+//!    loaded is not the one that retention must leave (R13).
 //!
 //! **Invariant:** nothing is swapped: the site neither waits nor changes.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::journal::{Body, Journal};
@@ -27,7 +29,7 @@ use super::snapshot::{may_still, subject};
 use super::{ATTEMPTS, Error, crash_point, recovery, swap};
 use crate::domain::activity::{Payload, RunDrill};
 use crate::domain::bytes::counted;
-use crate::domain::drill::{Drill, Drilled, Outcome, Unproven};
+use crate::domain::drill::{Drill, Drilled, Failure, Outcome, Unproven};
 use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::manifest::Manifest;
 use crate::domain::policy::acts::Act;
@@ -42,15 +44,72 @@ use crate::store::work::End;
 use crate::store::{drills, environments, snapshots};
 
 pub(super) async fn run(context: &Context, work: &Work, request: RunDrill) -> Result<(), Error> {
-    let done = tried(context, work, &request).await;
-    if let Err(Error::Refused(_)) = &done {
-        let outcome = Some(Outcome::NotBegun);
-        work.lease.note(&Payload::RunDrill(RunDrill { outcome, ..request })).await?;
+    let mut trial = Trial::default();
+    match tried(context, work, &request, &mut trial).await {
+        Err(error @ Error::Refused(_)) => {
+            let outcome = Some(Outcome::NotBegun);
+            work.lease.note(&Payload::RunDrill(RunDrill { outcome, ..request })).await?;
+            Err(error)
+        }
+        // Cancelled, or somebody else has it now: that says nothing of the snapshot.
+        Err(error) if work.lease.is_cancelled() || matches!(error, Error::Queue(_)) => Err(error),
+        Err(error) => failed(context, work, &request, (trial, error)).await,
+        Ok(()) => Ok(()),
     }
-    done
 }
 
-async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(), Error> {
+/// How far it came.
+#[derive(Default)]
+struct Trial {
+    snapshot: Option<Snapshot>,
+    /// Since it began to load.
+    begun: Option<Instant>,
+    /// What it loaded last.
+    part: Option<PartName>,
+}
+
+/// Ends the activity as failed, with a report; as a failure alone where nothing is known of its snapshot.
+async fn failed(
+    context: &Context,
+    work: &Work,
+    request: &RunDrill,
+    (trial, error): (Trial, Error),
+) -> Result<(), Error> {
+    let (store, lease) = (context.store(), &work.lease);
+    let snapshot = match (trial.snapshot, &request.snapshot) {
+        (None, Some(name)) => snapshots::by_name(&mut *store.read().await?, name).await?,
+        (known, _) => known,
+    };
+    let Some(snapshot) = snapshot else { return Err(error) };
+    let reason = error.for_people();
+    lease.log(&reason).await?;
+    // Of what stands around it, as a store that is away, nobody can tell whether it could be loaded.
+    let is_of_snapshot = matches!(error, Error::Part { .. } | Error::NewerServer { .. } | Error::Engine(_));
+    let mut tx = store.write().await?;
+    let finished_at = lease.finish(&mut tx, &End::Failure(reason.clone())).await?;
+    if is_of_snapshot && trial.begun.is_some() {
+        snapshots::drilled(&mut tx, &snapshot.name, Some(finished_at)).await?;
+    }
+    let drill = Drill {
+        activity: work.activity.id.clone(),
+        environment: snapshot.environment,
+        snapshot: snapshot.name,
+        taken_at: snapshot.taken_at,
+        finished_at,
+        took_us: trial.begun.map_or(0, |begun| micros(begun.elapsed())),
+        parts: Vec::new(),
+        unproven: Vec::new(),
+        failure: Some(Failure { part: trial.part, reason }),
+    };
+    drills::insert(&mut tx, &drill).await?;
+    Ok(store.commit(tx).await?)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn tried(context: &Context, work: &Work, request: &RunDrill, trial: &mut Trial) -> Result<(), Error> {
     let (project, environment) = subject(context, &work.activity).await?;
     let (lease, activity) = (&work.lease, work.activity.id.clone());
     let journal = Journal { context, activity: activity.clone(), environment: environment.id.clone() };
@@ -65,6 +124,7 @@ async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(),
     }
     may_still(context, &work.activity, &project, &environment, Act::RunDrill).await?;
     let Planned { snapshot, manifest, mut plan, mut unproven } = planned(context, &environment, request).await?;
+    trial.snapshot = Some(snapshot.clone());
     let (parts, _) = context.parts(&environment.id, &Scope::default()).await?;
     unproven.extend(only_in_place(&parts, &mut plan).await?);
     for left in &unproven {
@@ -84,11 +144,13 @@ async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(),
         plan,
     };
     let (begun, mut body) = (Instant::now(), Body::default());
+    trial.begun = Some(begun);
     let loaded = match is_empty {
         true => Ok(Vec::new()),
         false => watched(lease, &job, loading.load(&parts, &mut body)).await,
     };
     let took = begun.elapsed();
+    trial.part = loaded.as_ref().err().and_then(|error| tried_last(error, &body));
     crash_point("drill: loaded");
     if let Err(error @ Error::Queue(_)) = loaded {
         // Whoever took it up removes what stands there.
@@ -100,7 +162,6 @@ async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(),
     if lease.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let parts = loaded.into_iter().map(|(part, took)| drilled(&manifest, part, micros(took))).collect();
     let mut drill = Drill {
         activity,
@@ -111,14 +172,31 @@ async fn tried(context: &Context, work: &Work, request: &RunDrill) -> Result<(),
         took_us: micros(took),
         parts,
         unproven,
+        failure: None,
     };
     lease.log(&drill.sentence()).await?;
     let outcome = drill.outcome();
     lease.note(&Payload::RunDrill(RunDrill { snapshot: Some(snapshot.name), outcome })).await?;
     let mut tx = context.store().write().await?;
     drill.finished_at = lease.finish(&mut tx, &End::Success).await?;
+    if drill.is_proof() {
+        snapshots::drilled(&mut tx, &drill.snapshot, None).await?;
+    }
     drills::insert(&mut tx, &drill).await?;
     Ok(context.store().commit(tx).await?)
+}
+
+/// The part that an error is of: the one that it names, else the one that was announced last.
+fn tried_last(error: &Error, body: &Body) -> Option<PartName> {
+    let services = body.services.iter().map(|service| PartName::Service(service.name.clone()));
+    let mounts = body.mounts.iter().map(|mount| PartName::Mount(mount.name.clone()));
+    // Services come after all mounts.
+    let begun: Vec<PartName> = mounts.chain(services).collect();
+    let named = match error {
+        Error::Part { part, .. } | Error::NewerServer { part, .. } => begun.iter().find(|it| it.in_words() == *part),
+        _ => None,
+    };
+    named.or(begun.last()).cloned()
 }
 
 struct Planned {

@@ -108,6 +108,7 @@ impl Keeping<'_> {
             added: archived.added,
             proof: manifest.proof.clone(),
             protection: None,
+            drill_failed_at: None,
         };
         snapshots::insert(&mut tx, &snapshot, manifest).await?;
         Ok(self.context.store().commit(tx).await?)

@@ -383,6 +383,7 @@ async fn complete(
         added: archived.added,
         proof: manifest.proof.clone(),
         protection: None,
+        drill_failed_at: None,
     };
     snapshots::insert(&mut tx, &snapshot, &manifest).await?;
     // Only now that there is the new one; what somebody pinned or needs meanwhile stays.

@@ -50,7 +50,7 @@ pub async fn run(
     Viewer::of(&proof).one(app, &activity.id).await
 }
 
-/// Those that did not fail, newest first.
+/// Those that were begun, newest first.
 ///
 /// # Errors
 /// When the store fails.
@@ -59,7 +59,7 @@ pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<Dril
 }
 
 /// # Errors
-/// [`Error::NotFound`] when the environment has no such drill, or it has not succeeded.
+/// [`Error::NotFound`] when the environment has no such drill, or it is not over.
 pub async fn report(app: &App, proof: &Authorized<ViewHistory>, activity: &ActivityId) -> Result<Drill, Error> {
     let found = drills::by_activity(&mut *app.store().read().await?, activity).await?;
     found.filter(|drill| drill.environment == proof.on().environment.id).ok_or(Error::NotFound("drill"))

@@ -1,4 +1,4 @@
-//! Reports of drills that ended without failing.
+//! Reports of drills that were begun and ended by themselves.
 
 use std::collections::HashMap;
 

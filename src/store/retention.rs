@@ -36,6 +36,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
             origin: snapshot.origin,
             taken_at: snapshot.taken_at,
             added: snapshot.added,
+            has_failed: snapshot.drill_failed_at.is_some(),
             holds,
         });
     }

@@ -10,8 +10,8 @@ use crate::domain::snapshot::{Deletion, Protection, Snapshot};
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, SnapshotName, Timestamp};
 
 const COLUMNS: &str = "SELECT name, project_id, environment_id, activity_id, origin, consistency, note, repository_id,
-    taken_at, created_at, expires_at, size, added, proof, protected, protection_note
-    FROM snapshots WHERE deleted_at IS NULL";
+    taken_at, created_at, expires_at, size, added, proof, protected, protection_note,
+    drill_failed_at FROM snapshots WHERE deleted_at IS NULL";
 
 /// Adds it; a second time changes nothing, so that a job may run twice.
 ///
@@ -208,6 +208,19 @@ pub async fn delete(
     changed(db, row, now).await
 }
 
+/// Notes what came of its last drill (R29): when it could not be loaded, or `None`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn drilled(db: &mut Db, name: &SnapshotName, failed_at: Option<Timestamp>) -> Result<(), Error> {
+    sqlx::query("UPDATE snapshots SET drill_failed_at = $1 WHERE name = $2")
+        .bind(failed_at.map(Timestamp::as_micros))
+        .bind(name.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Puts it back into the catalogue; `false`: its time to be taken back is over, or it was not deleted.
 ///
 /// # Errors
@@ -344,5 +357,6 @@ fn read(row: &sqlx::any::AnyRow) -> Result<Snapshot, Error> {
             true => Some(Protection { note: row.optional_text("protection_note")? }),
             false => None,
         },
+        drill_failed_at: row.optional_time("drill_failed_at")?,
     })
 }

@@ -33,6 +33,7 @@ pub struct Backup {
     /// Size of everything in it, in bytes.
     pub size_used: Option<Bytes>,
     pub deployment: Option<String>,
+    /// `false`: it is deleted, or its last drill could not load it.
     pub restorable: bool,
     /// Not asked for by a person.
     pub automated: bool,
@@ -90,7 +91,7 @@ impl Backup {
             size_of_volumes: None,
             size_used: Some(snapshot.size),
             deployment: None,
-            restorable: true,
+            restorable: snapshot.drill_failed_at.is_none(),
             automated: snapshot.origin != Origin::Manual,
             links,
             attributes: Attributes {

@@ -7,7 +7,7 @@ use crate::domain::drill;
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, SnapshotName};
 use crate::domain::time::Timestamp;
 
-/// The report of one that did not fail.
+/// The report of one that was begun.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
     /// The activity's.
@@ -23,6 +23,12 @@ pub struct Drill {
     /// What could not be tried where the environment stands; nothing is known of it.
     #[serde(default)]
     pub unproven: Vec<UnprovenPart>,
+    /// `proven`, `proven_but` (for what is `unproven`), `unprovable` or `failed`.
+    #[serde(default)]
+    pub result: String,
+    /// Of one that failed: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<DrillFailure>,
     #[serde(rename = "_links")]
     pub links: Links,
 }
@@ -36,6 +42,13 @@ pub struct DrilledPart {
     /// What was loaded, and is as the snapshot recorded it.
     pub proven: String,
     pub seconds: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillFailure {
+    /// What could not be loaded; `null`: it had not come to any.
+    pub part: Option<String>,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +71,12 @@ pub struct DrillRequest {
 
 impl Drill {
     pub fn new(drill: drill::Drill, project: &ProjectId, environment: &EnvironmentName) -> Self {
+        let result = match drill.outcome() {
+            None => "proven",
+            Some(drill::Outcome::ProvenBut(_)) => "proven_but",
+            Some(drill::Outcome::Unprovable | drill::Outcome::NotBegun) => "unprovable",
+            Some(drill::Outcome::Failed) => "failed",
+        };
         let parts = drill.parts.into_iter().map(|part| DrilledPart {
             part: part.part.to_string(),
             kind: part.kind,
@@ -72,6 +91,11 @@ impl Drill {
         Self {
             parts: parts.collect(),
             unproven: unproven.collect(),
+            result: result.to_owned(),
+            failure: drill.failure.map(|failure| DrillFailure {
+                part: failure.part.map(|part| part.to_string()),
+                reason: failure.reason,
+            }),
             environment: environment.clone(),
             taken_at: drill.taken_at,
             finished_at: drill.finished_at,

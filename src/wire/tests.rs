@@ -85,6 +85,7 @@ fn snapshot(consistency: Consistency, origin: Origin) -> Snapshot {
         added: Bytes(512),
         proof: None,
         protection: None,
+        drill_failed_at: None,
     }
 }
 

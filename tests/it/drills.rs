@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use stillpoint::authz::RunDrill;
 use stillpoint::domain::policy::TypeRole;
 use stillpoint::domain::view::Tone;
-use stillpoint::ops::{Error, drills, environments};
+use stillpoint::ops::{Error, drills, environments, snapshots};
+use stillpoint::wire;
 
 use crate::everything::installed;
 use crate::everything::shop::Kind;
@@ -86,6 +87,24 @@ async fn a_snapshot_that_can_not_be_restored_is_an_alarm_until_another_can() {
     let page = environments::page(app, shop.history().await).await.expect("the environment");
     assert_eq!((page.proven, page.card.health.tone), (None, Tone::Bad));
     assert!(page.card.health.sentence.contains("could not be restored"), "{:?}", page.card.health);
+    // It has a report, and is no snapshot to rely on.
+    let [report] = &drills::list(app, &shop.history().await).await.expect("reports")[..] else { panic!("one report") };
+    assert_eq!((&report.snapshot, report.activity.clone()), (&broken, failed.id.clone()));
+    let said = report.failure.clone().expect("it failed");
+    assert_eq!(
+        (said.part.map(|part| part.to_string()), Some(said.reason)),
+        (Some("mount:uploads".to_owned()), failed.failure)
+    );
+    assert_eq!(page.unprovable.as_ref(), Some(report), "the page does not say that none was tried");
+    assert_eq!(
+        drills::report(app, &shop.history().await, &failed.id).await.expect("it is exported").failure,
+        report.failure
+    );
+    let restorable = async || {
+        let found = snapshots::page(app, &shop.history().await, &broken).await.expect("it is there");
+        wire::Backup::from(found).restorable
+    };
+    assert!(!restorable().await);
 
     for (path, bytes) in packs.iter().zip(kept) {
         std::fs::write(path, bytes).expect("writable");
@@ -93,6 +112,7 @@ async fn a_snapshot_that_can_not_be_restored_is_an_alarm_until_another_can() {
     assert_eq!(try_it().await.failure, None);
     let page = environments::page(app, shop.history().await).await.expect("the environment");
     assert_eq!((page.proven.is_some(), page.card.health.tone), (true, Tone::Good));
+    assert!(restorable().await);
 }
 
 #[tokio::test]

@@ -233,6 +233,21 @@ async fn a_deletion_can_be_taken_back_for_three_days_and_then_the_data_goes() {
 }
 
 #[tokio::test]
+async fn the_newest_that_a_drill_did_not_fail_on_stays() {
+    let shop = shop_under("starter").await;
+    let good = shop.snapshot().await;
+    let bad = shop.snapshot().await;
+    age(&shop, &good, 30).await;
+    change(&shop, "UPDATE snapshots SET drill_failed_at = $1 WHERE name = $2", 1, &bad).await;
+    assert!(run(&shop).await.is_empty());
+    let page = preview(&shop).await;
+    assert!(page.plan.of(&good).expect("it is in the plan").holds.contains(&Hold::NewestRestorable));
+    change(&shop, "UPDATE snapshots SET drill_failed_at = NULL WHERE $1 > 0 AND name = $2", 1, &bad).await;
+    run(&shop).await;
+    assert_eq!(kept(&shop).await, [bad]);
+}
+
+#[tokio::test]
 async fn only_admins_of_the_type_delete_protect_and_take_back() {
     let shop = shop_under("starter").await;
     shop.snapshot().await;

@@ -85,6 +85,11 @@ fn report(project: &ProjectId, drill: Drill) -> AnyView {
     let file = at::report(project, &drill.activity);
     let unproven = unproven(&drill);
     let is_empty = drill.parts.is_empty();
+    let failed = drill.failure.clone().map(|failure| {
+        let part = failure.part.map(|part| view! { <span class="mono">{part.to_string()}</span>" " });
+        view! { <h3>"Not restorable"</h3><p>{part}{failure.reason}</p> }
+    });
+    let took = if failed.is_some() { "Failed after" } else { "Loaded and checked in" };
     let rows = drill.parts.into_iter().map(|part| {
         view! {
             <tr>
@@ -103,8 +108,9 @@ fn report(project: &ProjectId, drill: Drill) -> AnyView {
             <dl class="figures">
                 <div><dt>"Snapshot"</dt><dd class="mono">{drill.snapshot.to_string()}</dd></div>
                 <div><dt>"Shows"</dt><dd>{date(present::moment(drill.taken_at))}</dd></div>
-                <div><dt>"Loaded and checked in"</dt><dd>{present::micros(drill.took_us)}</dd></div>
+                <div><dt>{took}</dt><dd>{present::micros(drill.took_us)}</dd></div>
             </dl>
+            {failed}
             {unproven}
             <table class="plain" hidden=is_empty>
                 <caption>"What was loaded beside the live data and is as the snapshot recorded it"</caption>

@@ -104,7 +104,7 @@ fn merge(project: &ProjectId, environment: &EnvironmentName, parent: &Environmen
 /// What is known of whether a restore works (R29).
 struct Known {
     proven: Option<Drill>,
-    /// Tried since, with nothing to prove.
+    /// Tried since, and it proved nothing.
     unprovable: Option<Drill>,
     next: Option<NextRun>,
 }
@@ -129,9 +129,13 @@ fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer
     });
     let unprovable = known.unprovable.map(|drill| {
         let href = at::activity(project, &drill.activity);
+        let came_to = match drill.failure {
+            Some(_) => ": it could not be restored. ",
+            None => ": nothing can be proven here. ",
+        };
         view! {
             <p>
-                {icon("dash")} "Tried on " {date(present::moment(drill.finished_at))} ": nothing can be proven here. "
+                {icon("dash")} "Tried on " {date(present::moment(drill.finished_at))} {came_to}
                 <a href=href>"Why, and what to do"</a>
             </p>
         }

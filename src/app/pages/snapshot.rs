@@ -51,6 +51,9 @@ fn show(page: SnapshotPage) -> AnyView {
         Some(instant) => date(present::moment(instant)).into_any(),
         None => "not by age".into_any(),
     };
+    let unrestorable = snapshot.drill_failed_at.map(|at| {
+        view! { <div><dt>"Restore failed when tried"</dt><dd>{date(present::moment(at))}</dd></div> }
+    });
     let note = snapshot.note.clone().map(|note| view! { <p class="lead">{format!("“{note}”")}</p> });
     view! {
         <div class="head">
@@ -77,6 +80,7 @@ fn show(page: SnapshotPage) -> AnyView {
                 <div><dt>"Expires"</dt><dd>{expires}</dd></div>
                 <div><dt>"Origin"</dt><dd>{snapshot.origin.to_string()}</dd></div>
                 {by}
+                {unrestorable}
             </dl>
         </section>
         {keeping(&project.id, &environment.name, &snapshot, &care, decision)}

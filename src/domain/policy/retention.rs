@@ -50,6 +50,8 @@ pub struct Item {
     pub taken_at: Timestamp,
     /// What it added to the repository: a budget is counted in this, since it neither changes nor has to be measured.
     pub added: Bytes,
+    /// Its last drill could not load it (R29).
+    pub has_failed: bool,
     pub holds: BTreeSet<Hold>,
 }
 
@@ -62,11 +64,18 @@ pub enum Hold {
     /// A queued or running restore, download or drill.
     InUse,
     OnTicket,
-    /// The newest restorable one of an active environment. Only retention heeds it: a person may delete it.
+    /// The newest complete one of an active environment. Only retention heeds it: a person may delete it.
     Newest,
+    /// The newest of it whose last drill did not fail, where that of a newer one did. Only retention heeds it.
+    NewestRestorable,
 }
 
 impl Hold {
+    /// Whether it is in a person's way too.
+    fn binds_people(&self) -> bool {
+        !matches!(self, Self::Newest | Self::NewestRestorable)
+    }
+
     pub fn in_words(&self) -> String {
         match self {
             Self::Protected(Some(note)) => format!("It is protected: \u{201c}{note}\u{201d}."),
@@ -74,6 +83,10 @@ impl Hold {
             Self::InUse => "A restore, download or drill uses it that is queued or running.".to_owned(),
             Self::OnTicket => "It is on an open ticket.".to_owned(),
             Self::Newest => "It is the newest of an active environment.".to_owned(),
+            Self::NewestRestorable => {
+                "It is the newest of an active environment that can be restored: of the newer ones that failed."
+                    .to_owned()
+            }
         }
     }
 }
@@ -135,7 +148,7 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
     let taken: Bytes = facts.environments.iter().flat_map(|shelf| &shelf.items).map(|item| item.added).sum();
     let mut decisions = Vec::new();
     for shelf in &facts.environments {
-        let newest = newest(shelf);
+        let never = never_go(shelf);
         let mut dues = dues(plan, shelf, now);
         let mut own: Vec<Decision> = shelf
             .items
@@ -143,7 +156,7 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
             .map(|item| {
                 let due = dues.remove(&item.name).expect("every snapshot has an origin, and every origin a rule");
                 let mut holds = item.holds.clone();
-                holds.extend((newest == Some(&item.name)).then_some(Hold::Newest));
+                holds.extend(never.iter().filter(|(name, _)| *name == &item.name).map(|(_, hold)| hold.clone()));
                 let goes = due.goes_at.is_some_and(|at| at <= now) && holds.is_empty();
                 Decision {
                     environment: shelf.id.clone(),
@@ -167,13 +180,23 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
     whole
 }
 
-/// The one that an active environment must not lose: the newest that somebody wanted, else the newest there is.
-fn newest(shelf: &Shelf) -> Option<&SnapshotName> {
-    let of = |wanted: bool| {
-        let items = shelf.items.iter().filter(|item| !wanted || item.origin != Origin::Safety);
-        items.max_by_key(|item| (item.taken_at, &item.name)).map(|item| &item.name)
+/// What an active environment must not lose (R13): the newest that somebody wanted, else the newest there is; and where that
+/// could not be restored when it was tried, the newest of the others too. The first stays beside it, since what made a drill
+/// fail may lie elsewhere than in the snapshot.
+fn never_go(shelf: &Shelf) -> Vec<(&SnapshotName, Hold)> {
+    if !shelf.is_active {
+        return Vec::new();
+    }
+    let newest = |of: &dyn Fn(&Item) -> bool| {
+        let items = shelf.items.iter().filter(|item| of(item));
+        items.max_by_key(|item| (item.taken_at, &item.name))
     };
-    if shelf.is_active { of(true).or_else(|| of(false)) } else { None }
+    let is_wanted = |item: &Item| item.origin != Origin::Safety;
+    let complete = newest(&is_wanted).or_else(|| newest(&|_| true));
+    let restorable = newest(&|item| !item.has_failed && is_wanted(item)).or_else(|| newest(&|item| !item.has_failed));
+    let restorable = restorable.filter(|_| complete.is_some_and(|complete| complete.has_failed));
+    let held = [(complete, Hold::Newest), (restorable, Hold::NewestRestorable)];
+    held.into_iter().filter_map(|(item, hold)| Some((&item?.name, hold))).collect()
 }
 
 /// What the plan says of each, held or not.
@@ -238,7 +261,7 @@ fn keep_within_budget(plan: &Plan, facts: &Facts, whole: &mut RetentionPlan, now
 /// # Errors
 /// The refusal to show.
 pub fn may_delete(holds: &BTreeSet<Hold>) -> Verdict {
-    match holds.iter().find(|hold| **hold != Hold::Newest) {
+    match holds.iter().find(|hold| hold.binds_people()) {
         None => Ok(()),
         Some(Hold::Protected(_)) => {
             Err(Refusal::new("This snapshot is protected.").instead("Take its protection off first."))

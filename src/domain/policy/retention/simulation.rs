@@ -44,6 +44,7 @@ pub fn simulate(keep: &Keep, every: Duration, now: Timestamp) -> Simulation {
             origin: Origin::Automatic,
             taken_at: now.minus(every * number),
             added: Bytes(0),
+            has_failed: false,
             holds: Default::default(),
         })
         .collect();

@@ -24,6 +24,7 @@ fn item(number: usize, origin: Origin, taken_at: Timestamp) -> Item {
         origin,
         taken_at,
         added: Bytes(1 << 20),
+        has_failed: false,
         holds: BTreeSet::new(),
     }
 }
@@ -163,6 +164,30 @@ fn the_newest_of_an_active_environment_stays_and_a_person_may_delete_it() {
 }
 
 #[test]
+fn where_the_newest_failed_its_drill_the_newest_that_did_not_stays_too() {
+    let days = |number: usize| item(number, Origin::Manual, now().minus(DAY * (100 * number as u32)));
+    let failed = |item: Item| Item { has_failed: true, ..item };
+    let staying = |items: Vec<Item>| {
+        let done = plan(&built_in("starter"), &production(items), now());
+        let of = |number: usize| done.of(&days(number).name).expect("it is in the plan").clone();
+        (1..4)
+            .filter(|number| of(*number).fate == Fate::Stays)
+            .map(|number| (number, of(number).holds))
+            .collect::<Vec<_>>()
+    };
+    let (newest, restorable) = (BTreeSet::from([Hold::Newest]), BTreeSet::from([Hold::NewestRestorable]));
+    assert_eq!(staying(vec![days(1), days(2), days(3)]), [(1, newest.clone())]);
+    assert_eq!(
+        staying(vec![failed(days(1)), failed(days(2)), days(3)]),
+        [(1, newest.clone()), (3, restorable.clone())]
+    );
+    assert_eq!(staying(vec![days(1), failed(days(2)), days(3)]), [(1, newest.clone())]);
+    let all = vec![failed(days(1)), failed(days(2)), failed(days(3))];
+    assert_eq!(staying(all), [(1, newest)], "better than none");
+    assert!(may_delete(&restorable).is_ok(), "a person may");
+}
+
+#[test]
 fn the_budget_takes_the_oldest_first_and_nothing_young_or_held() {
     let mut items: Vec<Item> =
         (0..20).map(|number| item(number, Origin::Manual, now().minus(DAY * number as u32))).collect();
@@ -247,11 +272,13 @@ fn anything() -> impl Strategy<Value = Vec<Item>> {
         1 => Just(Some(Hold::OnTicket)),
     ];
     let origin = prop_oneof![Just(Origin::Manual), Just(Origin::Automatic), Just(Origin::Safety)];
-    let one = (0_u32..550 * 24 * 60, origin, hold, 0_u64..1 << 30);
+    let failed = prop_oneof![4 => Just(false), 1 => Just(true)];
+    let one = (0_u32..550 * 24 * 60, origin, hold, 0_u64..1 << 30, failed);
     proptest::collection::vec(one, 0..60).prop_map(|all| {
-        let made = all.into_iter().enumerate().map(|(number, (minutes, origin, hold, added))| {
+        let made = all.into_iter().enumerate().map(|(number, (minutes, origin, hold, added, has_failed))| {
             let taken_at = now().minus(Duration::from_secs(60) * minutes);
-            Item { added: Bytes(added), holds: hold.into_iter().collect(), ..item(number, origin, taken_at) }
+            let holds = hold.into_iter().collect();
+            Item { added: Bytes(added), holds, has_failed, ..item(number, origin, taken_at) }
         });
         made.collect()
     })
@@ -302,13 +329,17 @@ proptest! {
 
     #[test]
     fn the_newest_restorable_one_never_goes(rules in any_plan(), facts in any_facts()) {
+        // The newest complete one, and the newest whose last drill did not fail.
         let left = obeyed(&rules, facts.clone(), now());
-        let newest = |facts: &Facts, wanted: bool| {
-            let items = facts.environments[0].items.iter().filter(|item| !wanted || item.origin != Origin::Safety);
-            items.max_by_key(|item| (item.taken_at, item.name.clone())).map(|item| item.name.clone())
-        };
-        let wanted = newest(&facts, true);
-        prop_assert_eq!(newest(&left, wanted.is_some()), wanted.clone().or_else(|| newest(&facts, false)));
+        for drilled in [false, true] {
+            let newest = |facts: &Facts, wanted: bool| {
+                let items = facts.environments[0].items.iter();
+                let items = items.filter(|item| !(wanted && item.origin == Origin::Safety || drilled && item.has_failed));
+                items.max_by_key(|item| (item.taken_at, item.name.clone())).map(|item| item.name.clone())
+            };
+            let wanted = newest(&facts, true);
+            prop_assert_eq!(newest(&left, wanted.is_some()), wanted.clone().or_else(|| newest(&facts, false)));
+        }
     }
 
     #[test]
