@@ -1,2 +1,11 @@
 -- When the last drill of it failed to load it (R13): retention keeps the newest that can be restored. NULL: it did not.
 ALTER TABLE snapshots ADD COLUMN drill_failed_at BIGINT;
+
+-- Which schedules a snapshot was taken for: each keeps a number of its own. One that is asked for shares what another one's run
+-- takes at that moment.
+CREATE TABLE schedule_runs (
+    activity_id TEXT NOT NULL REFERENCES activities (id) ON DELETE CASCADE,
+    schedule_id TEXT NOT NULL REFERENCES schedules (id) ON DELETE CASCADE,
+    PRIMARY KEY (activity_id, schedule_id)
+);
+CREATE INDEX schedule_runs_by_schedule ON schedule_runs (schedule_id);

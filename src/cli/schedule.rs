@@ -79,6 +79,9 @@ fn said(schedule: &Schedule, talk: &mut Talk<'_>) {
         Some(next) => talk.say(&format!("The next one begins {}", next.local)),
         None => talk.say(&format!("It is {}: nothing is done", schedule.state)),
     }
+    if let Some(kept) = &schedule.kept {
+        talk.say(&format!("Kept: {kept}"));
+    }
     if let Some(advice) = &schedule.advice {
         talk.say(advice);
     }
@@ -101,6 +104,7 @@ const COLUMNS: &[Column<Schedule>] = &[
         header: "Next run there",
         value: |schedule, _| schedule.next_runs.first().map(|run| run.local.clone()).into(),
     },
+    Column { key: "kept", header: "Kept", value: |schedule, _| schedule.kept.clone().into() },
     Column { key: "source", header: "Source", value: |schedule, _| schedule.source.to_string().into() },
     Column { key: "owner", header: "Owner", value: |schedule, _| schedule.owner.clone().into() },
     Column {

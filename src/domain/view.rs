@@ -402,7 +402,9 @@ pub struct ScheduleEntry {
     pub runs: Vec<NextRun>,
     /// What it does should be done since then, and is not.
     pub overdue_since: Option<Timestamp>,
-    /// More often than once a day: what S4 says to that.
+    /// Of snapshots: how long they are kept, and how many that makes.
+    pub kept: Option<String>,
+    /// More often than once a day: what S4 says to that. Or why it never runs.
     pub advice: Option<String>,
     /// Whether the one who looks may change, pause and resume it.
     pub change: Offer,

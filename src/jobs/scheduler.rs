@@ -244,6 +244,7 @@ impl Run<'_> {
                 schedule.missed = schedule.missed.saturating_add(passed).saturating_add(1);
             }
             (Turn::Shared, Some((activity, _))) => {
+                schedules::ran(db, &schedule.id, &activity).await?;
                 (schedule.last_activity, schedule.missed) = (Some(activity), 0);
             }
             _ => {
@@ -251,6 +252,7 @@ impl Run<'_> {
                     self.record_missed(db, schedule, &passed_in_words(slot, passed, now)).await?;
                 }
                 let activity = queue::enqueue(db, self.store, self.snapshot(schedule)).await?;
+                schedules::ran(db, &schedule.id, &activity.id).await?;
                 (schedule.last_activity, schedule.missed) = (Some(activity.id), 0);
             }
         }

@@ -9,6 +9,7 @@ use crate::domain::environment::{Environment, EnvironmentStatus};
 use crate::domain::policy::schedule::{ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, Turns, zones};
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict, drills as rules};
 use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
+use crate::domain::snapshot::Origin;
 use crate::domain::time::span;
 use crate::domain::view::{NextRun, ScheduleEntry, SchedulesPage};
 use crate::domain::{EnvironmentId, ScheduleId, Timestamp};
@@ -365,8 +366,11 @@ impl Facts<'_> {
         // What a plan takes is its maker's business.
         let by_person = schedule.source == ScheduleSource::Person || schedule.edited;
         let advise = often && schedule.what == Errand::Snapshot && by_person;
+        let keep = self.terms.plan.rules(environment.kind).keep_of(Origin::Automatic);
+        let kept = rhythm.as_ref().filter(|_| schedule.what == Errand::Snapshot);
         ScheduleEntry {
             when: in_words(&schedule),
+            kept: kept.map(|rhythm| rhythm.kept_in_words(keep, self.now)),
             runs,
             overdue_since: self.last.overdue_since(&schedule, self.now),
             advice: never_runs(&schedule, environment).or_else(|| advise.then(|| ONCE_A_DAY.to_owned())),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Db, Error, activities, environments, projects, snapshots, tickets};
+use super::{Db, Error, activities, environments, projects, schedules, snapshots, tickets};
 use crate::domain::activity::Payload;
 use crate::domain::environment::EnvironmentStatus;
 use crate::domain::policy::retention::{Facts, Hold, Item, Shelf};
@@ -25,6 +25,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
         items: Vec::new(),
     });
     let mut shelves: Vec<Shelf> = shelves.collect();
+    let mut taken_for = schedules::of_snapshots(db, project).await?;
     for snapshot in snapshots::by_project(db, project).await? {
         let Some(shelf) = shelves.iter_mut().find(|shelf| shelf.id == snapshot.environment) else { continue };
         let mut holds = BTreeSet::new();
@@ -37,6 +38,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
             taken_at: snapshot.taken_at,
             added: snapshot.added,
             has_failed: snapshot.drill_failed_at.is_some(),
+            schedules: snapshot.activity.and_then(|activity| taken_for.remove(&activity)).unwrap_or_default(),
             holds,
         });
     }

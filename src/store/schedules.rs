@@ -1,6 +1,6 @@
 //! Schedules: what is due, who begins it, and those that come by themselves, kept in step with environments and plans.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::row::Columns as _;
 use super::sql::Sql;
@@ -137,6 +137,42 @@ pub async fn claim(db: &mut Db, id: &ScheduleId, run: Timestamp, next: Option<Sl
         .execute(db)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Notes that an activity takes a snapshot for this schedule, among others perhaps.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ran(db: &mut Db, id: &ScheduleId, activity: &ActivityId) -> Result<(), Error> {
+    sqlx::query("INSERT INTO schedule_runs (activity_id, schedule_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(activity.as_str())
+        .bind(id.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// For which schedules the activities took the snapshots of a project that are kept; of schedules that are there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_snapshots(
+    db: &mut Db,
+    project: &ProjectId,
+) -> Result<HashMap<ActivityId, BTreeSet<ScheduleId>>, Error> {
+    let rows = sqlx::query(
+        "SELECT r.activity_id, r.schedule_id FROM snapshots s
+         JOIN schedule_runs r ON r.activity_id = s.activity_id
+         WHERE s.project_id = $1 AND s.deleted_at IS NULL",
+    )
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
+    let mut all: HashMap<ActivityId, BTreeSet<ScheduleId>> = HashMap::new();
+    for row in rows {
+        all.entry(row.word("activity_id")?).or_default().insert(row.word("schedule_id")?);
+    }
+    Ok(all)
 }
 
 /// The activity that any schedule of the environment asked for last to do this, and when, if that is not over.

@@ -27,6 +27,9 @@ pub struct Schedule {
     pub owner: Option<String>,
     pub next_runs: Vec<NextRun>,
     pub overdue_since: Option<Timestamp>,
+    /// Of snapshots: how long they are kept, and how many that makes.
+    #[serde(default)]
+    pub kept: Option<String>,
     /// What to think of, as it runs more often than once a day.
     pub advice: Option<String>,
     pub created_at: Timestamp,
@@ -60,7 +63,7 @@ pub struct ScheduleRequest {
 
 impl Schedule {
     pub fn new(entry: ScheduleEntry, environment: &Environment) -> Self {
-        let ScheduleEntry { schedule, when, runs, overdue_since, advice, change, remove } = entry;
+        let ScheduleEntry { schedule, when, runs, overdue_since, kept, advice, change, remove } = entry;
         let here = href(&path::schedule(&environment.project, &environment.name, &schedule.id));
         let links = Links::to_self(here.clone())
             .with_if(change.is_open().then(|| here.clone()), "#edit")
@@ -78,6 +81,7 @@ impl Schedule {
             owner: schedule.owner.map(|owner| owner.email),
             next_runs: runs.into_iter().map(|run| NextRun { at: run.at, local: run.local }).collect(),
             overdue_since,
+            kept,
             advice,
             created_at: schedule.created_at,
             updated_at: schedule.updated_at,

@@ -181,7 +181,32 @@ async fn a_run_that_is_due_becomes_one_consistent_snapshot_and_the_schedule_move
     let mut db = shop.test.store.read().await.expect("a connection");
     let taken = snapshots::by_name(&mut db, &take.snapshot).await.expect("readable").expect("it was taken");
     assert_eq!((taken.origin, taken.consistency), (Origin::Automatic, Consistency::Consistent));
-    assert_eq!(taken.expires_at, Some(taken.taken_at.plus(DAY * 7)));
+    assert_eq!(taken.expires_at, None, "it is one of the newest 7 of its schedule");
+}
+
+#[tokio::test]
+async fn a_snapshot_counts_for_each_schedule_that_it_was_taken_for() {
+    let shop = TestApp::with_shop().await;
+    let (own, monthly) = (shop.plans_own().await, shop.add("0 3 1 * *").await);
+    for schedule in [&own, &monthly] {
+        shop.make_due(schedule, shop.now().await).await;
+    }
+    shop.begin().await;
+    let feed = shop.feed(ActivityKind::Backup).await;
+    let [asked] = &feed[..] else { panic!("one for both: {feed:?}") };
+    assert_eq!(shop.test.settle(&asked.id).await.failure, None);
+    let facts = async || {
+        let mut db = shop.test.store.read().await.expect("a connection");
+        let mut facts = stillpoint::store::retention::facts(&mut db, &project()).await.expect("readable");
+        facts.environments.remove(0).items.remove(0).schedules
+    };
+    assert_eq!(facts().await, [own.id.clone(), monthly.id.clone()].into());
+    let kept: Vec<_> = shop.entries().await.into_iter().filter_map(|entry| entry.kept).collect();
+    assert!(kept.iter().all(|kept| kept.contains("That makes 7 of this schedule")), "{kept:?}");
+    // Whatever schedules that are gone took counts together.
+    let proof = shop.test.proof::<ManageSchedules>(&shop.admin).await.expect("an admin");
+    ops::remove(&shop.test.app, &proof, &monthly.id).await.expect("it is removed");
+    assert_eq!(facts().await, [own.id].into());
 }
 
 #[tokio::test]

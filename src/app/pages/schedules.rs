@@ -253,6 +253,7 @@ fn item(entry: ScheduleEntry, here: &Here) -> AnyView {
                     <span>{whose}</span>
                 </p>
                 {why}{overdue}
+                {entry.kept.clone().map(|kept| view! { <p class="help">{format!("Kept: {kept}.")}</p> })}
                 {entry.advice.clone().map(|advice| view! { <p class="help">{advice}</p> })}
                 {runs}{note}{forms}
             </div>

@@ -31,8 +31,11 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     pub manual: Manual,
-    /// How long snapshots are kept that a person, or a schedule of a person, took.
+    /// How long snapshots are kept that a person took.
     pub keep: Keep,
+    /// The same of those that a person's schedule took, where the plan takes none by itself; as `keep` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<Keep>,
     /// Whether people may make schedules of their own (R9).
     pub schedules: Schedules,
     /// What the plan takes by itself; `None`: nothing.
@@ -58,8 +61,11 @@ pub struct Automatic {
 pub enum Keep {
     /// So many days each.
     Days(u32),
-    /// So many of the newest; nothing goes without saying which, and asking.
+    /// So many of the newest, of each schedule; of manual ones nothing goes without saying which, and asking.
     Newest(u32),
+    /// So many days each, and beyond them as long as it is one of so many of the newest, of each schedule: whatever runs
+    /// seldom has a history too.
+    AtLeast { days: u32, newest: u32 },
     /// Thinned out with age (R12), youngest tier first.
     Tiers(Vec<Tier>),
     /// All for a while, then while the project's storage budget lasts, oldest first to go.
@@ -183,7 +189,10 @@ impl Plan {
             Err(refusal) => not("Manual snapshots", refusal.to_string()),
         };
         let schedules = match (rules.schedules, &rules.automatic) {
-            (Schedules::Yes, _) => there("Schedules of your own", "As many as you like.".to_owned()),
+            (Schedules::Yes, _) => {
+                let kept = rules.keep_of(Origin::Automatic).in_words(Origin::Automatic);
+                there("Schedules of your own", format!("As many as you like. Kept: {kept}."))
+            }
             (Schedules::No, Some(_)) => {
                 not("Schedules of your own", "Not in this plan: the automatic ones are there instead.".to_owned())
             }
@@ -213,11 +222,12 @@ impl Rules {
         }
     }
 
-    /// What holds for snapshots of that origin. Automatic ones that the plan would not take any more (it was changed, or a
-    /// person's schedule took them) are kept as a person's.
+    /// What holds for snapshots of that origin. Automatic ones that the plan would not take any more (it was changed) are kept
+    /// as a person's.
     pub fn keep_of(&self, origin: Origin) -> &Keep {
         match (origin, &self.automatic) {
             (Origin::Automatic, Some(automatic)) => &automatic.keep,
+            (Origin::Automatic, None) => self.scheduled.as_ref().unwrap_or(&self.keep),
             _ => &self.keep,
         }
     }
@@ -229,7 +239,7 @@ impl Keep {
         match self {
             Self::Days(days) | Self::Budget { at_most_days: days, .. } => Some(*days),
             Self::Tiers(tiers) => tiers.last().map(|tier| tier.until_days),
-            Self::Newest(_) => None,
+            Self::Newest(_) | Self::AtLeast { .. } => None,
         }
     }
 }

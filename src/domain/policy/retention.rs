@@ -19,7 +19,7 @@ use super::plans::Keep;
 use super::{Plan, Refusal, Verdict};
 use crate::domain::bytes::Bytes;
 use crate::domain::environment::EnvironmentKind;
-use crate::domain::ids::{EnvironmentId, EnvironmentName, SnapshotName};
+use crate::domain::ids::{EnvironmentId, EnvironmentName, ScheduleId, SnapshotName};
 use crate::domain::snapshot::Origin;
 use crate::domain::time::{DAY, Timestamp};
 
@@ -52,6 +52,8 @@ pub struct Item {
     pub added: Bytes,
     /// Its last drill could not load it (R29).
     pub has_failed: bool,
+    /// Those that it was taken for and that are still there; a number is kept of each.
+    pub schedules: BTreeSet<ScheduleId>,
     pub holds: BTreeSet<Hold>,
 }
 
@@ -304,7 +306,10 @@ impl Keep {
             Self::Newest(number) if origin == Origin::Manual => {
                 format!("the newest {number}; another one takes the place of the oldest, after asking")
             }
-            Self::Newest(number) => format!("the newest {number}"),
+            Self::Newest(number) => format!("the newest {number}{}", of_each(origin)),
+            Self::AtLeast { days, newest } => {
+                format!("for {}, and in any case the newest {newest}{}", age_in_words(*days), of_each(origin))
+            }
             Self::Tiers(tiers) => thinning::tiers_in_words(tiers),
             Self::Budget { at_least_days, at_most_days } => format!(
                 "for at least {} and at most {}; between the two while the project's storage lasts, the oldest go first",
@@ -313,4 +318,8 @@ impl Keep {
             ),
         }
     }
+}
+
+fn of_each(origin: Origin) -> &'static str {
+    if origin == Origin::Automatic { " of each schedule" } else { "" }
 }

@@ -13,11 +13,13 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use sha2::{Digest as _, Sha256};
 
-use super::plans::{Automatic, Manual, Schedules};
+use super::plans::{Automatic, Keep, Manual, Schedules};
+use super::retention::simulate;
 use super::{Act, Plan, Refusal, Standing, Terms, Verdict};
 use crate::domain::environment::{Environment, EnvironmentKind};
 use crate::domain::ids::ScheduleId;
 use crate::domain::schedule::{Errand, Schedule, ScheduleSource, Slot};
+use crate::domain::snapshot::Origin;
 use crate::domain::time::{DAY, Timestamp, span};
 
 /// S4's advice.
@@ -127,6 +129,33 @@ impl Rhythm {
             return Some(earlier);
         }
         self.zone.following(earlier).next().map(|change| change.timestamp())
+    }
+
+    /// How much time lies between two runs, on average over the next twelve.
+    pub fn interval(&self, now: Timestamp) -> Option<Duration> {
+        let first = self.next_after(now)?;
+        let mut last = first;
+        for _ in 0..12 {
+            last = self.next_after(last)?;
+        }
+        Some(last.since(first) / 12)
+    }
+
+    /// How long what it takes is kept, and how many of it that makes; as in "Kept: …".
+    pub fn kept_in_words(&self, keep: &Keep, now: Timestamp) -> String {
+        let words = keep.in_words(Origin::Automatic);
+        let Some(every) = self.interval(now) else { return words };
+        let year = simulate(keep, every, now);
+        match (keep, year.left.last()) {
+            // It depends on what else there is.
+            (Keep::Budget { .. }, _) | (_, None) => words,
+            // Less than a year does not tell.
+            _ if year.left.len() as u64 == year.taken => words,
+            (_, Some(oldest)) => {
+                let (number, oldest) = (year.left.len(), span(now.since(*oldest)));
+                format!("{words}. That makes {number} of this schedule, the oldest {oldest} old")
+            }
+        }
     }
 
     /// Whether two runs fall on one day: then S4 advises against it.

@@ -262,3 +262,26 @@ proptest! {
         prop_assert_eq!(last.since(*first).expect("days").get_days(), 399);
     }
 }
+
+#[test]
+fn how_long_is_kept_what_a_schedule_takes_is_said_in_numbers() {
+    let plans = Plan::built_in();
+    let keep = |id: &str| {
+        let plan = plans.iter().find(|plan| plan.id.as_str() == id).expect("a built-in plan");
+        plan.production.keep_of(Origin::Automatic).clone()
+    };
+    let own = "for 7 days, and in any case the newest 7 of each schedule";
+    let table = [
+        ("self-hosted", "0 3 * * *", format!("{own}. That makes 7 of this schedule, the oldest 6 days old")),
+        ("self-hosted", "0 * * * *", format!("{own}. That makes 168 of this schedule, the oldest 6 days old")),
+        ("self-hosted", "0 3 * * 0", format!("{own}. That makes 7 of this schedule, the oldest 42 days old")),
+        ("self-hosted", "0 3 1 1 *", own.to_owned()),
+    ];
+    for (plan, cron, words) in table {
+        let rhythm = Rhythm::parse(cron, "UTC").expect("an expression");
+        assert_eq!(rhythm.kept_in_words(&keep(plan), at("2026-11-21T03:30:00Z")), words, "{plan} {cron}");
+    }
+    let weekly = Rhythm::parse("0 3 * * 0", "UTC").expect("an expression");
+    let words = weekly.kept_in_words(&keep("professional"), at("2026-11-21T03:30:00Z"));
+    assert!(words.starts_with("for at least 7 days and at most") && !words.contains("That makes"), "{words}");
+}

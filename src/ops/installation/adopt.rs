@@ -145,5 +145,6 @@ fn snapshot(id: &str, manifest: &Manifest, plan: &crate::domain::policy::Plan) -
         proof: manifest.proof.clone(),
         // The plan that it had is not known, nor what was protected: nothing goes before somebody has looked.
         protection: Some(Protection { note: Some("found in the repository".to_owned()) }),
+        drill_failed_at: None,
     }
 }

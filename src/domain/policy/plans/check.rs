@@ -37,6 +37,9 @@ impl Plan {
 impl Rules {
     fn check(&self) -> Result<(), Unsound> {
         self.keep.check().map_err(|unsound| unsound.within("keep"))?;
+        if let Some(scheduled) = &self.scheduled {
+            scheduled.check().map_err(|unsound| unsound.within("scheduled"))?;
+        }
         let Some(automatic) = &self.automatic else { return Ok(()) };
         five_fields(&automatic.cron)
             .map_err(|unsound| unsound.within("cron"))
@@ -63,12 +66,15 @@ impl Keep {
         match self {
             Self::Days(0) => Err(Unsound::new("keep at least 1 day").within("days")),
             Self::Newest(0) => Err(Unsound::new("keep at least the newest 1").within("newest")),
+            Self::AtLeast { days: 0, .. } | Self::AtLeast { newest: 0, .. } => {
+                Err(Unsound::new("keep at least 1 day, and the newest 1").within("at_least"))
+            }
             Self::Budget { at_least_days, at_most_days } if at_most_days < at_least_days || *at_most_days == 0 => {
                 Err(Unsound::new("must not be less than `at_least_days`, and at least 1").within("at_most_days"))
                     .map_err(|unsound| unsound.within("budget"))
             }
             Self::Tiers(tiers) => tiers_fit(tiers).map_err(|unsound| unsound.within("tiers")),
-            Self::Days(_) | Self::Newest(_) | Self::Budget { .. } => Ok(()),
+            Self::Days(_) | Self::Newest(_) | Self::AtLeast { .. } | Self::Budget { .. } => Ok(()),
         }
     }
 }
@@ -143,7 +149,8 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_no_time_at_all() {
-        for keep in [Keep::Days(0), Keep::Newest(0), Keep::Budget { at_least_days: 8, at_most_days: 7 }] {
+        let none = Keep::AtLeast { days: 7, newest: 0 };
+        for keep in [Keep::Days(0), Keep::Newest(0), none, Keep::Budget { at_least_days: 8, at_most_days: 7 }] {
             let mut plan = Plan::built_in().swap_remove(0);
             plan.production.keep = keep;
             assert_eq!(plan.check().map_err(|unsound| unsound.path[..2].join(".")), Err("production.keep".to_owned()));

@@ -45,6 +45,7 @@ pub fn simulate(keep: &Keep, every: Duration, now: Timestamp) -> Simulation {
             taken_at: now.minus(every * number),
             added: Bytes(0),
             has_failed: false,
+            schedules: Default::default(),
             holds: Default::default(),
         })
         .collect();

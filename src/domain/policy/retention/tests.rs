@@ -25,6 +25,7 @@ fn item(number: usize, origin: Origin, taken_at: Timestamp) -> Item {
         taken_at,
         added: Bytes(1 << 20),
         has_failed: false,
+        schedules: BTreeSet::new(),
         holds: BTreeSet::new(),
     }
 }
@@ -236,7 +237,37 @@ fn a_number_of_manual_ones_is_never_enforced_without_asking() {
 #[test]
 fn automatic_ones_beyond_a_number_go() {
     let facts = facts(EnvironmentKind::Staging, series(Origin::Automatic, DAY, 6));
-    assert_eq!(plan(&built_in("self-hosted"), &facts, now()).going().count(), 2);
+    let mut four = built_in("self-hosted");
+    four.staging.scheduled = None;
+    assert_eq!(plan(&four, &facts, now()).going().count(), 2);
+}
+
+#[test]
+fn a_schedule_that_runs_seldom_keeps_a_number_of_its_own() {
+    let schedule = |number: u32| ScheduleId::parse(format!("{number:020x}")).expect("20 hexadecimal digits");
+    let of = |number: u32, every: Duration, count: u32| {
+        let taken = series(Origin::Automatic, every, count).into_iter().enumerate();
+        taken.map(move |(at, taken)| Item {
+            name: item(number as usize * 1_000 + at, Origin::Automatic, now()).name,
+            schedules: BTreeSet::from([schedule(number)]),
+            ..taken
+        })
+    };
+    for kind in EnvironmentKind::ALL {
+        let taken = of(1, HOUR, 24 * 20).chain(of(2, DAY * 7, 20)).chain(of(3, DAY * 30, 20)).collect();
+        let left = obeyed(&built_in("self-hosted"), facts(kind, taken), now());
+        let left_of = |number: u32| {
+            left.environments[0].items.iter().filter(|item| item.schedules.contains(&schedule(number))).count()
+        };
+        assert_eq!([left_of(1), left_of(2), left_of(3)], [24 * 7, 7, 7], "{kind}");
+    }
+    // One that was taken for two stays as long as either keeps it.
+    let mut taken: Vec<Item> = of(1, DAY, 30).collect();
+    for item in taken.iter_mut().step_by(10) {
+        item.schedules.insert(schedule(2));
+    }
+    let left = obeyed(&built_in("self-hosted"), production(taken), now());
+    assert_eq!(left.environments[0].items.len(), 7 + 2);
 }
 
 #[test]
@@ -260,7 +291,7 @@ fn plans_are_told_in_words() {
         "every one up to 3 days, one a day up to 7 days, one a week up to 6 weeks, one every 2 weeks up to 12 weeks, one \
          every 4 weeks up to 22 weeks"
     );
-    assert_eq!(words("self-hosted"), "for 7 days");
+    assert_eq!(words("self-hosted"), "for 7 days, and in any case the newest 7 of each schedule");
 }
 
 /// Snapshots at any instants of a year and a half, of any origin, held by anything.

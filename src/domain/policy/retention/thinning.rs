@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Item;
-use crate::domain::ids::SnapshotName;
+use crate::domain::ids::{ScheduleId, SnapshotName};
 use crate::domain::policy::plans::{Keep, Tier};
 use crate::domain::snapshot::Origin;
 use crate::domain::time::{DAY, Timestamp};
@@ -33,7 +33,14 @@ pub(super) fn dues(keep: &Keep, origin: Origin, items: &[&Item], now: Timestamp)
             };
             Due { goes_at: Some(goes_at), reason }
         }),
-        Keep::Newest(number) => named(&|at, _| newest(*number, origin, items.len() - at, now)),
+        Keep::Newest(number) => {
+            let places = places(items);
+            named(&|at, _| newest(*number, origin, places[at], now))
+        }
+        Keep::AtLeast { days, newest } => {
+            let places = places(items);
+            named(&|at, item| at_least((*days, *newest), places[at], item, now))
+        }
         Keep::Tiers(tiers) => {
             let firsts: Vec<Vec<bool>> = tiers.iter().map(|tier| firsts(tier.every_days, items)).collect();
             named(&|at, item| thinned(tiers, &firsts, at, item, now))
@@ -50,6 +57,35 @@ pub(super) fn dues(keep: &Keep, origin: Origin, items: &[&Item], now: Timestamp)
             Due { goes_at: Some(goes_at), reason }
         }),
     }
+}
+
+/// The best place that each has in a series that it belongs to, 1 being the newest: of a schedule, or of all that none is known
+/// of.
+fn places(items: &[&Item]) -> Vec<usize> {
+    let mut counted: BTreeMap<Option<&ScheduleId>, usize> = BTreeMap::new();
+    let mut places = vec![0; items.len()];
+    for (at, item) in items.iter().enumerate().rev() {
+        let mut next = |series| {
+            let place = counted.entry(series).or_default();
+            *place += 1;
+            *place
+        };
+        let best = item.schedules.iter().map(|schedule| next(Some(schedule))).min();
+        places[at] = best.unwrap_or_else(|| next(None));
+    }
+    places
+}
+
+fn at_least((days, number): (u32, u32), place: usize, item: &Item, now: Timestamp) -> Due {
+    let over_at = item.taken_at.plus(DAY * days);
+    let is_newest = place <= usize::try_from(number).unwrap_or(usize::MAX);
+    let days = age_in_words(days);
+    let reason = match (over_at <= now, is_newest) {
+        (false, _) => format!("It is kept for {days}."),
+        (true, true) => format!("It is one of the newest {number}."),
+        (true, false) => format!("It is older than {days}, and there are {number} newer ones."),
+    };
+    Due { goes_at: (!is_newest).then_some(over_at), reason }
 }
 
 /// `place`: 1 is the newest.
