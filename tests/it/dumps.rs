@@ -28,6 +28,7 @@ use tower::ServiceExt as _;
 use crate::everything::installed;
 use crate::everything::shop::{Kind, Shop as Everything};
 use crate::process::{Installation, said, until};
+use crate::retention;
 use crate::support::server::programs;
 use crate::support::{PASSWORD, Shop, TestApp, environment, project};
 
@@ -145,6 +146,28 @@ async fn a_read_only_token_takes_nothing_out() {
     let actor = accounts::actor_of_bearer(&shop.test.app, &token.text).await.expect("a valid token");
     let refused = ask(&shop, &actor, &of(None)).await.expect_err("it may only look");
     assert!(refused.to_string().starts_with("This token may only read;"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_download_keeps_its_snapshot_until_it_is_over() {
+    let shop = TestApp::with_shop().await;
+    shop.test.declare("[[project]]\nid = \"shop\"\nplan = \"starter\"\n").await;
+    grow(&shop);
+    let old = shop.snapshot().await;
+    shop.snapshot().await;
+    retention::age(&shop, &old, 30).await;
+    // Nobody takes anything of it yet: it runs.
+    let dump = ask(&shop, &shop.admin, &of(Some(&old))).await.expect("an admin");
+    let reading = readings(&shop).await.remove(0);
+    assert_eq!(reading.state, ActivityState::InProgress);
+    assert!(retention::run(&shop).await.is_empty(), "nothing goes");
+    let refused = retention::delete(&shop, &old).await.expect_err("it is in use").problem();
+    assert_eq!((refused.status, refused.message.contains("download")), (409, true), "{refused}");
+
+    assert!(whole(dump).await.starts_with(SQLITE));
+    assert_eq!(ended(&shop, &reading.id).await.result, Some(ActivityResult::Success));
+    retention::run(&shop).await;
+    assert!(!retention::kept(&shop).await.contains(&old), "nothing holds it any more");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn shop_under(plan: &str) -> Shop {
 }
 
 /// As if it had been taken so many days earlier.
-async fn age(shop: &Shop, name: &SnapshotName, days: i64) {
+pub async fn age(shop: &Shop, name: &SnapshotName, days: i64) {
     change(shop, "UPDATE snapshots SET taken_at = taken_at - $1 WHERE name = $2", days * DAY, name).await;
 }
 
@@ -56,7 +56,7 @@ async fn preview(shop: &Shop) -> RetentionPage {
 }
 
 /// Names in the catalogue, newest first.
-async fn kept(shop: &Shop) -> Vec<SnapshotName> {
+pub async fn kept(shop: &Shop) -> Vec<SnapshotName> {
     let list = snapshots::list(&shop.test.app, &shop.history().await).await.expect("a list");
     list.into_iter().map(|entry| entry.snapshot.name).collect()
 }
@@ -70,7 +70,7 @@ async fn waiting_run(shop: &Shop) -> Vec<ActivityId> {
 }
 
 /// Looks through everything, and lets go what goes.
-async fn run(shop: &Shop) -> Vec<String> {
+pub async fn run(shop: &Shop) -> Vec<String> {
     upkeep(shop, Round::Whole).await;
     let mut said = Vec::new();
     for activity in waiting_run(shop).await {
@@ -103,7 +103,7 @@ async fn protect(shop: &Shop, name: &SnapshotName, note: &str) {
     retention::protect(&shop.test.app, proof, name, Some(note.to_owned())).await.expect("it is protected");
 }
 
-async fn delete(shop: &Shop, name: &SnapshotName) -> Result<(), Error> {
+pub async fn delete(shop: &Shop, name: &SnapshotName) -> Result<(), Error> {
     let proof = shop.test.proof::<DeleteSnapshot>(&shop.admin).await.expect("an admin");
     retention::delete(&shop.test.app, proof, name).await.map(drop)
 }

@@ -20,6 +20,7 @@ use stillpoint::store;
 
 use crate::doors::through::Doors;
 use crate::notices::{post, takes_mail};
+use crate::retention;
 use crate::support::{Shop, Site, TestApp, environment, project};
 
 /// A shop with `main` and `staging`, in a region that restores elsewhere by ticket, with two of the support staff.
@@ -250,6 +251,32 @@ async fn of_two_who_claim_at_once_one_has_it_and_the_other_is_told_who() {
     let runs = tokio::join!(desk.act(actor, &id, TicketAct::Run), desk.act(actor, &id, TicketAct::Run));
     assert_eq!(usize::from(runs.0.is_ok()) + usize::from(runs.1.is_ok()), 1, "{runs:?}");
     assert_eq!(desk.feed(actor, "staging").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_ticket_keeps_its_snapshot_from_retention_and_from_people_until_it_is_closed() {
+    let desk = Desk::open().await;
+    let Desk { shop, snapshot, .. } = &desk;
+    shop.test.declare("[[project]]\nid = \"shop\"\nplan = \"starter\"\n").await;
+    let id = desk.file().await;
+    // Beside the newest, which stays in any case.
+    shop.snapshot().await;
+    retention::age(shop, snapshot, 30).await;
+    assert!(retention::run(shop).await.is_empty(), "nothing goes");
+    let refused = conflict(retention::delete(shop, snapshot).await);
+    assert!(refused.starts_with("This snapshot is on an open ticket."), "{refused}");
+    // Worked on, it is as open as before.
+    desk.done(&desk.grace, &id, TicketAct::Claim).await;
+    assert!(retention::run(shop).await.is_empty());
+    assert!(retention::kept(shop).await.contains(snapshot));
+    desk.done(&desk.grace, &id, TicketAct::Release).await;
+
+    desk.done(&shop.admin, &id, TicketAct::Withdraw).await;
+    let said = retention::run(shop).await;
+    assert!(said.iter().any(|line| line.contains(snapshot.as_str())), "{said:?}");
+    assert!(!retention::kept(shop).await.contains(snapshot));
+    let refused = conflict(desk.act(&shop.admin, &id, TicketAct::Reopen).await);
+    assert!(refused.contains("does not exist any more"), "{refused}");
 }
 
 #[tokio::test]
