@@ -126,16 +126,31 @@ impl Plan {
             Manual::WhileNotLive => Err(Refusal::new(format!(
                 "On the {title} plan, manual snapshots of {kind} environments are available only while the store is \
                  not live."
-            ))),
+            ))
+            .instead(self.elsewhere(kind))),
             Manual::No => {
                 let refusal = Refusal::new(format!(
                     "On the {title} plan, manual snapshots of {kind} environments are not available."
                 ));
                 Err(match &rules.automatic {
                     Some(automatic) => refusal.instead(format!("Automatic ones are taken {}.", automatic.when)),
-                    None => refusal,
+                    None if rules.schedules == Schedules::Yes => {
+                        refusal.instead("A schedule of your own takes them (schedule:add).")
+                    }
+                    None => refusal.instead(self.elsewhere(kind)),
                 })
             }
+        }
+    }
+
+    /// What there is instead where nothing of that type takes any (R7).
+    pub(super) fn elsewhere(&self, kind: EnvironmentKind) -> String {
+        let others = EnvironmentKind::ALL.into_iter().filter(|other| *other != kind);
+        let mut taken = others.filter_map(|other| Some((other, self.rules(other).automatic.as_ref()?)));
+        let operator = "Ask the operator for another plan if that is not enough.";
+        match taken.next() {
+            Some((other, automatic)) => format!("Those of {other} are taken {}. {operator}", automatic.when),
+            None => "Ask the operator for a plan that has them.".to_owned(),
         }
     }
 

@@ -318,7 +318,7 @@ impl Plan {
             Refusal::new(format!("On the {title} plan, there are no schedules of {kind} environments to make."));
         Err(match (&rules.automatic, rules.manual) {
             (Some(automatic), _) => refusal.instead(format!("Automatic snapshots are taken {}.", automatic.when)),
-            (None, Manual::No) => refusal,
+            (None, Manual::No) => refusal.instead(self.elsewhere(kind)),
             (None, _) => refusal.instead(
                 "Snapshots can be taken by hand, or by a cron job or CI that calls `stillpoint snapshot:create --yes --no-wait`.",
             ),
@@ -331,8 +331,16 @@ impl Plan {
     /// The [`Refusal`] to show.
     pub fn takes_automatic(&self, kind: EnvironmentKind) -> Verdict {
         let title = &self.title;
-        let none = || Refusal::new(format!("The {title} plan takes no automatic snapshots of {kind} environments."));
-        self.rules(kind).automatic.as_ref().map(|_| ()).ok_or_else(none)
+        let rules = self.rules(kind);
+        if rules.automatic.is_some() {
+            return Ok(());
+        }
+        let refusal = Refusal::new(format!("The {title} plan takes no automatic snapshots of {kind} environments."));
+        Err(match (rules.schedules, rules.manual) {
+            (Schedules::Yes, _) => refusal.instead("Make a schedule of your own (schedule:add)."),
+            (Schedules::No, Manual::No) => refusal.instead(self.elsewhere(kind)),
+            (Schedules::No, _) => refusal.instead("Take them by hand, or by a cron job of your own."),
+        })
     }
 
     /// What the plan itself takes, if somebody may change or stop that.
@@ -343,9 +351,15 @@ impl Plan {
         let title = &self.title;
         match &self.rules(kind).automatic {
             Some(Automatic { editable: true, .. }) => Ok(()),
-            Some(Automatic { when, .. }) => Err(Refusal::new(format!(
-                "The {title} plan takes these {when}; they can be neither changed nor stopped."
-            ))),
+            Some(Automatic { when, .. }) => {
+                let refusal = Refusal::new(format!(
+                    "The {title} plan takes these {when}; they can be neither changed nor stopped."
+                ));
+                Err(match self.rules(kind).schedules {
+                    Schedules::Yes => refusal.instead("Add a schedule of your own beside them (schedule:add)."),
+                    Schedules::No => refusal.instead("Ask the operator for a plan whose schedule can be changed."),
+                })
+            }
             None => self.takes_automatic(kind),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::policy::Plan;
+use crate::domain::policy::{Plan, plans};
 
 fn at(text: &str) -> Timestamp {
     let instant: jiff::Timestamp = text.parse().expect("an instant");
@@ -284,4 +284,54 @@ fn how_long_is_kept_what_a_schedule_takes_is_said_in_numbers() {
     let weekly = Rhythm::parse("0 3 * * 0", "UTC").expect("an expression");
     let words = weekly.kept_in_words(&keep("professional"), at("2026-11-21T03:30:00Z"));
     assert!(words.starts_with("for at least 7 days and at most") && !words.contains("That makes"), "{words}");
+}
+
+/// Every combination that a plan's file may have, for one type, beside rules that take nothing.
+fn any_rules() -> impl Strategy<Value = plans::Rules> {
+    let manual = prop_oneof![Just(Manual::No), Just(Manual::WhileNotLive), Just(Manual::Yes)];
+    let schedules = prop_oneof![Just(Schedules::No), Just(Schedules::Yes)];
+    let automatic = proptest::option::of(any::<bool>());
+    (manual, schedules, automatic).prop_map(|(manual, schedules, automatic)| plans::Rules {
+        manual,
+        schedules,
+        keep: Keep::Days(7),
+        scheduled: None,
+        automatic: automatic.map(|editable| Automatic {
+            cron: "0 3 * * *".to_owned(),
+            when: "once a day".to_owned(),
+            editable,
+            keep: Keep::Days(7),
+        }),
+    })
+}
+
+fn instead_of_everything(plan: &Plan) -> Result<(), TestCaseError> {
+    for kind in EnvironmentKind::ALL {
+        let manual = [false, true].map(|live| plan.allows_manual(kind, live));
+        let others = [plan.allows_schedules(kind), plan.takes_automatic(kind), plan.allows_editing(kind)];
+        for refusal in manual.into_iter().chain(others).filter_map(Result::err) {
+            let instead = refusal.instead.as_deref().unwrap_or_default();
+            prop_assert!(instead.ends_with('.') && instead.len() > 10, "{} {kind}: {refusal}", plan.id);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_refusal_of_the_built_in_plans_says_what_there_is_instead() {
+    for plan in Plan::built_in() {
+        instead_of_everything(&plan).expect("R7");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_refusal_of_any_plan_says_what_there_is_instead(
+        production in any_rules(),
+        staging in any_rules(),
+        development in any_rules(),
+    ) {
+        let own = Plan { production, staging, development, ..Plan::built_in().swap_remove(0) };
+        instead_of_everything(&own)?;
+    }
 }
