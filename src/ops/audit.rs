@@ -10,7 +10,9 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 
 use super::{App, Error};
-use crate::authz::{Actor, Authority, Authorized, Need, OnEnvironment, Operator, ViewAudit};
+use crate::authz::{
+    Actor, Authority, Authorized, Need, OnEnvironment, OnProject, OnTicket, Operator, Permission, ViewAudit,
+};
 use crate::domain::activity::{ActivityResult, Initiator};
 use crate::domain::audit::{AuditEntry, AuditFilter, AuditKind};
 use crate::domain::environment::{Environment, Project};
@@ -107,6 +109,71 @@ pub(super) async fn refused(
     let on = (actor.initiator(), Some(project.clone()), environment.map(|environment| environment.id));
     note_refused(app, on, AuditKind::Refused, act.gerund().to_owned(), refusal.to_string()).await?;
     Ok(Error::Forbidden(refusal))
+}
+
+/// What somebody tries who may: for recording why the state of things does not let them (R5).
+pub(super) struct Attempt {
+    by: Initiator,
+    /// As above: no attempt of whoever filed it.
+    is_for_ticket: bool,
+    project: ProjectId,
+    environment: Option<EnvironmentId>,
+    act: Act,
+}
+
+impl Attempt {
+    pub fn of<A: Permission>(proof: &Authorized<A>) -> Self
+    where
+        A::On: Place,
+    {
+        let (project, environment) = proof.on().place();
+        Self {
+            by: proof.actor().initiator(),
+            is_for_ticket: matches!(proof.actor().authority, Authority::Ticket { .. }),
+            project,
+            environment,
+            act: A::ACT,
+        }
+    }
+
+    /// Another act than the proof's, on the same.
+    pub fn doing(self, act: Act) -> Self {
+        Self { act, ..self }
+    }
+
+    /// Hands the outcome on; a conflict is recorded. What is written to the feed by itself must not come through here.
+    pub async fn recorded<T>(self, app: &App, outcome: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Conflict(refusal)) = &outcome
+            && !self.is_for_ticket
+        {
+            let on = (self.by, Some(self.project), self.environment);
+            note_refused(app, on, AuditKind::Refused, self.act.gerund().to_owned(), refusal.to_string()).await?;
+        }
+        outcome
+    }
+}
+
+/// What a proof is about, as the audit names it.
+pub(super) trait Place {
+    fn place(&self) -> (ProjectId, Option<EnvironmentId>);
+}
+
+impl Place for OnProject {
+    fn place(&self) -> (ProjectId, Option<EnvironmentId>) {
+        (self.project.id.clone(), None)
+    }
+}
+
+impl Place for OnEnvironment {
+    fn place(&self) -> (ProjectId, Option<EnvironmentId>) {
+        (self.project.id.clone(), Some(self.environment.id.clone()))
+    }
+}
+
+impl Place for OnTicket {
+    fn place(&self) -> (ProjectId, Option<EnvironmentId>) {
+        (self.project.id.clone(), Some(self.ticket.wanted.source.id.clone()))
+    }
 }
 
 /// Also one that was removed.

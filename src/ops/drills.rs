@@ -1,6 +1,7 @@
 //! Drills: asked for, their reports, and when the next one is (R29).
 
 use super::activities::Viewer;
+use super::audit::Attempt;
 use super::snapshots::taken_of;
 use super::{App, Error};
 use crate::authz::{Authorized, RunDrill, ViewHistory};
@@ -24,6 +25,11 @@ pub async fn run(
     proof: Authorized<RunDrill>,
     snapshot: Option<SnapshotName>,
 ) -> Result<ActivityEntry, Error> {
+    let activity = Attempt::of(&proof).recorded(app, enqueue(app, &proof, snapshot).await).await?;
+    Viewer::of(&proof).one(app, &activity).await
+}
+
+async fn enqueue(app: &App, proof: &Authorized<RunDrill>, snapshot: Option<SnapshotName>) -> Result<ActivityId, Error> {
     let on = proof.on();
     let mut tx = app.store().write().await?;
     activities::hold_off(&mut tx).await?;
@@ -47,7 +53,7 @@ pub async fn run(
     };
     let activity = queue::enqueue(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
-    Viewer::of(&proof).one(app, &activity.id).await
+    Ok(activity.id)
 }
 
 /// Those that were begun, newest first.

@@ -31,6 +31,15 @@ pub async fn create(
     email: &str,
     roles: Roles,
 ) -> Result<NewInvitation, Error> {
+    audit::Attempt::of(proof).recorded(app, invited(app, proof, email, roles).await).await
+}
+
+async fn invited(
+    app: &App,
+    proof: &Authorized<ManageMembers>,
+    email: &str,
+    roles: Roles,
+) -> Result<NewInvitation, Error> {
     let email = accounts::address(email)?;
     let (project, actor) = (&proof.on().project.id, proof.actor());
     let code = Secret::new(format!("sti_{}", hex::encode(rand::random::<[u8; 32]>())));

@@ -1,6 +1,7 @@
 //! Who is in a project, and as what (R1). Every change stands in the project's audit.
 
-use super::{App, Error, audit, invitations};
+use super::audit::{self, Attempt};
+use super::{App, Error, invitations};
 use crate::authz::{Authorized, ManageMembers, ViewProject};
 use crate::domain::UserId;
 use crate::domain::audit::AuditKind;
@@ -58,6 +59,15 @@ pub async fn remove(app: &App, proof: &Authorized<ManageMembers>, user: &UserId)
 }
 
 async fn change(
+    app: &App,
+    proof: &Authorized<ManageMembers>,
+    user: &UserId,
+    becomes: Option<&Roles>,
+) -> Result<(), Error> {
+    Attempt::of(proof).recorded(app, changed(app, proof, user, becomes).await).await
+}
+
+async fn changed(
     app: &App,
     proof: &Authorized<ManageMembers>,
     user: &UserId,

@@ -1,6 +1,7 @@
 //! Merging an environment into its parent, or announcing that (R10).
 
 use super::activities::Viewer;
+use super::audit::Attempt;
 use super::environments::evictions;
 use super::{App, Error, first};
 use crate::authz::{Actor, Authorized, MergeEnvironment};
@@ -10,7 +11,7 @@ use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::advice::{Occasion, Wish, may_merge};
 use crate::domain::policy::{Refusal, Standing};
 use crate::domain::view::{ActivityEntry, MergePage, Offer};
-use crate::domain::{ProjectId, SnapshotName};
+use crate::domain::{ActivityId, ProjectId, SnapshotName};
 use crate::queue::{self, NewActivity};
 use crate::store::projects;
 
@@ -99,6 +100,12 @@ pub async fn preview(app: &App, merge: &Merge) -> Result<MergePage, Error> {
 /// [`Error::Conflict`] when an environment is not active, the snapshot would push out what was not named, or who merges is
 /// no longer who was shown.
 pub async fn create(app: &App, merge: Merge, request: MergeRequest) -> Result<ActivityEntry, Error> {
+    let activity = Attempt::of(&merge.into).recorded(app, enqueue(app, &merge, request).await).await?;
+    // Whoever may merge may see both.
+    Viewer::of(&merge.into).one(app, &activity).await
+}
+
+async fn enqueue(app: &App, merge: &Merge, request: MergeRequest) -> Result<ActivityId, Error> {
     let (source, target) = (&merge.from.on().environment, merge.into.on());
     let into = &target.environment;
     if let Some(refusal) = merge.offer().refusal {
@@ -139,6 +146,5 @@ pub async fn create(app: &App, merge: Merge, request: MergeRequest) -> Result<Ac
     let first = first::take(app, &mut tx, &merge.into, step, (note, request.evict)).await?;
     let activity = queue::enqueue(&mut tx, app.store(), new(first)).await?;
     app.store().commit(tx).await?;
-    // Whoever may merge may see both.
-    Viewer::of(&merge.into).one(app, &activity.id).await
+    Ok(activity.id)
 }

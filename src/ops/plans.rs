@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::audit::Attempt;
 use super::{App, Error, retention};
 use crate::authz::{Authorized, ChangePlan, ViewProject};
 use crate::domain::activity::{self, ActivityKind, Payload};
@@ -66,9 +67,18 @@ pub async fn set(
     to: &PlanId,
     confirmed: Option<&str>,
 ) -> Result<PlanChange, Error> {
+    Attempt::of(&proof).recorded(app, put_under(app, &proof, to, confirmed).await).await
+}
+
+async fn put_under(
+    app: &App,
+    proof: &Authorized<ChangePlan>,
+    to: &PlanId,
+    confirmed: Option<&str>,
+) -> Result<PlanChange, Error> {
     let project = &proof.on().project;
     let mut tx = app.store().write().await?;
-    let (change, plan, all) = changed(app, &mut tx, &proof, to).await?;
+    let (change, plan, all) = changed(app, &mut tx, proof, to).await?;
     if confirmed.is_some_and(|confirmed| confirmed != change.hash) {
         return Err(Error::Conflict(
             Refusal::new("What the change would do is not what it was when you looked.")

@@ -1,15 +1,15 @@
 //! Moving a project to another region (R27): what that would change, and asking for it.
 
-use super::activities::{self as feeds, Viewer};
+use super::activities::Viewer;
+use super::audit::Attempt;
 use super::{App, Error};
 use crate::authz::{self, Authorized, MoveProject, ViewProject};
 use crate::domain::activity::{self, ActivityKind, Payload};
 use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::region::{self, Region};
-use crate::domain::policy::{Act, Refusal};
-use crate::domain::view::{ActivityEntry, LeftRepository, MovePage, RegionPage};
-use crate::domain::{Bytes, EnvironmentId};
+use crate::domain::view::{ActivityEntry, MovePage};
+use crate::domain::{ActivityId, Bytes, EnvironmentId};
 use crate::engine::{Copy, Location};
 use crate::jobs;
 use crate::queue::{self, NewActivity};
@@ -109,15 +109,21 @@ fn measured(access: &RepositoryAccess, place: std::path::PathBuf) -> Option<(Byt
 /// # Errors
 /// [`Error::Invalid`] when there is no such region, [`Error::Conflict`] when something stands against it.
 pub async fn begin(app: &App, proof: Authorized<MoveProject>, to: &RegionId) -> Result<ActivityEntry, Error> {
+    let activity = Attempt::of(&proof).recorded(app, enqueue(app, &proof, to).await).await?;
+    let all = environments::ever_in_project(&mut *app.store().read().await?, &proof.on().project.id).await?;
+    Viewer::over(&all, proof.standing()).one(app, &activity).await
+}
+
+async fn enqueue(app: &App, proof: &Authorized<MoveProject>, to: &RegionId) -> Result<ActivityId, Error> {
     let project = &proof.on().project;
     let mut tx = app.store().write().await?;
     activities::hold_off(&mut tx).await?;
     let to = found(&mut tx, to).await?;
     region::may_move(&project.region, &to).map_err(Error::Conflict)?;
     region::place(&to, &project.id, app.data()).map_err(Error::Conflict)?;
-    stands_against(&mut tx, project).await?.map_err(Error::Conflict)?;
+    stands_against(&mut tx, proof).await?.map_err(Error::Conflict)?;
     let none = || Refusal::new("The project has no environment yet, so there is nothing to move.");
-    let environment = feed(&mut tx, &proof).await?.ok_or_else(|| Error::Conflict(none()))?;
+    let environment = feed(&mut tx, proof).await?.ok_or_else(|| Error::Conflict(none()))?;
     let new = NewActivity {
         project: project.id.clone(),
         environment,
@@ -128,8 +134,7 @@ pub async fn begin(app: &App, proof: Authorized<MoveProject>, to: &RegionId) -> 
     };
     let activity = queue::enqueue_beside(&mut tx, app.store(), new).await?;
     app.store().commit(tx).await?;
-    let all = environments::ever_in_project(&mut *app.store().read().await?, &project.id).await?;
-    Viewer::over(&all, proof.standing()).one(app, &activity.id).await
+    Ok(activity.id)
 }
 
 /// The environment that matters most.

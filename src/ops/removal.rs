@@ -1,6 +1,7 @@
 //! Taking environments and projects out of the console: what that would do, and asking for it.
 
 use super::activities::Viewer;
+use super::audit::Attempt;
 use super::environments::parts;
 use super::{App, Error, audit};
 use crate::authz::{self, Authorized, RemoveEnvironment, RemoveProject, ViewHistory, ViewProject};
@@ -74,15 +75,13 @@ pub async fn remove(
     let on = proof.on();
     let store = app.store();
     if let Some(typed) = &request.typed {
-        is_named(typed, on.environment.name.as_str()).map_err(Error::Conflict)?;
+        let is_named = is_named(typed, on.environment.name.as_str()).map_err(Error::Conflict);
+        Attempt::of(&proof).recorded(app, is_named).await?;
     }
     let mut tx = store.write().await?;
     activities::hold_off(&mut tx).await?;
     let environment = environments::by_id(&mut tx, &on.environment.id).await?.ok_or(Error::NotFound("environment"))?;
     let removal = facts(&mut tx, &environment).await?;
-    if removal.is_asked_for() {
-        return Err(Error::Conflict(already(&environment)));
-    }
     let provisioned = environments::provisioned(&mut tx, &environment.id).await?;
     let terms = projects::terms(&mut tx, &on.project.id).await?;
     let may_snapshot = terms.may_create(proof.standing(), &environment);
@@ -103,6 +102,7 @@ pub async fn remove(
         payload,
     };
     let verdict = proof.standing().may(Act::RemoveEnvironment, &environment);
+    let verdict = verdict.and_then(|()| if removal.is_asked_for() { Err(already(&environment)) } else { Ok(()) });
     let verdict = verdict.and_then(|()| removal.may()).and_then(|()| removal.is_agreed(request.weighty));
     let verdict = verdict.and(if after { may_snapshot } else { Ok(()) });
     let new_removal = new(ActivityKind::Remove, Payload::RemoveEnvironment(remove));
@@ -167,6 +167,14 @@ pub async fn project_page(app: &App, proof: &Authorized<ViewProject>) -> Result<
 pub async fn remove_project(
     app: &App,
     proof: Authorized<RemoveProject>,
+    typed: Option<&str>,
+) -> Result<Option<ActivityId>, Error> {
+    Attempt::of(&proof).recorded(app, enqueue_project(app, &proof, typed).await).await
+}
+
+async fn enqueue_project(
+    app: &App,
+    proof: &Authorized<RemoveProject>,
     typed: Option<&str>,
 ) -> Result<Option<ActivityId>, Error> {
     let (store, project) = (app.store(), &proof.on().project);

@@ -13,6 +13,7 @@ pub use self::preflight::preflight;
 use self::way::Target;
 pub use self::way::{Way, Wish};
 use super::activities::Viewer;
+use super::audit::Attempt;
 use super::snapshots::taken_of;
 use super::{App, Error};
 use crate::domain::activity::{self, ActivityKind, Payload};
@@ -43,9 +44,10 @@ pub struct RestoreRequest {
 ///
 /// # Errors
 /// [`Error::NotFound`] when the source has no such snapshot, [`Error::Conflict`] when what was confirmed is not what
-/// would happen now.
+/// would happen now (recorded in the audit, R5).
 pub async fn create(app: &App, way: Way, request: RestoreRequest) -> Result<ActivityEntry, Error> {
-    let activity = enqueue(app, &way, request, None).await?;
+    let queued = enqueue(app, &way, request, None).await;
+    let activity = Attempt::of(&way.from).recorded(app, queued).await?;
     let proof = match &way.into {
         Target::Other(target) => target,
         _ => &way.from,

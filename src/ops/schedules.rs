@@ -1,7 +1,6 @@
 //! Schedules: what is taken and tried by itself, and when (R8, R9, R29).
 
-use std::collections::HashMap;
-
+use super::audit::Attempt;
 use super::{App, Error};
 use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
 use crate::domain::activity::{Activity, ActivityKind, ChangeSchedule, Payload};
@@ -84,6 +83,14 @@ pub async fn one(app: &App, proof: &Authorized<ViewHistory>, id: &ScheduleId) ->
 /// [`Error::Invalid`] for what is no cron expression or time zone; [`Error::Forbidden`] when the plan has none (recorded in
 /// the feed, R5); [`Error::Conflict`] when there are enough.
 pub async fn add(
+    app: &App,
+    proof: &Authorized<ManageSchedules>,
+    request: &ScheduleRequest,
+) -> Result<ScheduleEntry, Error> {
+    Attempt::of(proof).recorded(app, make(app, proof, request).await).await
+}
+
+async fn make(
     app: &App,
     proof: &Authorized<ManageSchedules>,
     request: &ScheduleRequest,

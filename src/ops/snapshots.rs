@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::activities::Viewer;
-use super::{App, Error, environments, retention};
+use super::audit::Attempt;
+use super::{App, Error, retention};
 use crate::authz::{Authorized, CreateSnapshot, OnEnvironment, Permission, ViewHistory};
 use crate::domain::activity::{Activity, ActivityKind, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::manifest::Manifest;
@@ -30,16 +31,20 @@ pub struct SnapshotRequest {
 /// Queues a snapshot. Its name is given now and stands in the entry's payload (R19).
 ///
 /// # Errors
-/// [`Error::Forbidden`] when the plan does not allow it (recorded in the feed, R5), [`Error::Invalid`] for a note that
-/// is too long.
+/// [`Error::Forbidden`] when the plan does not allow it (recorded in the feed, R5), [`Error::Conflict`] when what goes for
+/// it was not agreed to, [`Error::Invalid`] for a note that is too long.
 pub async fn create(
     app: &App,
     proof: Authorized<CreateSnapshot>,
     request: SnapshotRequest,
 ) -> Result<ActivityEntry, Error> {
-    let mut tx = app.store().write().await?;
-    let asked = ask(app, &mut tx, &proof, request).await?;
-    app.store().commit(tx).await?;
+    let asked = async {
+        let mut tx = app.store().write().await?;
+        let asked = ask(app, &mut tx, &proof, request).await?;
+        app.store().commit(tx).await?;
+        Ok(asked)
+    };
+    let asked = Attempt::of(&proof).recorded(app, asked.await).await?;
     let activity = asked.map_err(Error::Forbidden)?;
     Viewer::of(&proof).one(app, &activity.id).await
 }
@@ -87,8 +92,11 @@ pub(super) async fn ask<A: Permission<On = OnEnvironment>>(
         return Err(Error::Conflict(unasked(&terms.plan.title, &eviction)));
     }
     // A token that may only make snapshots must not make others go (R4).
-    if !eviction.snapshots.is_empty() {
-        proof.standing().may(Act::DeleteSnapshot, &on.environment).map_err(Error::Forbidden)?;
+    if !eviction.snapshots.is_empty()
+        && let Err(refusal) = proof.standing().may(Act::DeleteSnapshot, &on.environment)
+    {
+        queue::record_refused(tx, app.store(), new, &refusal.to_string()).await?;
+        return Ok(Err(refusal));
     }
     Ok(Ok(queue::enqueue(tx, app.store(), new).await?))
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use page::{evidence, page};
 
+use super::audit::{self, Attempt};
 use super::restores::{self, RestoreRequest, Way};
 use super::{App, Error};
 use crate::authz::{self, Actor, Authorized, CommentTicket, FileTicket, OnTicket, Permission, ViewProject, WorkTicket};
@@ -40,6 +41,11 @@ pub struct TicketRequest {
 /// [`Error::Conflict`] where no ticket is needed or none is worked on, when the restore is not possible as things are, and
 /// when an unfinished ticket asks for the same; [`Error::Invalid`] without a reason.
 pub async fn file(app: &App, way: Way, request: TicketRequest) -> Result<TicketEntry, Error> {
+    let filed = filed(app, &way, request).await;
+    Attempt::of(way.from()).doing(Act::FileTicket).recorded(app, filed).await
+}
+
+async fn filed(app: &App, way: &Way, request: TicketRequest) -> Result<TicketEntry, Error> {
     let reason = text_for(TicketAct::File, Some(request.reason))?.unwrap_or_default();
     let RestoreRequest { snapshot, scope, plan_hash } = request.restore;
     if !way.is_elsewhere() {
@@ -48,11 +54,14 @@ pub async fn file(app: &App, way: Way, request: TicketRequest) -> Result<TicketE
             refusal.instead("Restore it yourself (snapshot:restore, or the snapshot's page)."),
         ));
     }
-    way.may_file_ticket().map_err(Error::Forbidden)?;
     let (actor, project) = (way.from().actor(), &way.from().on().project);
+    if let Err(refusal) = way.may_file_ticket() {
+        let on = (&project.id, Some(&way.source().name));
+        return Err(audit::refused(app, actor, on, Act::FileTicket, refusal).await?);
+    }
     let region = regions::by_id(&mut *app.store().read().await?, &project.region).await?;
     region.may_file_ticket().map_err(Error::Conflict)?;
-    let preflight = restores::preflight(app, &way, &snapshot, &scope).await?;
+    let preflight = restores::preflight(app, way, &snapshot, &scope).await?;
     if let Some(obstacle) = preflight.obstacles.into_iter().next() {
         return Err(Error::Conflict(Refusal::new(obstacle)));
     }
@@ -62,7 +71,7 @@ pub async fn file(app: &App, way: Way, request: TicketRequest) -> Result<TicketE
     }
 
     let mut tx = app.store().write().await?;
-    let (taken, manifest, composition) = restores::load(app, &mut tx, &way, &snapshot).await?;
+    let (taken, manifest, composition) = restores::load(app, &mut tx, way, &snapshot).await?;
     let plan = way.plan(&manifest, &composition, &scope).map_err(Error::Conflict)?;
     let (source, target) = (way.source(), way.target());
     let wanted = Wanted {
@@ -246,6 +255,15 @@ async fn step<A: Permission<On = OnTicket>>(
     act: TicketAct,
     text: Option<String>,
 ) -> Result<TicketEntry, Error> {
+    Attempt::of(proof).recorded(app, stepped(app, proof, act, text).await).await
+}
+
+async fn stepped<A: Permission<On = OnTicket>>(
+    app: &App,
+    proof: &Authorized<A>,
+    act: TicketAct,
+    text: Option<String>,
+) -> Result<TicketEntry, Error> {
     let text = text_for(act, text)?;
     let (project, actor) = (&proof.on().project, proof.actor());
     let mut tx = app.store().write().await?;
@@ -272,7 +290,7 @@ async fn step<A: Permission<On = OnTicket>>(
 async fn run(app: &App, proof: &Authorized<WorkTicket>) -> Result<TicketEntry, Error> {
     let (project, actor) = (&proof.on().project, proof.actor());
     let ticket = current(&mut *app.store().read().await?, proof).await?;
-    allowed(&ticket, TicketAct::Run, proof)?;
+    Attempt::of(proof).recorded(app, allowed(&ticket, TicketAct::Run, proof)).await?;
     let refusal = match page::plan(app, proof, &ticket).await? {
         Ok((way, hash)) => {
             let Wanted { snapshot, scope, .. } = ticket.wanted.clone();
@@ -286,7 +304,8 @@ async fn run(app: &App, proof: &Authorized<WorkTicket>) -> Result<TicketEntry, E
                 }
                 Err(Error::Conflict(refusal)) => {
                     // Two who run it at once: the second is told what the first did.
-                    allowed(&current(&mut *app.store().read().await?, proof).await?, TicketAct::Run, proof)?;
+                    let now = current(&mut *app.store().read().await?, proof).await?;
+                    Attempt::of(proof).recorded(app, allowed(&now, TicketAct::Run, proof)).await?;
                     refusal
                 }
                 Err(error) => return Err(error),

@@ -72,6 +72,9 @@ pub async fn stands_since(db: &mut Db, event: &NewEvent, since: Timestamp) -> Re
             None => query.push(column).push(" IS NULL"),
         };
     }
+    if let Some(reason) = &event.refused {
+        query.push(" AND reason = ").text(reason);
+    }
     if let Some(address) = event.initiator.address {
         query.push(" AND address = ").text(address.to_string());
     }

@@ -34,6 +34,7 @@ mod queue;
 mod recipes;
 mod recovery;
 mod redis;
+mod refusals;
 mod relocation;
 mod removal;
 mod retention;

@@ -9,6 +9,7 @@ use crate::domain::policy::provision::nearest;
 use crate::domain::policy::{Act, Refusal, Region, RestorePlan, Verdict};
 use crate::domain::problem::sentence;
 use crate::domain::{ProjectId, Scope, SnapshotName};
+use crate::ops::audit::Attempt;
 use crate::ops::{App, Error};
 
 /// From where into where; the proofs say that both may be (R2).
@@ -65,7 +66,10 @@ impl Way {
                     "{parent} was to give the new environment its services and mounts: name one that is there \
                      (--branch-from)."
                 );
-                Target::New(Box::new(Branch::plan(app, &seen.map_err(|error| absent(error, hint))?, name).await?))
+                let seen = seen.map_err(|error| absent(error, hint))?;
+                let planned = Branch::plan(app, &seen, name).await;
+                let attempt = Attempt::of(&seen).doing(Act::CreateEnvironment);
+                Target::New(Box::new(attempt.recorded(app, planned).await?))
             }
         };
         Ok(Self { from: source, into })
