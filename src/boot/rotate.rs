@@ -13,7 +13,11 @@ use anyhow::{Context as _, Result};
 use super::config::Options;
 use super::key::Rotation;
 use super::lock;
+use crate::domain::audit::AuditKind;
+use crate::domain::bytes::counted;
 use crate::jobs::crash_point;
+use crate::ops::audit::terminal;
+use crate::store::audit::{self, NewEvent};
 use crate::store::{Error, Store, clock, reseal};
 
 /// # Errors
@@ -43,6 +47,15 @@ async fn seal_anew(store: &Store) -> Result<usize, Error> {
     let mut tx = store.write().await?;
     let now = clock::now(&mut tx, store.dialect()).await?;
     let count = reseal::all(&mut tx, store.sealer(), now).await?;
+    let event = NewEvent {
+        project: None,
+        environment: None,
+        kind: AuditKind::Installation,
+        initiator: terminal(),
+        about: format!("sealed {} anew with a new key", counted(count as u64, "secret")),
+        refused: None,
+    };
+    audit::insert(&mut tx, &event, now).await?;
     store.commit(tx).await?;
     Ok(count)
 }

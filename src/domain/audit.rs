@@ -33,10 +33,12 @@ pub enum AuditKind {
     Cancelled,
     /// An operator had a project removed, had it again, or purged it.
     ProjectRemoved,
+    /// What an operator did to the installation itself: regions, plans, keys, a repository that was taken over.
+    Installation,
 }
 
 impl AuditKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MemberAdded,
         Self::MemberChanged,
         Self::MemberRemoved,
@@ -56,6 +58,7 @@ impl AuditKind {
         Self::Exported,
         Self::Cancelled,
         Self::ProjectRemoved,
+        Self::Installation,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -79,6 +82,7 @@ impl AuditKind {
             Self::Exported => "audit.export",
             Self::Cancelled => "environment.activity.cancel",
             Self::ProjectRemoved => "project.removal",
+            Self::Installation => "installation",
         }
     }
 }

@@ -30,7 +30,7 @@ const DEFAULT_COUNT: u32 = 50;
 const MOST: u32 = 500;
 
 /// The operator at the server's own command line.
-pub(super) fn terminal() -> Initiator {
+pub(crate) fn terminal() -> Initiator {
     Initiator { user: None, name: "operator".to_owned(), authority: "terminal".to_owned(), address: None }
 }
 

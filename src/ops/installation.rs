@@ -9,7 +9,8 @@ mod declaration;
 pub use adopt::{Adopted, adopt};
 pub use declaration::{Applied, Consent, Outlook, Trouble, apply, apply_with};
 
-use super::{App, Error};
+use super::{App, Error, audit};
+use crate::domain::audit::AuditKind;
 use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::{Plan, Region, RestoreElsewhere, region};
@@ -30,11 +31,22 @@ pub(super) fn local_region() -> RegionId {
     RegionId::parse(region::LOCAL).expect("a valid id")
 }
 
-/// The key that opens every repository without our database (R34). Made at the first asking; to be kept outside.
+/// The key that opens every repository without our database (R34). Made at the first asking; to be kept outside. That it was
+/// shown stands in the audit.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn recovery_key(app: &App) -> Result<Secret, Error> {
+    let key = recovery(app).await?;
+    let mut tx = app.store().write().await?;
+    let about = "showed the recovery key".to_owned();
+    audit::note(&mut tx, app, (audit::terminal(), None), AuditKind::Installation, about).await?;
+    app.store().commit(tx).await?;
+    Ok(key)
+}
+
+/// The same for ourselves.
+async fn recovery(app: &App) -> Result<Secret, Error> {
     let mut tx = app.store().write().await?;
     if let Some(sealed) = settings::get(&mut tx, RECOVERY_KEY).await? {
         return Ok(app.store().sealer().open(RECOVERY_KEY, &sealed)?);
@@ -60,7 +72,7 @@ async fn make_repository(app: &App, region: &RegionId, project: &ProjectId) -> R
     let location = path.to_str().map(str::to_owned).ok_or_else(|| {
         Error::invalid(format!("The data directory {} is not UTF-8; choose another one.", app.data().display()))
     })?;
-    let recovery = recovery_key(app).await?;
+    let recovery = recovery(app).await?;
     let key = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&path)
             .map_err(|source| Error::Io { what: format!("{} could not be made", path.display()), source })?;

@@ -1,8 +1,11 @@
 //! The declarative file: tried out as a whole, refused with file and line, applied as a whole.
 
 use stillpoint::authz::ViewProject;
+use stillpoint::domain::policy::{Act, Grants};
 use stillpoint::ops::environments;
-use stillpoint::ops::installation::Applied;
+use stillpoint::ops::installation::{self, Applied};
+use stillpoint::ops::tokens::{self, TokenRequest};
+use stillpoint::store::audit::{self, Filter};
 
 use crate::support::{Site, TestApp, project};
 
@@ -193,4 +196,67 @@ async fn a_plan_of_ones_own_is_declared_checked_and_used() {
     assert_eq!(plan.title, "Careful");
     let budget = stillpoint::store::projects::storage_budget(&mut db, &id).await.expect("its budget");
     assert_eq!(budget, Some(stillpoint::domain::Bytes(50 << 30)));
+}
+
+/// What stands in the audit of a kind, oldest first.
+async fn told(test: &TestApp, kind: &str) -> Vec<String> {
+    let mut db = test.store.read().await.expect("a connection");
+    let filter = Filter { kinds: vec![kind.to_owned()], ..Filter::default() };
+    let mut lines = audit::list(&mut db, &filter, 100).await.expect("readable");
+    lines.reverse();
+    lines.into_iter().map(|line| line.entry.about).collect()
+}
+
+#[tokio::test]
+async fn every_change_by_an_operator_stands_in_the_audit() {
+    let shop = TestApp::with_shop().await;
+    let test = &shop.test;
+    let declared = async || told(test, "project.apply").await.pop().expect("it was applied");
+    assert_eq!(declared().await, "applied a declaration under the plan self-hosted; main: added");
+    let again = shop.site.declaration("shop", "main", "production", "self-hosted");
+    test.declare(&again).await;
+    assert_eq!(declared().await, "applied a declaration under the plan self-hosted", "nothing has changed");
+    let budget = again.replace("[[project]]", "[[project]]\nstorage_budget = \"50 GiB\"");
+    let route = "\n[[project.environment.route]]\nhost = \"another.localhost\"\nupstream = \"http://127.0.0.1:9\"\n";
+    test.declare(&format!("{}{route}", budget.replace("\"production\"", "\"staging\""))).await;
+    let line = declared().await;
+    assert!(line.contains("the storage budget is 50") && line.ends_with("; main: another type, hosts"), "{line}");
+
+    for _ in 0..2 {
+        test.restore_elsewhere("by_ticket").await;
+        test.declare(OWN_PLAN).await;
+    }
+    installation::recovery_key(&test.app).await.expect("a key");
+    let lines = told(test, "installation").await;
+    let [region, plan, key] = &lines[..] else { panic!("one for each change: {lines:?}") };
+    assert!(
+        region.starts_with("declared the region local: ") && region.contains("restore_elsewhere by_ticket"),
+        "{region}"
+    );
+    assert!(region.contains("; it was ") && region.contains("restore_elsewhere self_service"), "{region}");
+    assert_eq!((plan.as_str(), key.as_str()), ("declared the plan careful (“Careful”)", "showed the recovery key"));
+
+    let grants = Grants {
+        read_only: true,
+        projects: vec![project()],
+        acts: vec![Act::CreateSnapshot, Act::RunDrill],
+        ..Grants::default()
+    };
+    let request = TokenRequest { name: "ci".to_owned(), grants, expires_in_days: Some(1) };
+    tokens::create(&test.app, &shop.admin, request).await.expect("a token");
+    let line = told(test, "user.token").await.pop().expect("it was made");
+    let wanted = "made the token “ci”; read only; in shop; for creating a snapshot, trying a restore; until ";
+    assert!(line.starts_with(wanted), "{line}");
+}
+
+#[tokio::test]
+async fn a_repository_that_is_taken_over_stands_in_the_audit() {
+    let shop = TestApp::with_shop().await;
+    shop.snapshot().await;
+    let key = installation::recovery_key(&shop.test.app).await.expect("a key");
+    let other = TestApp::new().await;
+    let repository = shop.test.app.data().join("repositories/shop");
+    installation::adopt(&other.app, &repository, &key).await.expect("it is taken over");
+    let lines = told(&other, "installation").await;
+    assert!(matches!(&lines[..], [line] if line.starts_with("took over 1 snapshot of the repository /")), "{lines:?}");
 }

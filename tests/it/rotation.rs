@@ -57,6 +57,10 @@ fn after_a_rotation_all_goes_on_without_the_old_key() {
     assert_ne!(key(&at), before);
     assert!(!at.state().join("key.next").exists());
     assert_eq!(at.recovery_key(), recovery, "it opens the repositories, which are as they were");
+    let server = at.start();
+    let (status, audit) = at.ask("GET", "/audit?type=installation", None).expect("the server answers");
+    assert!(status == 200 && audit.to_string().contains("anew with a new key"), "{status} {audit}");
+    server.terminate();
     assert_works(&at, &[], &snapshot);
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{insert_project, local_region, plan, recovery_key};
+use super::{insert_project, local_region, plan, recovery};
+use crate::domain::audit::AuditKind;
+use crate::domain::bytes::counted;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus, Project};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::manifest::Manifest;
@@ -11,7 +13,7 @@ use crate::domain::policy::{MemberSource, Roles};
 use crate::domain::snapshot::{Protection, Snapshot};
 use crate::domain::{Bytes, EnvironmentId, Secret};
 use crate::engine::{Location, Repository};
-use crate::ops::{App, Error};
+use crate::ops::{App, Error, audit};
 use crate::store::projects::RepositoryAccess;
 use crate::store::{environments, members, projects, snapshots, users};
 
@@ -36,7 +38,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
         .map_err(|source| Error::Io { what: format!("{} can't be opened", repository.display()), source })?;
     let location = path.to_str().map(str::to_owned).ok_or_else(|| Error::invalid("The path must be UTF-8."))?;
     // The one that is printed from now on must open this repository too.
-    let recovery = recovery_key(app).await?;
+    let recovery = recovery(app).await?;
     let ((found, passed_over), own) = {
         let (path, key) = (path.clone(), key.clone());
         tokio::task::spawn_blocking(move || {
@@ -51,6 +53,7 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
     let Some((_, newest)) = found.last() else {
         return Err(Error::invalid("This repository holds no snapshot that Stillpoint took."));
     };
+    let about = format!("took over {} of the repository {location}", counted(found.len() as u64, "snapshot"));
     let access = RepositoryAccess { location, key: own };
     let now = app.now().await?;
     let plan = plan("self-hosted").expect("a built-in plan");
@@ -90,6 +93,8 @@ pub async fn adopt(app: &App, repository: &Path, key: &Secret) -> Result<Adopted
     for (id, manifest) in &found {
         snapshots::insert(&mut tx, &snapshot(id, manifest, &plan), manifest).await?;
     }
+    let by = (audit::terminal(), Some(&project.id));
+    audit::note(&mut tx, app, by, AuditKind::Installation, about).await?;
     app.store().commit(tx).await?;
     Ok(Adopted { project: project.id.to_string(), environments: seen.len(), snapshots: found.len(), passed_over })
 }

@@ -2,6 +2,7 @@
 //! whole, or not at all.
 
 mod check;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use self::check::Reading;
+use self::told::Settings;
 use super::{insert_project, local_region, make_repository, undeclared};
 use crate::domain::audit::AuditKind;
 use crate::domain::bytes::counted;
@@ -345,7 +347,9 @@ pub async fn apply_with(app: &App, file: &Path, consent: Consent, again: &[Strin
     }
     put_regions(app, parsed.region).await?;
     let mut tx = app.store().write().await?;
+    let before = store::plans::offered(&mut tx).await?;
     offer(app, &mut tx, &parsed.plan).await?;
+    told::plans(app, &mut tx, &before, parsed.plan.iter().map(Spanned::get_ref)).await?;
     app.store().commit(tx).await?;
     for project in parsed.project {
         put(app, project.into_inner()).await?;
@@ -417,12 +421,13 @@ async fn put_regions(app: &App, entries: Vec<Spanned<RegionEntry>>) -> Result<()
     let mut tx = app.store().write().await?;
     let known = regions::all(&mut tx).await?;
     for entry in entries.into_iter().map(Spanned::into_inner) {
-        let known = known.iter().find(|region| region.id == entry.id).cloned();
-        let mut region = known.unwrap_or_else(|| undeclared(entry.id));
+        let known = known.iter().find(|region| region.id == entry.id);
+        let mut region = known.cloned().unwrap_or_else(|| undeclared(entry.id));
         region.title = entry.title.unwrap_or(region.title);
         region.restore_elsewhere = entry.restore_elsewhere.unwrap_or(region.restore_elsewhere);
         region.repositories = entry.repositories.map(Spanned::into_inner).or(region.repositories);
         regions::put(&mut tx, &region).await?;
+        told::region(app, &mut tx, known, &region).await?;
     }
     Ok(app.store().commit(tx).await?)
 }
@@ -446,6 +451,7 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
         let project = Project { id, title, region, plan: plan.id.clone(), created_at: now, removed_at: None };
         insert_project(app, &mut tx, &project, &plan, &access).await?;
     }
+    let before = Settings::read(app, &mut tx, &entry.id).await?;
     put_settings(app, &mut tx, &entry, &title, &plan).await?;
     if is_new && entry.member.is_empty() {
         // Somebody must be able to act in it: whoever runs the installation.
@@ -457,6 +463,7 @@ async fn put(app: &App, entry: ProjectEntry) -> Result<(), Error> {
     if let Some(former) = former.filter(|former| *former != plan.id) {
         done.push(format!("the plan was {former}"));
     }
+    done.extend(Settings::read(app, &mut tx, &entry.id).await?.changes(&before));
     if !entry.member.is_empty() {
         members::release(&mut tx, &entry.id).await?;
     }
