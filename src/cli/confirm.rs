@@ -28,7 +28,7 @@ pub fn confirm(question: &str, stake: Stake, flags: &AnswerFlags, talk: &mut Tal
             Stake::Harmless => Ok(()),
             Stake::Destructive => declined(
                 Some("Add --yes to do it without being asked."),
-                "This overwrites data, and nobody is there to confirm it",
+                "What this takes away or overwrites is lost, and nobody is there to confirm it",
             ),
         };
     }

@@ -67,7 +67,7 @@ pub fn delete(
     let project = session.project(command.project.as_ref())?;
     let channel = find(session, &project, &command.id)?;
     let question = format!("Send no more notices of {project} to {}? Its log goes with it.", channel.address);
-    confirm(&question, Stake::Harmless, answer, talk)?;
+    confirm(&question, Stake::Destructive, answer, talk)?;
     session.ask(&project, |client| client.remove_channel(&project, &channel.id))?;
     talk.say("Nothing is sent there any more.");
     Ok(())

@@ -43,7 +43,7 @@ pub fn update(command: &UserUpdate, answer: &AnswerFlags, session: &Session, tal
 pub fn delete(command: &UserDelete, answer: &AnswerFlags, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
     let (project, member) = find(session, command.project.as_ref(), &command.email)?;
     let question = format!("Remove {} from {project}?", member.email);
-    confirm(&question, Stake::Harmless, answer, talk)?;
+    confirm(&question, Stake::Destructive, answer, talk)?;
     session.ask(&project, |client| client.remove_member(&project, &member.user_id))?;
     talk.say(&format!("{} is removed from {project}.", member.email));
     Ok(())

@@ -88,7 +88,7 @@ async fn filed(app: &App, way: &Way, request: TicketRequest) -> Result<TicketEnt
         plan_hash: plan.hash(),
         reason,
     };
-    is_new(&mut tx, &project.id, &wanted).await?;
+    is_alone(&mut tx, &project.id, &wanted, None).await?;
     let now = clock::now(&mut tx, app.store().dialect()).await?;
     let ticket = Ticket {
         id: TicketId::parse(store::random_id())?,
@@ -102,22 +102,36 @@ async fn filed(app: &App, way: &Way, request: TicketRequest) -> Result<TicketEnt
         updated_at: now,
         version: 0,
     };
-    tickets::insert(&mut tx, &ticket, &Filed { plan, changes: preflight.changes }).await?;
+    tickets::insert(&mut tx, &ticket, &Filed { plan, changes: preflight.changes }).await.map_err(at_once)?;
     let text = Some(ticket.wanted.reason.clone());
     record(app, &mut tx, (project, &ticket), actor, (TicketAct::File, text), None).await?;
     app.store().commit(tx).await?;
     Ok(entry(ticket, project, (actor, way.from().standing()), now))
 }
 
-async fn is_new(db: &mut Db, project: &ProjectId, wanted: &Wanted) -> Result<(), Error> {
+/// Two who ask for the same in the same moment: the second is told as if it had been later.
+fn at_once(error: store::Error) -> Error {
+    match error {
+        store::Error::Taken(_) => {
+            let refusal = Refusal::new("Somebody asked for the same in the same moment.");
+            Error::Conflict(refusal.instead("Look at the project's tickets (ticket:list)."))
+        }
+        other => other.into(),
+    }
+}
+
+/// No other unfinished ticket than `own` asks for the same.
+async fn is_alone(db: &mut Db, project: &ProjectId, wanted: &Wanted, own: Option<&TicketId>) -> Result<(), Error> {
     let filter = tickets::Filter {
         states: TicketState::UNFINISHED.to_vec(),
         projects: Some(vec![project.clone()]),
         ..tickets::Filter::default()
     };
-    let same = |other: &Ticket| {
-        let other = &other.wanted;
-        (&other.snapshot, &other.target.name, &other.scope) == (&wanted.snapshot, &wanted.target.name, &wanted.scope)
+    let same = |ticket: &Ticket| {
+        let other = &ticket.wanted;
+        own != Some(&ticket.id)
+            && (&other.snapshot, &other.target.name, &other.scope)
+                == (&wanted.snapshot, &wanted.target.name, &wanted.scope)
     };
     match tickets::list(db, &filter, LISTED).await?.into_iter().find(same) {
         None => Ok(()),
@@ -273,9 +287,12 @@ async fn stepped<A: Permission<On = OnTicket>>(
         let refusal = Refusal::new(format!("The snapshot {} does not exist any more.", ticket.wanted.snapshot));
         return Err(Error::Conflict(refusal.instead("File a new ticket for another one.")));
     }
+    if act == TicketAct::Reopen {
+        is_alone(&mut tx, &project.id, &ticket.wanted, Some(&ticket.id)).await?;
+    }
     let now = clock::now(&mut tx, app.store().dialect()).await?;
     let next = ticket.after(act, person(actor));
-    if act != TicketAct::Comment && !tickets::change(&mut tx, &next, now).await? {
+    if act != TicketAct::Comment && !tickets::change(&mut tx, &next, now).await.map_err(at_once)? {
         // Somebody was faster: what they did says why not.
         allowed(&current(&mut tx, proof).await?, act, proof)?;
         return Err(Error::Conflict(Refusal::new("Somebody else changed this ticket in the same moment.")));

@@ -28,6 +28,7 @@ impl From<sqlx::Error> for Error {
             [
                 ("users_email_unique", "users.email", "this e-mail address"),
                 ("environments_name_unique", "environments.name", "this environment name"),
+                ("tickets_unfinished", "tickets.wants", "what this ticket asks for"),
             ]
             .into_iter()
             .find(|(constraint, column, _)| name.contains(constraint) || name.contains(column))

@@ -8,7 +8,7 @@ use super::{Db, Error, activities};
 use crate::domain::activity::Activity;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::RestorePlan;
-use crate::domain::ticket::{Person, Ticket, TicketState};
+use crate::domain::ticket::{Person, Ticket, TicketState, Wanted};
 use crate::domain::view::Change;
 use crate::domain::{ActivityId, ProjectId, SnapshotName, TicketId, Timestamp, UserId};
 
@@ -20,13 +20,13 @@ pub struct Filed {
 }
 
 /// # Errors
-/// When the database fails.
+/// [`Error::Taken`] when an unfinished ticket asks for the same.
 pub async fn insert(db: &mut Db, ticket: &Ticket, filed: &Filed) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO tickets
            (id, project_id, snapshot, wanted, plan, changes, requester, requester_name, state, version, created_at,
-            updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            updated_at, wants)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(ticket.id.as_str())
     .bind(ticket.project.as_str())
@@ -40,9 +40,15 @@ pub async fn insert(db: &mut Db, ticket: &Ticket, filed: &Filed) -> Result<(), E
     .bind(ticket.version)
     .bind(ticket.created_at.as_micros())
     .bind(ticket.updated_at.as_micros())
+    .bind(wants(&ticket.wanted))
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Tells tickets apart that ask for different things.
+fn wants(wanted: &Wanted) -> String {
+    format!("{} into {}: {}", wanted.snapshot, wanted.target.name, wanted.scope)
 }
 
 /// # Errors
@@ -62,7 +68,7 @@ pub async fn filed(db: &mut Db, id: &TicketId) -> Result<Filed, Error> {
 /// Writes state, claimer and run, if nobody changed the ticket since it was read; `false`: somebody did.
 ///
 /// # Errors
-/// When the database fails.
+/// [`Error::Taken`] when it is to be unfinished again, and another one asks for the same.
 pub async fn change(db: &mut Db, ticket: &Ticket, now: Timestamp) -> Result<bool, Error> {
     let done = sqlx::query(
         "UPDATE tickets SET state = $1, claimer = $2, claimer_name = $3, run_id = $4, updated_at = $5,

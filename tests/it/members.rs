@@ -324,6 +324,8 @@ async fn the_command_line_manages_members_too() {
     assert_eq!((code, said.trim()), (0, "The roles of ada@example.org are now: production:admin."));
     let (_, out, _) = run("user:list --format csv --no-header").await;
     assert_eq!(out.trim(), "ada@example.org,production:admin,console\nadmin@example.org,admin,console");
+    let (code, _, said) = run("user:delete ada@example.org").await;
+    assert!(code == 1 && said.contains("nobody is there to confirm it"), "R33: {said}");
     assert_eq!(run("user:delete ada@example.org --yes").await.0, 0);
     let (code, _, said) = run("user:delete ada@example.org --yes").await;
     assert_eq!(code, 1, "{said}");

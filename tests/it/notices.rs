@@ -484,6 +484,8 @@ async fn notices_are_managed_from_the_command_line() {
     assert!(table.starts_with(&format!("trial\tgiven_up\t{url}\tit answered 500")), "{table}");
 
     let (code, _, told) = ask(&["integration:delete", &id]).await;
+    assert_eq!((code, told.contains("nobody is there to confirm it")), (Some(1), true), "{told}");
+    let (code, _, told) = ask(&["integration:delete", &id, "-y"]).await;
     assert_eq!(code, Some(0), "{told}");
     let (code, _, told) = ask(&["integration:delete", &id, "-y"]).await;
     assert_eq!((code, told.contains("There is no integration")), (Some(1), true), "{told}");

@@ -9,7 +9,7 @@ use stillpoint::domain::activity::{ActivityKind, ActivityResult};
 use stillpoint::domain::audit::AuditFilter;
 use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::policy::TypeRole;
-use stillpoint::domain::ticket::{TicketAct, TicketState};
+use stillpoint::domain::ticket::{Ticket, TicketAct, TicketState};
 use stillpoint::domain::view::{ActivityEntry, Step, TicketEntry, TicketPage};
 use stillpoint::domain::{Scope, Secret, SnapshotName, TicketId};
 use stillpoint::jobs::postman::{Post, send_due};
@@ -277,6 +277,34 @@ async fn a_ticket_keeps_its_snapshot_from_retention_and_from_people_until_it_is_
     assert!(!retention::kept(shop).await.contains(snapshot));
     let refused = conflict(desk.act(&shop.admin, &id, TicketAct::Reopen).await);
     assert!(refused.contains("does not exist any more"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_an_unfinished_ticket_asks_for_is_asked_for_once() {
+    let desk = Desk::open().await;
+    let admin = &desk.shop.admin;
+    let both = tokio::join!(desk.file_as(admin), desk.file_as(admin));
+    let (first, second) = match both {
+        (Ok(first), Err(second)) | (Err(second), Ok(first)) => (first, second),
+        both => panic!("one of them: {both:?}"),
+    };
+    assert!(second.to_string().contains("asked for the same"), "{second}");
+    let first = first.ticket;
+    // Whoever gets past the question is stopped by the database.
+    let store = &desk.shop.test.store;
+    let mut tx = store.write().await.expect("a transaction");
+    let filed = store::tickets::filed(&mut tx, &first.id).await.expect("it was filed");
+    let copy = Ticket { id: TicketId::parse("0".repeat(20)).expect("an id"), ..first.clone() };
+    let twice = store::tickets::insert(&mut tx, &copy, &filed).await;
+    assert!(matches!(twice, Err(store::Error::Taken(_))), "{twice:?}");
+    drop(tx);
+
+    desk.done(admin, &first.id, TicketAct::Withdraw).await;
+    let again = desk.file().await;
+    let refused = conflict(desk.act(admin, &first.id, TicketAct::Reopen).await);
+    assert!(refused.contains(&format!("asked for the same in ticket {again}")), "{refused}");
+    desk.done(admin, &again, TicketAct::Withdraw).await;
+    desk.done(admin, &first.id, TicketAct::Reopen).await;
 }
 
 #[tokio::test]
