@@ -264,6 +264,41 @@ mod tests {
         String::from_utf8(err).expect("UTF-8")
     }
 
+    /// R31: waits, unless it is told otherwise or might keep a deployment waiting.
+    #[test]
+    fn it_waits_except_where_that_might_block_a_deployment() {
+        let flags = |wait, no_wait| WaitFlags { no_wait, wait };
+        let (said, wait, no_wait) = (flags(false, false), flags(true, false), flags(false, true));
+        let somebody = Terminal { stdin: true, stdout: true, stderr: true };
+        let nobody = Terminal { stdin: false, stdout: false, stderr: false };
+        // A terminal at either end is somebody; where the answer goes says nothing.
+        let (typing, reading) = (Terminal { stdin: true, ..nobody }, Terminal { stderr: true, ..nobody });
+        let caught = Terminal { stdout: true, ..nobody };
+        // (flags, terminal, the project's own container, waits, warns)
+        let table = [
+            (said, somebody, false, true, false),
+            (said, somebody, true, true, false),
+            (said, nobody, false, true, false),
+            (said, nobody, true, false, true),
+            (said, typing, true, true, false),
+            (said, reading, true, true, false),
+            (said, caught, true, false, true),
+            (wait, nobody, true, true, false),
+            (wait, somebody, false, true, false),
+            (no_wait, nobody, true, false, false),
+            (no_wait, somebody, false, false, false),
+        ];
+        for (number, (flags, terminal, own, waits, warns)) in table.into_iter().enumerate() {
+            let mut variables = vec![("STILLPOINT_URL", "http://127.0.0.1:1"), ("STILLPOINT_TOKEN", "token")];
+            variables.extend(own.then_some(("PLATFORM_PROJECT", "demo")));
+            let session = Session::open(&variables.into_iter().collect()).expect("an address and a token");
+            let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), &b""[..]);
+            let wanted = is_wanted(flags, &session, &mut Talk::new(&mut out, &mut err, &mut input, terminal));
+            let told = String::from_utf8(err).expect("UTF-8");
+            assert_eq!((wanted, told.contains("--no-wait is assumed")), (waits, warns), "line {number}: {told}");
+        }
+    }
+
     #[test]
     fn without_a_terminal_progress_is_told_in_steps_and_nothing_while_there_is_none() {
         let stages = [("pending", 0), ("pending", 0), ("in_progress", 0), ("in_progress", 12), ("in_progress", 19)];

@@ -1,4 +1,4 @@
-//! People and tokens: how they get in, and how they don't.
+//! People and tokens: how they get in, and how they don't (R4).
 
 use std::net::{IpAddr, Ipv4Addr};
 

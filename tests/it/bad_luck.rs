@@ -1,5 +1,5 @@
 //! What goes wrong around Stillpoint: paths, databases, repositories, disks, people; and what is left when our own
-//! database is lost.
+//! database is lost (R34).
 
 use std::collections::BTreeMap;
 use std::fs;

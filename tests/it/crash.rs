@@ -1,4 +1,4 @@
-//! The server dies at every step of a snapshot and of a restore, and is started again.
+//! The server dies at every step of a snapshot and of a restore, and is started again (R22, R23).
 
 use crate::process::{Installation, until};
 

@@ -1,4 +1,4 @@
-//! The declarative file: tried out as a whole, refused with file and line, applied as a whole.
+//! The declarative file: tried out as a whole, refused with file and line, applied as a whole (R6).
 
 use stillpoint::authz::ViewProject;
 use stillpoint::domain::policy::{Act, Grants};

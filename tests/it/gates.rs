@@ -1,4 +1,4 @@
-//! Two gateways of one region: each confirms that it closed and that nothing passed, or nothing is promised.
+//! Two gateways of one region: each confirms that it closed and that nothing passed, or nothing is promised (R17, R23).
 
 use crate::process::{Installation, Process, until};
 

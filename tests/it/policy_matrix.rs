@@ -1,4 +1,4 @@
-//! The role × act table, printed so that a person can read it: a change of the rules shows in its diff.
+//! The role × act table, printed so that a person can read it: a change of the rules shows in its diff (R1, R2, R3).
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The queue: order, leases, cancelling, the sequence that feeds follow.
+//! The queue: order, leases, cancelling, the sequence that feeds follow (R20).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use stillpoint::authz::{CancelActivity, ViewHistory};
-use stillpoint::domain::activity::{ActivityResult, ActivityState};
-use stillpoint::ops::{Error, activities};
+use stillpoint::domain::Scope;
+use stillpoint::domain::activity::{Activity, ActivityResult, ActivityState};
+use stillpoint::ops::restores::{self, RestoreRequest, Way, Wish};
+use stillpoint::ops::{Error, activities, snapshots};
 use stillpoint::queue::{Failure, Handler, Timing, Work, Worker};
 use stillpoint::store::work::{self, End, Holder};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::TestApp;
+use crate::support::{TestApp, environment, project};
 
 /// Says what it works on, and goes on when it is told to.
 struct Recorder {
@@ -66,6 +68,43 @@ async fn activities_of_one_environment_run_one_at_a_time_and_in_order() {
     assert_eq!(*recorder.begun.lock().expect("no panic"), [first.seq, second.seq]);
     recorder.go_on.notify_one();
     test.wait_for(&second.id, |activity| activity.result == Some(ActivityResult::Success)).await;
+    stop.cancel();
+    working.await.expect("the worker ends");
+}
+
+#[tokio::test]
+async fn environments_run_side_by_side_and_a_restore_waits_for_its_target_alone() {
+    let shop = TestApp::with_shop().await;
+    let test = &shop.test;
+    shop.add_staging().await;
+    let name = shop.snapshot().await;
+    let (recorder, worker) = recorder(test, Timing::default());
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(Worker { capacity: 4, ..worker }.run(stop.clone()));
+
+    let proof = test.app.authorize_environment(&shop.admin, &project(), &environment("staging")).await;
+    let staging =
+        snapshots::create(&test.app, proof.expect("an admin"), Default::default()).await.expect("it is queued");
+    let staging = staging.activity.id;
+    test.wait_for(&staging, |activity| activity.progress > 0).await;
+    let wish = Wish { target: Some("staging"), branch_from: None };
+    let way = Way::authorize(&test.app, &shop.admin, &project(), &environment("main"), wish).await.expect("an admin");
+    let request = RestoreRequest { snapshot: name, scope: Scope::default(), plan_hash: None };
+    let restore = restores::create(&test.app, way, request).await.expect("it is queued").activity.id;
+    // It is younger than the restore and begins beside staging's: the restore was looked at, and has to wait.
+    let main = shop.ask_for_snapshot().await.activity.id;
+    test.wait_for(&main, |activity| activity.progress > 0).await;
+    assert_eq!(test.activity(&staging).await.state, ActivityState::InProgress, "side by side");
+    assert_eq!(test.activity(&restore).await.state, ActivityState::Pending);
+
+    let over = |activity: &Activity| activity.state.is_over();
+    recorder.go_on.notify_one();
+    futures::future::select(Box::pin(test.wait_for(&main, over)), Box::pin(test.wait_for(&staging, over))).await;
+    recorder.go_on.notify_one();
+    test.wait_for(&restore, |activity| activity.progress > 0).await;
+    assert!(over(&test.activity(&staging).await), "only now");
+    // As many as may be asked to go on still.
+    recorder.go_on.notify_waiters();
     stop.cancel();
     working.await.expect("the worker ends");
 }

@@ -1,5 +1,5 @@
 //! What the documentation tells people to write into crontabs and CI is run as it stands, against a real server: a line
-//! that stops working fails here, and so does one in a language that nobody runs.
+//! that stops working fails here, and so does one in a language that nobody runs (R31, R32).
 
 use std::collections::BTreeMap;
 use std::fs;

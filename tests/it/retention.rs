@@ -1,4 +1,5 @@
-//! What goes, when and why, through the operations; deleting and taking back; pruning, and dying at it.
+//! What goes, when and why, through the operations; deleting and taking back; pruning, and dying at it (R11, R12, R13,
+//! R14).
 
 use std::time::Duration;
 

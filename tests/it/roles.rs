@@ -1,4 +1,5 @@
-//! `serve`, `work` and `gate` as processes of their own on one SQLite file, and what becomes of the site when one dies.
+//! `serve`, `work` and `gate` as processes of their own on one SQLite file, and what becomes of the site when one dies
+//! (R17).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! The law of direction: a room uses only what stands before it. Read from the paths in the source.
+//! The law of direction: a room uses only what stands before it. Read from the paths in the source; and DOMAIN's rules, from
+//! where they are cited.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -58,6 +59,45 @@ fn every_room_has_its_law() {
         .collect();
     let governed: BTreeSet<String> = LAW.iter().map(|(room, _)| (*room).to_owned()).collect();
     assert_eq!(rooms, governed);
+}
+
+/// DOMAIN's rules are cited where they are kept, and where that is tested.
+#[test]
+fn every_rule_is_cited_in_the_source_and_in_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut kept, mut tested) = (BTreeSet::new(), BTreeSet::new());
+    for folder in ["src", "tests"] {
+        for entry in walkdir::WalkDir::new(root.join(folder)) {
+            let path = entry.expect("a readable tree").into_path();
+            if path.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a readable file");
+            let is_test = folder == "tests" || path.to_string_lossy().contains("tests");
+            let (code, beside) = text.split_once("#[cfg(test)]\nmod tests {").unwrap_or((&text, ""));
+            let cited = if is_test { &mut tested } else { &mut kept };
+            cited.extend(rules_cited_in(code));
+            tested.extend(rules_cited_in(beside));
+        }
+    }
+    let missing = |cited: &BTreeSet<u32>| (1..=34).filter(|rule| !cited.contains(rule)).collect::<Vec<_>>();
+    assert_eq!((missing(&kept), missing(&tested)), (vec![], vec![]), "in the source, in tests");
+}
+
+#[test]
+fn the_reader_of_rules_takes_whole_words_and_ranges() {
+    let cited: Vec<u32> = rules_cited_in("(R1, R13) R22-R25; not SR7, R2x or R").into_iter().collect();
+    assert_eq!(cited, [1, 13, 22, 23, 24, 25]);
+}
+
+fn rules_cited_in(text: &str) -> BTreeSet<u32> {
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
+    let rule = |word: &str| word.strip_prefix('R').and_then(|number| number.parse::<u32>().ok());
+    let cited = words.filter_map(|word| match word.split_once('-') {
+        Some((first, last)) => Some(rule(first)?..=rule(last)?),
+        None => rule(word).map(|rule| rule..=rule),
+    });
+    cited.flatten().collect()
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Schedules: what is due is begun once, by whoever is first, in whose name it may still be; what is missed is seen.
+//! Schedules: what is due is begun once, by whoever is first, in whose name it may still be; what is missed is seen
+//! (R8, R9).
 
 use std::time::Duration;
 use stillpoint::authz::{ManageSchedules, ViewHistory, ViewProject};

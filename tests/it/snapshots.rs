@@ -1,4 +1,4 @@
-//! The main job on real data: snapshot, change, restore, undo; and who may.
+//! The main job on real data: snapshot, change, restore, undo; and who may (R15, R18, R19, R22, R24).
 
 use stillpoint::authz::{CreateSnapshot, RestoreSnapshot, ViewHistory};
 use stillpoint::domain::activity::{ActivityResult, ActivityState, Payload, SnapshotMode};

@@ -1,4 +1,4 @@
-//! The published table, and what must hold whatever is kept.
+//! The published table (R12), and what must hold whatever is kept (R11, R13).
 
 use std::time::Duration;
 
@@ -281,6 +281,33 @@ fn a_simulated_year_counts_by_age() {
     assert_eq!(bands.iter().sum::<u64>(), year.left.len() as u64);
     assert_eq!(simulate(&Keep::Newest(4), DAY, now()).left.len(), 4);
     assert_eq!(simulate(&Keep::Days(7), DAY, now()).left.len(), 7);
+}
+
+#[test]
+fn a_simulated_year_of_every_plan_and_type_leaves_what_the_table_says() {
+    // DOMAIN's table, by how often each plan takes one itself, else daily.
+    let table = [
+        ("pro", [86..=87, 86..=87, 7..=7]),
+        ("pro-legacy", [86..=87, 86..=87, 7..=7]),
+        ("starter", [7..=7, 7..=7, 7..=7]),
+        ("professional", [183..=183, 183..=183, 183..=183]),
+        ("self-hosted", [7..=7, 7..=7, 7..=7]),
+    ];
+    assert_eq!(table.len(), Plan::built_in().len());
+    for (id, expected) in table {
+        let plan = built_in(id);
+        let kinds = [EnvironmentKind::Production, EnvironmentKind::Staging, EnvironmentKind::Development];
+        for (kind, expected) in kinds.into_iter().zip(expected) {
+            let rules = plan.rules(kind);
+            let year = simulate(rules.keep_of(Origin::Automatic), HOUR * rules.every_hours(), now());
+            let ages: Vec<Duration> = year.left.iter().map(|at| now().since(*at)).collect();
+            assert!(expected.contains(&year.left.len()), "{id} {kind}: {}", year.left.len());
+            assert_eq!(year.taken, 365 * 24 / u64::from(rules.every_hours()), "{id} {kind}");
+            assert_eq!(ages.first(), Some(&Duration::ZERO), "the newest is left");
+            assert!(ages.is_sorted(), "{id} {kind}: newest first");
+            assert_eq!(year.bands.iter().map(|band| band.left).sum::<u64>(), year.left.len() as u64);
+        }
+    }
 }
 
 #[test]
