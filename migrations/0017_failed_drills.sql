@@ -13,3 +13,6 @@ CREATE INDEX schedule_runs_by_schedule ON schedule_runs (schedule_id);
 -- What an unfinished ticket asks for, asked for once (R28). NULL: filed before this was written down.
 ALTER TABLE tickets ADD COLUMN wants TEXT;
 CREATE UNIQUE INDEX tickets_unfinished ON tickets (project_id, wants) WHERE state IN ('open', 'in_progress');
+
+-- Whoever is told what fails is told what is taken away, too.
+UPDATE channels SET notices = REPLACE(notices, '"snapshot_failed"', '"snapshot_failed","snapshot_deleted"');

@@ -47,6 +47,7 @@ const KEPT: &[&str] = &[
     "when[drill_missed]",
     "when[ticket_changed]",
     "when[storage_near]",
+    "when[snapshot_deleted]",
     "preset",
     "cron",
     "time_zone",

@@ -226,7 +226,7 @@ Examples:
 
 const INTEGRATION: &str = "\
 Notices: snapshot_failed, snapshot_missed, restore_failed, restored, drill_failed, drill_missed,
-ticket_changed, storage_near; all of them when none is named. On success stdout has one line for each
+ticket_changed, storage_near, snapshot_deleted; all of them when none is named. On success stdout has one line for each
 address, `Integration: ID`, and for a webhook `Secret: TEXT`, shown this once: it signs the posts.
 
 Examples:
@@ -253,10 +253,13 @@ Examples:
 
 const LIST: &str = "\
 Columns: created_at, progress, id (the defaults), added, automated, commit_id, consistency,
-environment, expires_at, index, live, note, restorable, size, status, taken_at, updated_at
+deleted_at, deleted_by, environment, expires_at, index, live, note, restorable, size, status, taken_at,
+updated_at. With --deleted the defaults are id, deleted_at, deleted_by and expires_at: until when it can
+be taken back
 
 Examples:
   stillpoint snapshots
+  stillpoint snapshots --deleted
   stillpoint snapshots -e staging --columns +,size,note
   stillpoint snapshots --format csv --no-header --columns id | head -1";
 
@@ -418,6 +421,9 @@ pub struct Snapshots {
     /// Show at most so many
     #[arg(long, value_name = "COUNT")]
     pub limit: Option<usize>,
+    /// Those that were deleted and can still be taken back
+    #[arg(long)]
+    pub deleted: bool,
     #[command(flatten)]
     pub list: ListFlags,
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::arguments::Snapshots;
 use super::error::Error;
-use super::session::{Session, no_snapshots};
+use super::session::{Place, Session, no_snapshots};
 use super::table::{self, Column, Format, Look};
 use super::talk::Talk;
 use crate::domain::activity::{ActivityKind, ActivityState};
@@ -16,6 +16,9 @@ use crate::wire::{Activity, Backup};
 pub fn run(command: &Snapshots, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
     let place = session.place(&command.place)?;
     let (project, environment) = (&place.project, &place.environment);
+    if command.deleted {
+        return deleted(command, &place, session, talk);
+    }
     talk.say(&format!("Finding snapshots for the environment {environment}"));
     let query = Query {
         kinds: vec![ActivityKind::Backup.to_string()],
@@ -32,6 +35,19 @@ pub fn run(command: &Snapshots, session: &Session, talk: &mut Talk<'_>) -> Resul
         table::write(&rows, COLUMNS, &["created_at", "progress", "id"], &command.list, talk)?;
     }
     if rows.is_empty() { Err(no_snapshots(&place)) } else { Ok(()) }
+}
+
+/// What can be taken back, the newest deletion first (R14).
+fn deleted(command: &Snapshots, place: &Place, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
+    let (project, environment) = (&place.project, &place.environment);
+    talk.say(&format!("Finding deleted snapshots of the environment {environment}"));
+    let found = session.ask(project, |client| client.deleted_backups(project, environment))?;
+    let mut rows: Vec<Row> = found.into_iter().map(Row::Complete).collect();
+    rows.truncate(command.limit.unwrap_or(usize::MAX));
+    if rows.is_empty() && command.list.format != Format::Json {
+        return Err(Error::Empty(format!("No deletion of a snapshot of {environment} can be taken back")));
+    }
+    table::write(&rows, COLUMNS, &["id", "deleted_at", "deleted_by", "expires_at"], &command.list, talk)
 }
 
 #[allow(clippy::large_enum_variant, reason = "a list of some hundred, made once")]
@@ -98,6 +114,16 @@ const COLUMNS: &[Column<Row>] = &[
         key: "consistency",
         header: "Consistency",
         value: |row, _| row.known(|b| b.attributes.consistency.to_string().into()),
+    },
+    Column {
+        key: "deleted_at",
+        header: "Deleted",
+        value: |row, look| row.known(|b| date(b.attributes.deleted.as_ref().map(|deletion| deletion.at), look)),
+    },
+    Column {
+        key: "deleted_by",
+        header: "Deleted by",
+        value: |row, _| row.known(|b| b.attributes.deleted.as_ref().map(|deletion| deletion.by.clone()).into()),
     },
     Column { key: "environment", header: "Environment", value: |row, _| row.known(|b| b.environment.as_str().into()) },
     Column { key: "expires_at", header: "Expires", value: |row, look| row.known(|b| date(b.expires_at, look)) },
@@ -169,6 +195,7 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
+    /// R30: the table of S4.
     #[test]
     fn the_table_is_the_documents() {
         let complete = vec![

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
+use super::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Keeping, Payload};
 use super::bytes::Bytes;
 use super::drill;
 use super::environment::words;
@@ -28,13 +28,15 @@ pub enum Notice {
     DrillMissed,
     TicketChanged,
     StorageNear,
+    /// By a person, or for want of space; and one whose protection was taken off. Not what goes by its age.
+    SnapshotDeleted,
     /// Somebody pressed the button.
     Trial,
 }
 
 impl Notice {
     /// Those that a channel may be asked to carry.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SnapshotFailed,
         Self::SnapshotMissed,
         Self::RestoreFailed,
@@ -43,6 +45,7 @@ impl Notice {
         Self::DrillMissed,
         Self::TicketChanged,
         Self::StorageNear,
+        Self::SnapshotDeleted,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Notice {
             Self::DrillMissed => "drill_missed",
             Self::TicketChanged => "ticket_changed",
             Self::StorageNear => "storage_near",
+            Self::SnapshotDeleted => "snapshot_deleted",
             Self::Trial => "trial",
         }
     }
@@ -70,6 +74,7 @@ impl Notice {
             Self::DrillMissed => "A restore that was to be tried was not",
             Self::TicketChanged => "A restore ticket changed",
             Self::StorageNear => "The storage budget is nearly used, or used up",
+            Self::SnapshotDeleted => "A snapshot was deleted, or is no longer protected",
             Self::Trial => "A test message",
         }
     }
@@ -82,6 +87,11 @@ impl Notice {
         match (&activity.payload, activity.kind, result) {
             (Payload::ChangeSchedule(change), ..) if change.change == ScheduleChange::Stopped => {
                 vec![Self::missed(change.what)]
+            }
+            // A stolen token, a wrong click: there are three days to take it back (R14).
+            (Payload::DeleteSnapshot(_), _, ActivityResult::Success) => vec![Self::SnapshotDeleted],
+            (Payload::KeepSnapshot(keep), _, ActivityResult::Success) if keep.how == Keeping::Unprotected => {
+                vec![Self::SnapshotDeleted]
             }
             (Payload::RunDrill(run), _, ActivityResult::Failure) => match run.outcome {
                 Some(drill::Outcome::NotBegun) => vec![Self::DrillMissed],
@@ -117,7 +127,8 @@ impl Notice {
 
 words!(
     Notice,
-    "a notice (snapshot_failed, snapshot_missed, restore_failed, restored, drill_failed, drill_missed, ticket_changed, storage_near)",
+    "a notice (snapshot_failed, snapshot_missed, restore_failed, restored, drill_failed, drill_missed, ticket_changed, storage_near, \
+     snapshot_deleted)",
     [
         Self::SnapshotFailed,
         Self::SnapshotMissed,
@@ -127,6 +138,7 @@ words!(
         Self::DrillMissed,
         Self::TicketChanged,
         Self::StorageNear,
+        Self::SnapshotDeleted,
         Self::Trial,
     ]
 );
@@ -417,6 +429,12 @@ mod tests {
         };
         let drill = |outcome| Payload::RunDrill(RunDrill { snapshot: Some(name()), outcome });
         let (backup, tried) = (ActivityKind::Backup, ActivityKind::Drill);
+        let delete = || {
+            let until = Timestamp::from_micros(0);
+            Payload::DeleteSnapshot(crate::domain::activity::DeleteSnapshot { snapshot: name(), until })
+        };
+        let keep = |how| Payload::KeepSnapshot(crate::domain::activity::KeepSnapshot { snapshot: name(), how });
+        let (deletes, keeps) = (ActivityKind::BackupDelete, ActivityKind::BackupKeep);
         let table = [
             (over(backup, Failure, take(), "plan:pro"), vec![Notice::SnapshotMissed]),
             (over(backup, Failure, take(), "schedule:1"), vec![Notice::SnapshotMissed]),
@@ -426,6 +444,11 @@ mod tests {
             (over(tried, Failure, drill(Some(drill::Outcome::NotBegun)), "system"), vec![Notice::DrillMissed]),
             (over(tried, Success, drill(Some(drill::Outcome::Unprovable)), "system"), vec![]),
             (over(tried, Success, drill(None), "system"), vec![]),
+            (over(deletes, Success, delete(), "token:ci"), vec![Notice::SnapshotDeleted]),
+            (over(deletes, Failure, delete(), "token:ci"), vec![]),
+            (over(keeps, Success, keep(Keeping::Unprotected), "session"), vec![Notice::SnapshotDeleted]),
+            (over(keeps, Success, keep(Keeping::Protected), "session"), vec![]),
+            (over(keeps, Success, keep(Keeping::TakenBack), "session"), vec![]),
         ];
         for (activity, told) in table {
             assert_eq!(Notice::of(&activity), told, "{activity:?}");

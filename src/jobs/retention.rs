@@ -11,10 +11,12 @@ use super::snapshot::subject;
 use super::{ATTEMPTS, Context, Error, crash_point};
 use crate::domain::activity::{ActivityKind, Initiator, Payload};
 use crate::domain::environment::Project;
+use crate::domain::notice::Notice;
 use crate::domain::policy::retention::{self, Fate, RetentionPlan};
 use crate::domain::snapshot::TAKE_BACK;
 use crate::domain::{EnvironmentId, SnapshotName, Timestamp};
 use crate::queue::{self, NewActivity, Work};
+use crate::store::notices::{self, Told};
 use crate::store::work::End;
 use crate::store::{self, Db, activities, clock, projects, snapshots};
 
@@ -27,6 +29,7 @@ pub(super) async fn run(context: &Context, work: &Work) -> Result<(), Error> {
     }
     let (project, environment) = subject(context, &work.activity).await?;
     let store = context.store();
+    let mut is_told = false;
     let (planned, _) = planned(context, &mut *store.read().await?, &project).await?;
     for wanted in planned.going().filter(|decision| decision.environment == environment.id) {
         if work.lease.is_cancelled() {
@@ -38,6 +41,11 @@ pub(super) async fn run(context: &Context, work: &Work) -> Result<(), Error> {
         let line = match again.of(&wanted.snapshot) {
             Some(decision) if decision.fate == Fate::Goes => {
                 snapshots::delete(&mut tx, &wanted.snapshot, BY, now, now).await?;
+                if decision.is_for_space && !std::mem::replace(&mut is_told, true) {
+                    let (activity, about) = (Some(&work.activity.id), Some(decision.reason.as_str()));
+                    let told = Told { project: &project.id, activity, about, at: now };
+                    notices::announce(&mut tx, &told, Notice::SnapshotDeleted).await?;
+                }
                 format!("{} of {} goes. {}", wanted.snapshot, wanted.taken_at.table(), decision.reason)
             }
             Some(decision) => match decision.holds.first() {

@@ -191,6 +191,11 @@ impl Client {
         self.connection.get(&path::backups(project, environment), &[])
     }
 
+    /// Those that can be taken back (R14).
+    pub fn deleted_backups(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Vec<Backup>, Error> {
+        self.connection.get(&path::backups(project, environment), &[("status", "DELETING".to_owned())])
+    }
+
     pub fn backup(
         &self,
         project: &ProjectId,

@@ -9,6 +9,7 @@ use stillpoint::authz::{
 };
 use stillpoint::domain::activity::{ActivityKind, ActivityResult, Payload};
 use stillpoint::domain::ids::{PlanId, RegionId};
+use stillpoint::domain::notice::Notice;
 use stillpoint::domain::policy::plans::Keep;
 use stillpoint::domain::policy::retention::{Fate, Hold};
 use stillpoint::domain::policy::{Act, Grants, ProjectRole, TypeRole};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::{Installation, until};
 use crate::support::{Shop, TestApp, project};
+use crate::watch;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
@@ -246,6 +248,35 @@ async fn the_newest_that_a_drill_did_not_fail_on_stays() {
     change(&shop, "UPDATE snapshots SET drill_failed_at = NULL WHERE $1 > 0 AND name = $2", 1, &bad).await;
     run(&shop).await;
     assert_eq!(kept(&shop).await, [bad]);
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_told_and_what_goes_by_its_age_is_not() {
+    let shop = shop_under("professional").await;
+    watch::add_channel(&shop).await;
+    let told = async || {
+        let all = watch::notices_of(&shop).await;
+        all.into_iter().filter(|notice| *notice == Notice::SnapshotDeleted).count()
+    };
+    let (ancient, old, newest) = (shop.snapshot().await, shop.snapshot().await, shop.snapshot().await);
+    delete(&shop, &newest).await.expect("it is deleted");
+    assert_eq!(told().await, 1);
+    undelete(&shop, &newest).await.expect("it is taken back");
+    protect(&shop, &newest, "the audit").await;
+    assert_eq!(told().await, 1, "nobody loses anything by these");
+    let proof = shop.test.proof::<ProtectSnapshot>(&shop.admin).await.expect("an admin");
+    retention::unprotect(&shop.test.app, proof, &newest).await.expect("it is taken off");
+    assert_eq!(told().await, 2);
+
+    age(&shop, &ancient, 300).await;
+    assert_eq!(run(&shop).await.len(), 1);
+    assert_eq!(told().await, 2, "that was announced for half a year");
+    age(&shop, &old, 30).await;
+    let declaration = shop.site.declaration("shop", "main", "production", "professional");
+    let tight = "[[project]]\nstorage_budget = \"1 KiB\"";
+    shop.test.declare(&declaration.replace("[[project]]", tight)).await;
+    run(&shop).await;
+    assert_eq!((kept(&shop).await, told().await), (vec![newest], 3));
 }
 
 #[tokio::test]
@@ -506,7 +537,18 @@ fn the_doors_lead_to_the_same() {
     assert!(backup["_links"].get("#delete").is_none() && backup["_links"].get("#unprotect").is_some(), "{backup:#}");
     ask(&at, "DELETE", &format!("/backups/{first}"), None, 409);
     ask(&at, "POST", &format!("/backups/{first}/unprotect"), None, 202);
+    let deleted = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stillpoint"));
+        command.env_clear().env("STILLPOINT_URL", at.console()).env("STILLPOINT_TOKEN", &at.token);
+        command.args("snapshots --deleted --format csv --columns id,deleted_by,status -p shop -e main".split(' '));
+        let done = command.output().expect("the command line's program");
+        (done.status.code(), String::from_utf8(done.stdout).expect("UTF-8"))
+    };
+    assert_eq!(deleted(), (Some(1), String::new()), "there is none");
     ask(&at, "DELETE", &format!("/backups/{first}"), None, 202);
+    let (code, table) = deleted();
+    assert_eq!((code, table.lines().count()), (Some(0), 2), "{table}");
+    assert!(table.contains(&first) && table.contains("DELETING"), "{table}");
     assert_eq!(at.backups().len(), 1);
     ask(&at, "POST", &format!("/backups/{first}/undelete"), None, 202);
     ask(&at, "POST", &format!("/backups/{second}/undelete"), None, 404);

@@ -81,7 +81,7 @@ async fn health(shop: &Shop) -> (Tone, String) {
     (card.health.tone, card.health.sentence)
 }
 
-async fn notices_of(shop: &Shop) -> Vec<Notice> {
+pub async fn notices_of(shop: &Shop) -> Vec<Notice> {
     let app = &shop.test.app;
     let proof = app.authorize_project(&shop.admin, &project()).await.expect("whoever runs the installation");
     let mut log = notices::deliveries(app, &proof).await.expect("the log");
@@ -89,7 +89,7 @@ async fn notices_of(shop: &Shop) -> Vec<Notice> {
     log.into_iter().map(|delivery| delivery.notice).collect()
 }
 
-async fn add_channel(shop: &Shop) {
+pub async fn add_channel(shop: &Shop) {
     let app = &shop.test.app;
     let proof = app.authorize_project(&shop.admin, &project()).await.expect("whoever runs the installation");
     let address = "https://example.org/hook".to_owned();

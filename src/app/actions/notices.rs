@@ -25,6 +25,7 @@ pub struct Ticks {
     drill_missed: Option<String>,
     ticket_changed: Option<String>,
     storage_near: Option<String>,
+    snapshot_deleted: Option<String>,
 }
 
 impl Ticks {
@@ -38,6 +39,7 @@ impl Ticks {
             Notice::DrillMissed => self.drill_missed.is_some(),
             Notice::TicketChanged => self.ticket_changed.is_some(),
             Notice::StorageNear => self.storage_near.is_some(),
+            Notice::SnapshotDeleted => self.snapshot_deleted.is_some(),
             Notice::Trial => false,
         };
         Notice::ALL.into_iter().filter(is_ticked).collect()

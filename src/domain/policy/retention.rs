@@ -116,6 +116,9 @@ pub struct Decision {
     pub goes_at: Option<Timestamp>,
     /// What keeps it whatever the plan says, if anything does.
     pub holds: BTreeSet<Hold>,
+    /// It goes for want of space, and by its age would stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_for_space: bool,
 }
 
 /// Every snapshot of a project with its fate; by environment, newest first.
@@ -171,6 +174,7 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
                     reason: due.reason,
                     goes_at: due.goes_at,
                     holds,
+                    is_for_space: false,
                 }
             })
             .collect();
@@ -246,7 +250,7 @@ fn keep_within_budget(plan: &Plan, facts: &Facts, whole: &mut RetentionPlan, now
                     format!("The project's snapshots take {left} of {budget}: beyond that, the oldest go first.");
                 decision.goes_at = Some(now);
                 if decision.holds.is_empty() {
-                    decision.fate = Fate::Goes;
+                    (decision.fate, decision.is_for_space) = (Fate::Goes, true);
                     left = Bytes(left.0.saturating_sub(decision.added.0));
                 }
             }
