@@ -60,6 +60,7 @@ pub(super) async fn all<T: Send + 'static>(mut pieces: Vec<Piece<T>>) -> Result<
 }
 
 /// Something failed or was late; other pieces may still be at work.
+#[must_use = "what is still at work is waited for by asking for the reason"]
 pub(super) struct Stopped(BoxFuture<'static, Error>);
 
 impl Stopped {
@@ -135,7 +136,7 @@ mod tests {
     async fn one_that_fails_ends_the_waiting_and_the_rest_is_waited_for_afterwards() {
         let (slow, piece) = until_told("slow", LONG);
         let failing = Piece::start("bad".to_owned(), LONG, || Err(failure("bad")));
-        let stopped = all::<mpsc::Sender<()>>(vec![piece, failing]).await.err().expect("one failed");
+        let stopped = all::<mpsc::Sender<()>>(vec![piece, failing]).await.expect_err("one failed");
         // It works on; what it opens is closed before the reason is told.
         let (opened, closed) = mpsc::channel();
         slow.send(Ok(opened)).expect("it still waits");
@@ -147,7 +148,7 @@ mod tests {
     async fn one_that_is_late_is_named_with_its_own_words_if_it_has_any() {
         for own in [true, false] {
             let (tell, piece) = until_told("frozen", SHORT);
-            let stopped = all::<u8>(vec![piece]).await.err().expect("it is late");
+            let stopped = all::<u8>(vec![piece]).await.expect_err("it is late");
             tell.send(if own { Err(failure("locked by")) } else { Ok(1) }).expect("it still works");
             let reason = stopped.reason().await.to_string();
             assert!(reason.contains(if own { "locked by" } else { "frozen" }), "{reason}");

@@ -201,7 +201,7 @@ impl Known {
             return drill_failed(failed, now);
         }
         let newest = self.newest.get(id);
-        if let Some(sentence) = self.overdue.of(id, tried, newest.is_some(), now) {
+        if let Some(sentence) = self.overdue.of(environment, tried, newest.is_some(), now) {
             return Health { tone: Tone::Attention, sentence };
         }
         if let Some(failed) = self.over.get(id).filter(failed) {

@@ -1,6 +1,6 @@
 //! Moving a project to another region (R27): what that would change, and asking for it.
 
-use super::activities::Viewer;
+use super::activities::{self as feeds, Viewer};
 use super::audit::Attempt;
 use super::{App, Error};
 use crate::authz::{self, Authorized, MoveProject, ViewProject};
@@ -8,7 +8,8 @@ use crate::domain::activity::{self, ActivityKind, Payload};
 use crate::domain::environment::Project;
 use crate::domain::ids::RegionId;
 use crate::domain::policy::region::{self, Region};
-use crate::domain::view::{ActivityEntry, MovePage};
+use crate::domain::policy::{Act, Refusal};
+use crate::domain::view::{ActivityEntry, LeftRepository, MovePage, RegionPage};
 use crate::domain::{ActivityId, Bytes, EnvironmentId};
 use crate::engine::{Copy, Location};
 use crate::jobs;
@@ -121,7 +122,7 @@ async fn enqueue(app: &App, proof: &Authorized<MoveProject>, to: &RegionId) -> R
     let to = found(&mut tx, to).await?;
     region::may_move(&project.region, &to).map_err(Error::Conflict)?;
     region::place(&to, &project.id, app.data()).map_err(Error::Conflict)?;
-    stands_against(&mut tx, proof).await?.map_err(Error::Conflict)?;
+    stands_against(&mut tx, project).await?.map_err(Error::Conflict)?;
     let none = || Refusal::new("The project has no environment yet, so there is nothing to move.");
     let environment = feed(&mut tx, proof).await?.ok_or_else(|| Error::Conflict(none()))?;
     let new = NewActivity {

@@ -1,5 +1,7 @@
 //! Schedules: what is taken and tried by itself, and when (R8, R9, R29).
 
+use std::collections::HashMap;
+
 use super::audit::Attempt;
 use super::{App, Error};
 use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
@@ -228,18 +230,18 @@ impl Overdue {
     /// `tried`: the last drill that ended; `has_snapshots`: that there is anything to try.
     pub(super) fn of(
         &self,
-        environment: &EnvironmentId,
+        environment: &Environment,
         tried: Option<&Activity>,
         has_snapshots: bool,
         now: Timestamp,
     ) -> Option<String> {
-        let last = Last::new(self.automatic.get(environment).copied(), tried, has_snapshots);
-        overdue(self.schedules.get(environment)?, &last, now)
+        let last = Last::new(self.automatic.get(&environment.id).copied(), tried, has_snapshots);
+        overdue(environment, self.schedules.get(&environment.id)?, &last, now)
     }
 }
 
 /// The environment's last automatic snapshot is older than it should be, or its last drill: since when, in a sentence.
-fn overdue(all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
+fn overdue(environment: &Environment, all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
     let mut stopped: Vec<&Schedule> = all.iter().filter(|schedule| schedule.state == ScheduleState::Stopped).collect();
     stopped.sort_by_key(|schedule| schedule.what == Errand::Drill);
     if let Some(stopped) = stopped.first() {
@@ -251,12 +253,8 @@ fn overdue(all: &[Schedule], last: &Last, now: Timestamp) -> Option<String> {
         return Some(format!("The schedule “{cron}” ({zone}) was stopped and {does}: resume it, or remove it."));
     }
     if let Some(told) = all.iter().find_map(|schedule| never_runs(schedule, environment)) {
-        return Ok(Some(told));
+        return Some(told);
     }
-    if all.iter().all(|schedule| schedule.slot.is_none()) {
-        return Ok(None);
-    }
-    let last = Last::read(db, environment).await?;
     let late = |what| {
         let of_kind = all.iter().filter(move |schedule| schedule.what == what);
         let late = of_kind.filter_map(|schedule| Some((last.overdue_since(schedule, now)?, schedule)));

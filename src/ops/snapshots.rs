@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::activities::Viewer;
 use super::audit::Attempt;
-use super::{App, Error, retention};
+use super::{App, Error, environments, retention};
 use crate::authz::{Authorized, CreateSnapshot, OnEnvironment, Permission, ViewHistory};
 use crate::domain::activity::{Activity, ActivityKind, Payload, SnapshotMode, TakeSnapshot};
 use crate::domain::manifest::Manifest;

@@ -11,7 +11,7 @@ use crate::domain::policy::{Act, Grants, Refusal};
 use crate::domain::time::DAY;
 use crate::domain::view::{NewToken, TokenEntry, TokenPlace, TokensPage};
 use crate::domain::{Secret, TokenId};
-use crate::store::{self, Db, environments, tokens};
+use crate::store::{self, Db, tokens};
 
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
@@ -126,7 +126,10 @@ pub async fn create(app: &App, actor: &Actor, request: TokenRequest) -> Result<N
     };
     let mut tx = app.store().write().await?;
     tokens::insert(&mut tx, &token).await?;
-    let about = format!("made the token \u{201c}{}\u{201d}{}", token.name, bounds(&mut tx, &token).await?);
+    let entry = entry(&mut tx, token).await?;
+    let until = entry.expires_at.map(|at| format!("until {} UTC", at.table()));
+    let bounds: String = entry.narrowed.iter().chain(&until).map(|bound| format!("; {bound}")).collect();
+    let about = format!("made the token \u{201c}{}\u{201d}{bounds}", entry.name);
     audit::note(&mut tx, app, (actor.initiator(), None), AuditKind::TokenMade, about).await?;
     app.store().commit(tx).await?;
     Ok(NewToken { entry, text })
@@ -158,28 +161,16 @@ fn person(actor: &Actor) -> Result<(), Error> {
     }
 }
 
-/// All that narrows it, for the audit.
-async fn bounds(db: &mut Db, token: &tokens::Token) -> Result<String, Error> {
-    let Grants { projects, types, environments: ids, acts, read_only } = &token.grants;
-    let mut names = Vec::new();
-    for id in ids {
-        let found = environments::by_id(db, id).await?;
-        names.push(
-            found.map_or_else(|| id.to_string(), |environment| format!("{}/{}", environment.project, environment.name)),
-        );
+async fn entry(db: &mut Db, token: tokens::Token) -> Result<TokenEntry, Error> {
+    let mut names = HashMap::new();
+    for id in &token.grants.environments {
+        let name = match store::environments::by_id(db, id).await? {
+            Some(environment) => format!("the environment {} of {}", environment.name, environment.project),
+            None => "an environment that is not there any more".to_owned(),
+        };
+        names.insert(id.clone(), name);
     }
-    let list = |words: &str, all: Vec<String>| (!all.is_empty()).then(|| format!("{words} {}", all.join(", ")));
-    let mut bounds: Vec<String> = read_only.then(|| "read only".to_owned()).into_iter().collect();
-    bounds.extend(list("in", projects.iter().map(ToString::to_string).collect()));
-    bounds.extend(list("on environments of the type", types.iter().map(ToString::to_string).collect()));
-    bounds.extend(list("on", names));
-    bounds.extend(list("for", acts.iter().map(ToString::to_string).collect()));
-    bounds.extend(token.expires_at.map(|at| format!("until {} UTC", at.table())));
-    Ok(bounds.into_iter().map(|bound| format!("; {bound}")).collect())
-}
-
-fn entry(token: tokens::Token) -> TokenEntry {
-    TokenEntry {
+    Ok(TokenEntry {
         id: token.id,
         name: token.name,
         narrowed: token.grants.in_words(|id| names.get(id).cloned().unwrap_or_default()),

@@ -106,6 +106,7 @@ async fn a_report_says_what_was_not_proven_and_why() {
             finished_at: Timestamp::now(),
             took_us: 1_200,
             unproven: vec![left.clone()],
+            failure: None,
             parts,
         };
         store::drills::insert(&mut tx, &drill).await.expect("stored");

@@ -245,7 +245,7 @@ async fn every_change_by_an_operator_stands_in_the_audit() {
     let request = TokenRequest { name: "ci".to_owned(), grants, expires_in_days: Some(1) };
     tokens::create(&test.app, &shop.admin, request).await.expect("a token");
     let line = told(test, "user.token").await.pop().expect("it was made");
-    let wanted = "made the token “ci”; read only; in shop; for creating a snapshot, trying a restore; until ";
+    let wanted = "made the token “ci”; only in shop; read only; beside reading only creating a snapshot, trying a restore; until ";
     assert!(line.starts_with(wanted), "{line}");
 }
 

@@ -178,7 +178,7 @@ async fn a_failed_snapshot_and_a_restore_are_posted_with_a_signature() {
     assert_eq!(told["link"], link.as_str());
     let signed = head.iter().find_map(|line| line.strip_prefix("stillpoint-signature: ")).expect("a signature");
     let seconds: i64 = signed.split(['=', ',']).nth(1).and_then(|text| text.parse().ok()).expect("a time");
-    let at = stillpoint::domain::Timestamp::from_micros(seconds * 1_000_000);
+    let at = Timestamp::from_micros(seconds * 1_000_000);
     assert_eq!(signed, signature(&secret, at, &body));
 
     std::fs::remove_dir_all(&shop.site.uploads).expect("it is there");

@@ -118,6 +118,7 @@ mod tests {
             reason: String::new(),
             goes_at: goes_at.map(Timestamp::from_micros),
             holds: hold.into_iter().collect(),
+            is_for_space: false,
         }
     }
 
