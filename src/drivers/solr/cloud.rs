@@ -1,8 +1,8 @@
 //! Replacing what a cluster shows under an alias: a collection is made beside the live one by Solr's own `RESTORE`, and the
 //! alias passes to it, which is one write in ZooKeeper.
 //!
-//! **Invariant:** which collection is live is read from the alias each time. What an alias leads to is never removed: Solr
-//! itself refuses that.
+//! **Invariant:** which collection is live is read from the alias each time. What an alias leads to is never removed:
+//! that is looked at before, and Solr itself refuses it. What a later restore set aside is that one's to remove.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -51,6 +51,43 @@ enum Standing {
     Alone,
 }
 
+/// Which of a restore's two collections nobody needs once it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    Replaced,
+    Loaded,
+    /// The alias went another way: either may be in use by its own name, or be what another restore set aside.
+    Unknown,
+}
+
+/// `line`: as [`line()`] reads it.
+fn spare(line: &[String], replaced: &str, beside: &str) -> Spare {
+    match line.iter().enumerate().find(|(_, name)| *name == replaced || *name == beside) {
+        // Live, or set aside by a restore since then.
+        Some((_, name)) if name == beside => Spare::Replaced,
+        Some((0, _)) => Spare::Loaded,
+        Some(_) | None => Spare::Unknown,
+    }
+}
+
+/// What the alias leads to, what that one replaced, and so on, as far as the collections know it themselves.
+fn line(driver: &Solr, alias: &str) -> Result<Vec<String>, Error> {
+    let mut line: Vec<String> = Vec::new();
+    let mut next = cluster::stands_for(driver, alias)?;
+    while let Some(name) = next.take().filter(|name| !line.contains(name)) {
+        let is_there = survey::is_there(&driver.client, &name)?;
+        let found = if is_there { survey::cluster(&driver.client, &name)? } else { None };
+        next = found.and_then(|(collection, _)| cluster::remembered(&collection).map(str::to_owned));
+        line.push(name);
+    }
+    Ok(line)
+}
+
+/// Whether an alias leads there, whoever made it: then somebody may use it.
+fn is_shown(driver: &Solr, name: &str) -> Result<bool, Error> {
+    Ok(survey::aliases(&driver.client)?.leading_to(name).next().is_some())
+}
+
 fn standing(driver: &Solr, beside: &Beside) -> Result<Standing, Error> {
     if cluster::stands_for(driver, &beside.core)?.is_some_and(|now| now == beside.name) {
         return Ok(Standing::After);
@@ -60,7 +97,8 @@ fn standing(driver: &Solr, beside: &Beside) -> Result<Standing, Error> {
 
 pub(super) fn load(driver: &Solr, scratch: &Path, dump: &mut dyn Read) -> Result<Beside, Error> {
     let beside = swap::beside(driver, scratch);
-    if standing(driver, &beside)? == Standing::After {
+    // Newer servers restore over a collection that is there.
+    if is_shown(driver, &beside.name)? {
         return Err(cannot(driver, swap::IS_LIVE));
     }
     let (found, place) = swap::with_place(driver, survey::look(&driver.client, &driver.address)?)?;
@@ -255,9 +293,38 @@ pub(super) fn roll_back(driver: &Solr, beside: &Beside, aside: &Aside) -> Result
 }
 
 pub(super) fn discard(driver: &Solr, beside: &Beside, aside: Option<&Aside>) -> Result<(), Error> {
-    if standing(driver, beside)? == Standing::After {
-        let Some(aside) = aside else { return Ok(()) };
-        return cluster::remove(driver, &replaced(beside, aside)?.name);
+    let Some(aside) = aside else {
+        if standing(driver, beside)? == Standing::After {
+            return Ok(());
+        }
+        return give_up(driver, beside);
+    };
+    let replaced = &replaced(beside, aside)?.name;
+    match spare(&line(driver, &beside.core)?, replaced, &beside.name) {
+        Spare::Loaded => give_up(driver, beside),
+        Spare::Replaced if is_shown(driver, replaced)? => {
+            tracing::warn!(collection = replaced, "what was replaced stays, because an alias leads to it");
+            Ok(())
+        }
+        Spare::Replaced => cluster::remove(driver, replaced),
+        Spare::Unknown => {
+            let (alias, loaded) = (&beside.core, &beside.name);
+            tracing::warn!(
+                alias,
+                replaced,
+                loaded,
+                "both collections stay, because somebody passed the alias on or removed it: remove what is unused"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Removes what was loaded, and the commit points that were kept of what is live.
+fn give_up(driver: &Solr, beside: &Beside) -> Result<(), Error> {
+    if is_shown(driver, &beside.name)? {
+        tracing::warn!(collection = beside.name, "what was loaded stays, because an alias leads to it");
+        return Ok(());
     }
     // A load that died left Solr at work.
     cluster::settle(driver, &beside.name)?;
@@ -293,7 +360,8 @@ pub(super) fn aside_facts(driver: &Solr, aside: &Aside) -> Result<Facts, Error> 
 fn set_aside(driver: &Solr, aside: &Aside) -> Result<(Contents, Vec<Part>), Error> {
     let missing = || Error::NotPrepared { path: aside.scratch.clone() };
     let old = aside.collection.as_ref().ok_or_else(missing)?;
-    let is_live = cluster::stands_for(driver, &aside.core)?.is_none_or(|now| now != aside.name);
+    // A later restore may have passed the alias on: what this one replaced is aside all the same.
+    let is_live = cluster::stands_for(driver, &aside.core)?.is_some_and(|now| now == old.name);
     if is_live || !survey::is_there(&driver.client, &old.name)? {
         return Err(missing());
     }
@@ -335,4 +403,35 @@ pub(super) fn remove(driver: &Solr) -> Result<(), Error> {
         cluster::remove(driver, name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_gives_up_only_what_nobody_else_may_need() {
+        for (line, expected) in [
+            // Live; then as one knows it that does not remember.
+            (&["one", "v1"][..], Spare::Replaced),
+            (&["one"], Spare::Replaced),
+            // Taken back.
+            (&["v1"], Spare::Loaded),
+            (&["v1", "one"], Spare::Loaded),
+            // Restored again since: what was loaded is set aside, or was until it was removed.
+            (&["two", "one", "v1"], Spare::Replaced),
+            (&["three", "two", "one"], Spare::Replaced),
+            // Taken back by hand and restored again: what was replaced is the later one's to remove.
+            (&["two", "v1"], Spare::Unknown),
+            (&["two", "v1", "one"], Spare::Unknown),
+            // Passed on by hand, to several, or removed.
+            (&["v2"], Spare::Unknown),
+            (&["two", "v2"], Spare::Unknown),
+            (&["v1,one"], Spare::Unknown),
+            (&[], Spare::Unknown),
+        ] {
+            let names: Vec<String> = line.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(spare(&names, "v1", "one"), expected, "{line:?}");
+        }
+    }
 }

@@ -32,12 +32,15 @@ impl Aliases {
     }
 
     /// Other names of a collection than this one.
-    pub fn others(&self, alias: &str, collection: &str) -> Vec<&str> {
-        let lists = self.aliases.iter().filter(|(name, _)| *name != alias);
-        lists
-            .filter(|(_, list)| list.split(',').any(|it| it.trim() == collection))
-            .map(|(name, _)| name.as_str())
-            .collect()
+    pub fn others<'a>(&'a self, alias: &str, collection: &'a str) -> Vec<&'a str> {
+        self.leading_to(collection).filter(|name| *name != alias).collect()
+    }
+
+    /// Aliases with that collection in their list: one that leads there by others ends in such a one.
+    pub fn leading_to<'a>(&'a self, collection: &'a str) -> impl Iterator<Item = &'a str> {
+        let lists = self.aliases.iter();
+        let lists = lists.filter(move |(_, list)| list.split(',').any(|it| it.trim() == collection));
+        lists.map(|(name, _)| name.as_str())
     }
 }
 
@@ -173,6 +176,8 @@ mod tests {
         assert_eq!(aliases.follow("site"), Some(("shop", "shop_v1")));
         assert_eq!(aliases.follow("shop_v1"), None);
         assert_eq!(aliases.others("shop", "shop_v1"), ["both"]);
+        assert_eq!(aliases.leading_to("shop_v1").collect::<Vec<_>>(), ["both", "shop"]);
+        assert_eq!(aliases.leading_to("shop_v").count(), 0);
         assert!(aliases.is_routed("days") && !aliases.is_routed("shop"));
         let ring: Aliases = reply(r#"{"aliases":{"a":"b","b":"a"}}"#).expect("aliases");
         assert!(ring.follow("a").is_some(), "it comes to an end");

@@ -1,5 +1,7 @@
 //! Collections of SolrCloud: one node, and two.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// An alias with its driver, before a collection `…_v1` of two shards.
@@ -217,6 +219,59 @@ fn a_load_that_is_given_up_while_solr_works_leaves_nothing() {
     });
     other.discard(&beside, None).expect("nothing to do");
     assert_eq!((site.left().0, site.entries(), site.found()), (vec!["given_v1".to_owned()], 2, 100));
+}
+
+#[test]
+fn what_a_later_restore_set_aside_is_not_an_earlier_ones_to_give_up() {
+    let Some(server) = server::shared_cloud() else { return };
+    let site = Alias::new(server, "later");
+    server.add("later", 0..10);
+    let (bytes, facts) = dump(&site.service);
+    server.add("later", 10..30);
+    let (first, first_aside) = site.restore(&bytes, &facts);
+    let loaded = site.stands_for();
+    server.add("later", 40..45);
+    let site = site.again();
+    let (second, second_aside) = site.restore(&bytes, &facts);
+    let live = site.stands_for();
+    let collections = || site.left().0.into_iter().collect::<BTreeSet<String>>();
+    let both = BTreeSet::from([loaded, live.clone()]);
+
+    let safety = site.service.aside_facts(&first_aside).expect("what the first one replaced");
+    assert_eq!(rows(&safety), 30, "it can be archived for as long as it is there");
+    for _ in 0..2 {
+        site.service.discard(&first, Some(&first_aside)).expect("removed");
+        assert_eq!(collections(), both, "what the first one replaced is gone, what it loaded is the second's");
+    }
+    assert_eq!(rows(&site.service.aside_facts(&second_aside).expect("still there")), 15);
+    site.service.roll_back(&second, &second_aside).expect("taken back");
+    assert_eq!(site.found(), 15);
+    site.service.commit(&second, &second_aside).expect("committed");
+
+    // Somebody removes the alias and uses a collection by its own name.
+    server.ok("admin/collections?action=DELETEALIAS&name=later");
+    site.service.discard(&second, Some(&second_aside)).expect("nothing is removed");
+    assert_eq!(collections(), both);
+    server.ok(&format!("admin/collections?action=CREATEALIAS&name=later&collections={live}"));
+    site.service.discard(&second, Some(&second_aside)).expect("removed");
+    assert_eq!((site.left().0, site.found()), (vec![live], 10));
+}
+
+#[test]
+fn a_loaded_collection_that_somebody_gave_an_alias_stays() {
+    let Some(server) = server::shared_cloud() else { return };
+    let site = Alias::new(server, "shown");
+    server.add("shown", 0..10);
+    let (bytes, _) = dump(&site.service);
+    let beside = site.load(&bytes).expect("loaded");
+    let loaded = site.left().0.into_iter().find(|name| name.contains("stillpoint")).expect("beside");
+    server.ok(&format!("admin/collections?action=CREATEALIAS&name=shown_too&collections={loaded}"));
+    site.service.discard(&beside, None).expect("it stays");
+    assert!(matches!(site.load(&bytes), Err(Error::CannotRestore { .. })), "nor is it loaded over");
+    assert_eq!(server.found("shown_too"), 10);
+    server.ok("admin/collections?action=DELETEALIAS&name=shown_too");
+    site.service.discard(&beside, None).expect("removed");
+    assert_eq!(site.left().0, ["shown_v1"]);
 }
 
 #[test]
