@@ -356,6 +356,10 @@ pub async fn make_token(
             acts: Act::ALL.into_iter().filter(|act| acts.contains_key(&act.word())).collect(),
             read_only: read_only.is_some(),
         };
+        // A word that is not understood would be a bound that is missing.
+        if (wish.types.len(), wish.acts.len()) != (types.len(), acts.len()) {
+            return Err(Error::invalid("The page is of another version: load it again, then choose again."));
+        }
         let grants = ops::tokens::narrowed(&app, &actor, wish).await?;
         let request = ops::tokens::TokenRequest { name, grants, expires_in_days };
         let made = ops::tokens::create(&app, &actor, request).await?;

@@ -19,4 +19,4 @@ pub mod sqlite;
 pub use error::{Error, StagingLimit};
 pub use mount::Mount;
 pub(crate) use program::widen;
-pub use service::{Aside, Beside, Position, Service, Tested, View, connect};
+pub use service::{Aside, Beside, Position, SPARE, Service, Tested, View, connect};

@@ -18,6 +18,9 @@ use crate::domain::Bytes;
 use crate::domain::environment::ServiceConnection;
 use crate::domain::manifest::Facts;
 
+/// What a server is given beyond the time for a view, before it is taken for one that does not answer.
+pub const SPARE: Duration = Duration::from_millis(500);
+
 /// One service of an environment, reached by its connection.
 pub trait Service: Send + Sync + Debug {
     /// As in the manifest: `sqlite`, …

@@ -145,7 +145,7 @@ impl Error {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Part { source, .. } => source.may_pass(),
-            Self::Lapsed { .. } => true,
+            Self::Lapsed { .. } | Self::Late { .. } => true,
             Self::Hold(error) => matches!(error, HoldError::Lapsed | HoldError::Joined { .. }),
             _ => false,
         }

@@ -16,7 +16,7 @@ use crate::domain::snapshot::{Consistency, Phase, Point, Proof};
 use crate::domain::time::{self, DAY};
 use crate::domain::{EnvironmentId, Timestamp};
 use crate::drivers::mount::{Index, Scan, StagingLimits};
-use crate::drivers::{Position, View};
+use crate::drivers::{Position, SPARE, View};
 use crate::engine;
 use crate::gateway::{self, HoldError, HoldKind};
 
@@ -54,8 +54,13 @@ pub(super) async fn capture(
         mounts: Arc::clone(&mounts),
         staging: staging.to_owned(),
         limits: context.staging_limits(),
-        // The hold ends by itself then: better late by name than that.
-        scan: if mode == SnapshotMode::Live { DAY } else { context.limits().ceiling.mul_f64(0.8) },
+        patience: match mode {
+            SnapshotMode::Live => Patience { service: DAY, mount: DAY },
+            // The hold ends by itself at its ceiling: better late by name than that.
+            SnapshotMode::Consistent => {
+                Patience { service: VIEW + SPARE, mount: context.limits().ceiling.mul_f64(0.8) }
+            }
+        },
     };
     if mode == SnapshotMode::Live {
         return match opening.open().await {
@@ -212,8 +217,14 @@ struct Opening {
     mounts: Arc<Vec<Indexed>>,
     staging: PathBuf,
     limits: StagingLimits,
-    /// How long a mount may be looked at.
-    scan: Duration,
+    patience: Patience,
+}
+
+/// How long each part may take for one of the three.
+#[derive(Clone, Copy)]
+struct Patience {
+    service: Duration,
+    mount: Duration,
 }
 
 /// What a part gave, and how long that took.
@@ -266,7 +277,9 @@ impl Opening {
         let piece = |service: &Arc<ServicePart>| {
             let service = Arc::clone(service);
             let label = service.label();
-            Piece::start(label, VIEW, move || service.driver.position().map_err(Error::part(service.label())))
+            Piece::start(label, self.patience.service, move || {
+                service.driver.position().map_err(Error::part(service.label()))
+            })
         };
         self.services.iter().map(piece).collect()
     }
@@ -274,7 +287,7 @@ impl Opening {
     fn views_and_scans(&self) -> Vec<Piece<Part>> {
         let view = |service: &Arc<ServicePart>| {
             let service = Arc::clone(service);
-            Piece::start(service.label(), VIEW, move || {
+            Piece::start(service.label(), self.patience.service, move || {
                 let started = Instant::now();
                 let view = service.driver.open_view(VIEW).map_err(Error::part(service.label()))?;
                 Ok(Part::View(service.name().clone(), view, phase(&service.label(), started)))
@@ -282,7 +295,7 @@ impl Opening {
         };
         let scan = |number: usize| {
             let (mounts, staging, limits) = (Arc::clone(&self.mounts), self.staging.clone(), self.limits);
-            Piece::start(self.mounts[number].part.label(), self.scan, move || {
+            Piece::start(self.mounts[number].part.label(), self.patience.mount, move || {
                 let started = Instant::now();
                 let Indexed { part, index } = &mounts[number];
                 let staging = staging.join(part.name().as_str());
@@ -299,7 +312,7 @@ impl Opening {
     fn moved_since(&self, scans: Vec<(MountName, Scan)>) -> Vec<Piece<(MountName, Scan, Vec<PathBuf>)>> {
         let piece = |(number, (name, scan)): (usize, (MountName, Scan))| {
             let mounts = Arc::clone(&self.mounts);
-            Piece::start(self.mounts[number].part.label(), self.scan, move || {
+            Piece::start(self.mounts[number].part.label(), self.patience.mount, move || {
                 let Indexed { part, index } = &mounts[number];
                 let paths = index.moved_since(&scan).map_err(Error::part(part.label()))?;
                 Ok((name, scan, paths))

@@ -147,7 +147,11 @@ impl Attempt {
             && !self.is_for_ticket
         {
             let on = (self.by, Some(self.project), self.environment);
-            note_refused(app, on, AuditKind::Refused, self.act.gerund().to_owned(), refusal.to_string()).await?;
+            let about = self.act.gerund().to_owned();
+            // Whoever asked gets the reason in any case.
+            if let Err(error) = note_refused(app, on, AuditKind::Refused, about, refusal.to_string()).await {
+                tracing::warn!(%error, "a refusal could not be recorded");
+            }
         }
         outcome
     }

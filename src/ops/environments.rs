@@ -7,6 +7,7 @@ use crate::authz::{Authorized, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload};
 use crate::domain::drill::Outcome;
 use crate::domain::environment::{Composition, Environment, EnvironmentStatus};
+use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::retention::Eviction;
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict};
 use crate::domain::snapshot::Snapshot;
@@ -136,6 +137,18 @@ pub(super) async fn cards(
         }
     };
     Ok(environments.into_iter().map(card).collect())
+}
+
+/// How environments stand, with nothing else of their cards.
+pub(super) async fn healths(
+    app: &App,
+    db: &mut Db,
+    environments: Vec<Environment>,
+) -> Result<Vec<(EnvironmentName, Health)>, Error> {
+    let ids: Vec<EnvironmentId> = environments.iter().map(|environment| environment.id.clone()).collect();
+    let known = Known::read(app, db, &ids).await?;
+    let told = |environment: Environment| (environment.name.clone(), known.health(&environment));
+    Ok(environments.into_iter().map(told).collect())
 }
 
 /// What another manual snapshot of it would push out.

@@ -3,9 +3,10 @@
 use super::{App, Error, activities, environments, tickets};
 use crate::authz::{self, Actor, Authorized, ViewProject};
 use crate::domain::environment::{Environment, EnvironmentStatus, Project};
+use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::Standing;
 use crate::domain::policy::acts::{Access, Act, Subject};
-use crate::domain::view::{EnvironmentCard, Health, ProjectCard, ProjectPage, Tone};
+use crate::domain::view::{Health, ProjectCard, ProjectPage, Tone};
 use crate::store::{Db, projects};
 
 /// Those that the actor may see, by id.
@@ -23,8 +24,8 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ProjectCard>, Error> {
         let subject = Subject { project: &project.id, environment: None };
         if standing.decide(Act::ViewProject, &subject) == Access::Granted {
             let visible = visible(&mut db, &project, &standing).await?;
-            let environments = environments::cards(app, &mut db, &standing, visible).await?;
-            cards.push(card(&mut db, project, &environments).await?);
+            let healths = environments::healths(app, &mut db, visible).await?;
+            cards.push(card(&mut db, project, &healths).await?);
         }
     }
     Ok(cards)
@@ -40,8 +41,10 @@ pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPa
     let ever = ever_visible(&mut db, project, standing).await?;
     let has_removed = ever.iter().any(|environment| environment.status == EnvironmentStatus::Removed);
     let (environments, removed) = environments::split(environments::cards(app, &mut db, standing, ever).await?);
+    let healths: Vec<_> =
+        environments.iter().map(|card| (card.environment.name.clone(), card.health.clone())).collect();
     Ok(ProjectPage {
-        card: card(&mut db, project.clone(), &environments).await?,
+        card: card(&mut db, project.clone(), &healths).await?,
         audit: standing.may_in(Act::ViewAudit, &project.id).into(),
         notices: standing.may_in(Act::ManageNotices, &project.id).into(),
         remove: standing.may_in(Act::RemoveProject, &project.id).into(),
@@ -53,13 +56,13 @@ pub async fn page(app: &App, proof: Authorized<ViewProject>) -> Result<ProjectPa
     })
 }
 
-/// `environments`: those that one may see.
-async fn card(db: &mut Db, project: Project, environments: &[EnvironmentCard]) -> Result<ProjectCard, Error> {
+/// `environments`: those that one may see, and how they stand.
+async fn card(db: &mut Db, project: Project, environments: &[(EnvironmentName, Health)]) -> Result<ProjectCard, Error> {
     let plan = projects::plan(db, &project.id).await?;
     let mut worst = Health { tone: Tone::Good, sentence: "Everything is backed up.".to_owned() };
-    for EnvironmentCard { environment, health, .. } in environments {
+    for (name, health) in environments {
         if health.tone > worst.tone {
-            let sentence = format!("{}: {}", environment.name, health.sentence);
+            let sentence = format!("{name}: {}", health.sentence);
             worst = Health { tone: health.tone, sentence };
         }
     }

@@ -102,7 +102,11 @@ pub async fn remove(
         payload,
     };
     let verdict = proof.standing().may(Act::RemoveEnvironment, &environment);
-    let verdict = verdict.and_then(|()| if removal.is_asked_for() { Err(already(&environment)) } else { Ok(()) });
+    // No line of a feed that is about to end: whoever asks again and again would fill it.
+    if verdict.is_ok() && removal.is_asked_for() {
+        drop(tx);
+        return Attempt::of(&proof).recorded(app, Err(Error::Conflict(already(&environment)))).await;
+    }
     let verdict = verdict.and_then(|()| removal.may()).and_then(|()| removal.is_agreed(request.weighty));
     let verdict = verdict.and(if after { may_snapshot } else { Ok(()) });
     let new_removal = new(ActivityKind::Remove, Payload::RemoveEnvironment(remove));

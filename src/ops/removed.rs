@@ -1,6 +1,7 @@
 //! What was removed: who did it, what stays of it and until when; and letting it go before its time.
 
-use super::{App, Error, audit, projects as project_ops, retention};
+use super::audit::Attempt;
+use super::{App, Error, projects as project_ops, retention};
 use crate::authz::{self, Authorized, Operator, PurgeProject, ViewProject};
 use crate::domain::activity::{self, Activity, ActivityKind, KeepSnapshot, Keeping, Payload};
 use crate::domain::audit::AuditKind;
@@ -8,13 +9,13 @@ use crate::domain::bytes::counted;
 use crate::domain::environment::{Environment, EnvironmentStatus, Project};
 use crate::domain::policy::removal::{is_named, may_purge};
 use crate::domain::policy::retention::{Decision, may_delete};
-use crate::domain::policy::{Act, Standing};
-use crate::domain::snapshot::TAKE_BACK;
+use crate::domain::policy::{Act, Refusal, Standing};
+use crate::domain::snapshot::{Deletion, Snapshot, TAKE_BACK};
 use crate::domain::view::{Purge, RemovedEnvironment, RemovedPage, RemovedProject, RemovedSnapshot, Until};
 use crate::domain::{EnvironmentId, Timestamp};
 use crate::queue::{self, NewActivity};
 use crate::store::activities::{self, Filter, Scope};
-use crate::store::audit::Filter as AuditFilter;
+use crate::store::audit::{Filter as AuditFilter, NewEvent};
 use crate::store::{self, Db, clock, environments, projects, snapshots};
 
 /// Of a project's removals, so many are looked through for who asked.
@@ -34,10 +35,10 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<RemovedP
     let seen: Vec<EnvironmentId> = visible.iter().map(|environment| environment.id.clone()).collect();
     visible.retain(|environment| environment.status == EnvironmentStatus::Removed);
     visible.sort_by_key(|environment| std::cmp::Reverse(environment.updated_at));
-    let mut deleted = 0;
-    for environment in &visible {
-        deleted += snapshots::deleted(&mut db, &environment.id, now).await?.len() as u64;
-    }
+    let deleted = match project.removed_at {
+        Some(_) => purged(&mut db, project, now).await?.len() as u64,
+        None => 0,
+    };
     let entry = |environment: Environment| {
         let remover = remover(&removals, &environment);
         let own = planned.decisions.iter().filter(|decision| decision.environment == environment.id);
@@ -120,14 +121,16 @@ async fn asked_by(db: &mut Db, project: &Project, removed_at: Timestamp) -> Resu
 /// # Errors
 /// [`Error::Conflict`] when the project is there, or what was typed is not its id.
 pub async fn purge(app: &App, proof: Authorized<PurgeProject>, typed: Option<&str>) -> Result<Purge, Error> {
+    Attempt::of(&proof).recorded(app, delete_all(app, &proof, typed).await).await
+}
+
+async fn delete_all(app: &App, proof: &Authorized<PurgeProject>, typed: Option<&str>) -> Result<Purge, Error> {
     let store = app.store();
     if let Some(typed) = typed {
         is_named(typed, proof.on().project.id.as_str()).map_err(Error::Conflict)?;
     }
     let mut tx = store.write().await?;
-    activities::hold_off(&mut tx).await?;
-    let project = projects::by_id(&mut tx, &proof.on().project.id).await?.ok_or(Error::NotFound("project"))?;
-    may_purge(&project).map_err(Error::Conflict)?;
+    let project = still_removed(&mut tx, &proof.on().project).await?;
     let now = clock::now(&mut tx, store.dialect()).await?;
     let mut done = Purge { deleted: 0, until: now.plus(TAKE_BACK), held: Vec::new() };
     let initiator = proof.actor().initiator();
@@ -139,42 +142,98 @@ pub async fn purge(app: &App, proof: Authorized<PurgeProject>, typed: Option<&st
             }
             snapshots::delete(&mut tx, &item.name, &initiator.name, now, done.until).await?;
             let payload = activity::DeleteSnapshot { snapshot: item.name, until: done.until };
-            let new = activity(&proof, &project, &shelf.id, Payload::DeleteSnapshot(payload));
+            let new = activity(proof, &project, &shelf.id, Payload::DeleteSnapshot(payload));
             queue::record_done(&mut tx, store, new).await?;
             done.deleted += 1;
         }
     }
     let about = format!("purged the removed project {}: {}", project.title, counted(done.deleted, "snapshot"));
-    audit::note(&mut tx, app, (initiator, Some(&project.id)), AuditKind::ProjectRemoved, about).await?;
+    note(&mut tx, proof, about, now).await?;
     store.commit(tx).await?;
     Ok(done)
 }
 
-/// Puts back what was deleted in the project's removed environments, as far as that can be taken back; how many.
+/// Puts back what the newest purge of the project deleted, as far as that can be taken back; how many. What a person deleted
+/// by itself stays deleted.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is nothing that could be taken back.
+/// [`Error::Conflict`] when the project is there; [`Error::NotFound`] when there is nothing that could be taken back.
 pub async fn take_back(app: &App, proof: Authorized<PurgeProject>) -> Result<u64, Error> {
-    let (store, project) = (app.store(), &proof.on().project);
+    Attempt::of(&proof).recorded(app, put_back(app, &proof).await).await
+}
+
+async fn put_back(app: &App, proof: &Authorized<PurgeProject>) -> Result<u64, Error> {
+    let store = app.store();
     let mut tx = store.write().await?;
+    let project = still_removed(&mut tx, &proof.on().project).await?;
     let now = clock::now(&mut tx, store.dialect()).await?;
     let mut taken_back = 0;
-    let all = environments::ever_in_project(&mut tx, &project.id).await?;
-    for environment in all.into_iter().filter(|it| it.status == EnvironmentStatus::Removed) {
-        for (snapshot, _) in snapshots::deleted(&mut tx, &environment.id, now).await? {
-            if snapshots::undelete(&mut tx, &snapshot.name, now).await? {
-                let payload = KeepSnapshot { snapshot: snapshot.name, how: Keeping::TakenBack };
-                let new = activity(&proof, project, &environment.id, Payload::KeepSnapshot(payload));
-                queue::record_done(&mut tx, store, new).await?;
-                taken_back += 1;
-            }
+    for snapshot in purged(&mut tx, &project, now).await? {
+        if snapshots::undelete(&mut tx, &snapshot.name, now).await? {
+            let payload = KeepSnapshot { snapshot: snapshot.name, how: Keeping::TakenBack };
+            let new = activity(proof, &project, &snapshot.environment, Payload::KeepSnapshot(payload));
+            queue::record_done(&mut tx, store, new).await?;
+            taken_back += 1;
         }
     }
     if taken_back == 0 {
         return Err(Error::NotFound("deleted snapshot that could be taken back"));
     }
+    let about =
+        format!("took back the purge of the removed project {}: {}", project.title, counted(taken_back, "snapshot"));
+    note(&mut tx, proof, about, now).await?;
     store.commit(tx).await?;
     Ok(taken_back)
+}
+
+/// The project as it stays until the transaction ends: nobody has it again meanwhile, and nothing begins to use a snapshot.
+async fn still_removed(tx: &mut Db, project: &Project) -> Result<Project, Error> {
+    let is_held = projects::hold_removed(tx, &project.id).await?;
+    activities::hold_off(tx).await?;
+    let project = projects::by_id(tx, &project.id).await?.ok_or(Error::NotFound("project"))?;
+    may_purge(&project).map_err(Error::Conflict)?;
+    if !is_held {
+        // Its removal ended between the two.
+        return Err(Error::Conflict(Refusal::new("The project was removed just now.").instead("Try again.")));
+    }
+    Ok(project)
+}
+
+/// What the newest purge deleted of which anything can be taken back. A purge deletes at one instant, that of its line in the
+/// audit: this tells its snapshots from those that a person deleted.
+async fn purged(db: &mut Db, project: &Project, now: Timestamp) -> Result<Vec<Snapshot>, Error> {
+    let mut deleted = Vec::new();
+    for environment in environments::ever_in_project(db, &project.id).await? {
+        deleted.extend(snapshots::deleted(db, &environment.id, now).await?);
+    }
+    let filter = AuditFilter {
+        project: Some(project.id.clone()),
+        kinds: vec![AuditKind::ProjectRemoved.as_str().to_owned()],
+        outcome: Some("success".to_owned()),
+        since: Some(now.minus(TAKE_BACK)),
+        ..AuditFilter::default()
+    };
+    for line in store::audit::list(db, &filter, REMOVALS).await? {
+        let is_of_it = |deletion: &Deletion| deletion.at == line.entry.at && deletion.by == line.entry.name;
+        if deleted.iter().any(|(_, deletion)| is_of_it(deletion)) {
+            deleted.retain(|(_, deletion)| is_of_it(deletion));
+            return Ok(deleted.into_iter().map(|(snapshot, _)| snapshot).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Records it with the very instant of what was done.
+async fn note(db: &mut Db, proof: &Authorized<PurgeProject>, about: String, now: Timestamp) -> Result<(), Error> {
+    let event = NewEvent {
+        project: Some(proof.on().project.id.clone()),
+        environment: None,
+        kind: AuditKind::ProjectRemoved,
+        initiator: proof.actor().initiator(),
+        about,
+        refused: None,
+    };
+    Ok(store::audit::insert(db, &event, now).await?)
 }
 
 fn activity(

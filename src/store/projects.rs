@@ -81,6 +81,19 @@ pub async fn set_removed(db: &mut Db, id: &ProjectId, at: Option<Timestamp>) -> 
     Ok(())
 }
 
+/// Until the transaction ends nobody reinstates the project whose snapshots go all at once. To be called before
+/// [`super::activities::hold_off`], in the order in which a declaration changes both. `false`: it is there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn hold_removed(db: &mut Db, project: &ProjectId) -> Result<bool, Error> {
+    let held = sqlx::query("UPDATE projects SET removed_at = removed_at WHERE id = $1 AND removed_at IS NOT NULL")
+        .bind(project.as_str())
+        .execute(db)
+        .await?;
+    Ok(held.rows_affected() == 1)
+}
+
 /// All of the installation, by id; also removed ones.
 ///
 /// # Errors

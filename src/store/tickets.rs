@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use sha2::{Digest as _, Sha256};
+
 use super::row::{Columns as _, to_json};
 use super::sql::Sql;
 use super::{Db, Error, activities};
@@ -46,9 +48,9 @@ pub async fn insert(db: &mut Db, ticket: &Ticket, filed: &Filed) -> Result<(), E
     Ok(())
 }
 
-/// Tells tickets apart that ask for different things.
+/// Tells tickets apart that ask for different things. A digest, since an index takes no text of any length.
 fn wants(wanted: &Wanted) -> String {
-    format!("{} into {}: {}", wanted.snapshot, wanted.target.name, wanted.scope)
+    hex::encode(Sha256::digest(format!("{} into {}: {}", wanted.snapshot, wanted.target.name, wanted.scope)))
 }
 
 /// # Errors

@@ -1,5 +1,6 @@
 //! Taking environments and projects out of the console: what goes, what stays, and what is kept.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -453,6 +454,7 @@ async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
     let shop = TestApp::with_shop().await;
     shop.add_staging().await;
     let first = shop.snapshot().await;
+    let unwanted = shop.snapshot().await;
     let second = snapshot_of(&shop, "staging").await;
     let member = shop.test.member("member@example.org", TypeRole::Admin).await;
     let doors = Doors::of(shop).await;
@@ -469,12 +471,23 @@ async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
     let (status, _) = doors.ask(&member, http::Method::POST, "/projects/shop/purge", json!({})).await;
     assert_eq!(status, 403);
 
+    let (status, body) = doors.ask(&admin, http::Method::POST, "/projects/shop/unpurge", json!({})).await;
+    assert!(status == 409 && body.to_string().contains("only what was removed is purged"), "{body}");
+    let audit = doors.get(&admin, "/audit").await.to_string();
+    assert!(audit.contains("only what was removed is purged"), "a refusal is recorded: {audit}");
+    let main = doors.main().await;
+
     let proof = shop.test.proof(&shop.admin).await.expect("an admin");
     ops_retention::protect(app, proof, &first, Some("for the audit".to_owned())).await.expect("it is there");
+    let proof = shop.test.proof(&shop.admin).await.expect("an admin");
+    ops_retention::delete(app, proof, &unwanted).await.expect("nothing holds it");
     let proof = app.authorize_project::<RemoveProject>(&shop.admin, &project()).await.expect("an operator");
     let asked = removal::remove_project(app, proof, Some("shop")).await.expect("it is queued").expect("an activity");
     let done = shop.test.wait_for(&asked, |activity| activity.state.is_over()).await;
     assert_eq!(done.failure, None);
+    // What a person deleted by itself is none of the purge's.
+    let undo = ["project:purge", "-p", "shop", "--undo"].map(str::to_owned).to_vec();
+    assert_eq!(doors.command(&admin, undo.clone()).await.status.code(), Some(1), "nothing was purged yet");
 
     let (_, html) = doors.page(&admin, "/").await;
     assert!(html.contains("href=\"/removed\""), "{html}");
@@ -510,9 +523,15 @@ async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
     let audit = doors.get(&admin, "/audit").await;
     assert!(audit.to_string().contains("purged the removed project Shop: 1 snapshot"), "{audit}");
 
-    let undo = ["project:purge", "-p", "shop", "--undo"].map(str::to_owned).to_vec();
     let told = doors.command(&admin, undo.clone()).await;
     assert!(crate::process::said(&told).contains("Kept again: 1 snapshot of shop."), "{told:?}");
+    let audit = doors.get(&admin, "/audit").await.to_string();
+    assert!(audit.contains("took back the purge of the removed project Shop: 1 snapshot"), "{audit}");
+    let mut db = shop.test.store.read().await.expect("a connection");
+    let now = store::clock::now(&mut db, shop.test.store.dialect()).await.expect("readable");
+    let still = store::snapshots::deleted(&mut db, &main, now).await.expect("readable");
+    assert_eq!(still.into_iter().map(|(it, _)| it.name).collect::<Vec<_>>(), std::slice::from_ref(&unwanted));
+    drop(db);
     assert_eq!(names(&doors.get(&admin, page).await).len(), 2);
     assert_eq!(doors.command(&admin, undo).await.status.code(), Some(1), "there is nothing more");
     let again = ["project:purge", "-p", "shop", "--yes"].map(str::to_owned).to_vec();
@@ -528,7 +547,8 @@ async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
     let later = store::clock::now(&mut db, shop.test.store.dialect()).await.expect("readable");
     let later = later.plus(std::time::Duration::from_secs(3 * 24 * 60 * 60 + 1));
     let leaving = store::snapshots::leaving(&mut db, later).await.expect("readable");
-    assert_eq!(leaving.into_iter().map(|it| it.name).collect::<Vec<_>>(), [second]);
+    let leaving: BTreeSet<_> = leaving.into_iter().map(|it| it.name).collect();
+    assert_eq!(leaving, BTreeSet::from([second, unwanted]));
     drop(db);
     doors.close().await;
 }

@@ -245,9 +245,13 @@ async fn the_newest_that_a_drill_did_not_fail_on_stays() {
     assert!(run(&shop).await.is_empty());
     let page = preview(&shop).await;
     assert!(page.plan.of(&good).expect("it is in the plan").holds.contains(&Hold::NewestRestorable));
+    // One that nobody tried since does not take its place.
+    let untried = shop.snapshot().await;
+    age(&shop, &bad, 20).await;
+    assert!(run(&shop).await.is_empty());
     change(&shop, "UPDATE snapshots SET drill_failed_at = NULL WHERE $1 > 0 AND name = $2", 1, &bad).await;
     run(&shop).await;
-    assert_eq!(kept(&shop).await, [bad]);
+    assert_eq!(kept(&shop).await, [untried]);
 }
 
 #[tokio::test]

@@ -68,14 +68,16 @@ pub enum Hold {
     OnTicket,
     /// The newest complete one of an active environment. Only retention heeds it: a person may delete it.
     Newest,
-    /// The newest of it whose last drill did not fail, where that of a newer one did. Only retention heeds it.
+    /// The newest of it whose last drill did not fail, from before the newest whose did. Only retention heeds it.
     NewestRestorable,
+    /// That newest failed one: it goes last, since without it nothing would say why the other is kept. As above.
+    NewestFailed,
 }
 
 impl Hold {
     /// Whether it is in a person's way too.
     fn binds_people(&self) -> bool {
-        !matches!(self, Self::Newest | Self::NewestRestorable)
+        !matches!(self, Self::Newest | Self::NewestRestorable | Self::NewestFailed)
     }
 
     pub fn in_words(&self) -> String {
@@ -86,7 +88,10 @@ impl Hold {
             Self::OnTicket => "It is on an open ticket.".to_owned(),
             Self::Newest => "It is the newest of an active environment.".to_owned(),
             Self::NewestRestorable => {
-                "It is the newest of an active environment that can be restored: of the newer ones that failed."
+                "A drill of another one of this active environment failed: this may be what can be restored.".to_owned()
+            }
+            Self::NewestFailed => {
+                "It is the newest of an active environment that failed its drill, and shows why another one is kept."
                     .to_owned()
             }
         }
@@ -186,9 +191,9 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
     whole
 }
 
-/// What an active environment must not lose (R13): the newest that somebody wanted, else the newest there is; and where that
-/// could not be restored when it was tried, the newest of the others too. The first stays beside it, since what made a drill
-/// fail may lie elsewhere than in the snapshot.
+/// What an active environment must not lose (R13): the newest that somebody wanted, else the newest there is; and where one
+/// could not be restored when it was tried, the newest from before that too: nobody tried those that came after. The first
+/// stays beside it, since what made a drill fail may lie elsewhere than in the snapshot.
 fn never_go(shelf: &Shelf) -> Vec<(&SnapshotName, Hold)> {
     if !shelf.is_active {
         return Vec::new();
@@ -199,9 +204,15 @@ fn never_go(shelf: &Shelf) -> Vec<(&SnapshotName, Hold)> {
     };
     let is_wanted = |item: &Item| item.origin != Origin::Safety;
     let complete = newest(&is_wanted).or_else(|| newest(&|_| true));
-    let restorable = newest(&|item| !item.has_failed && is_wanted(item)).or_else(|| newest(&|item| !item.has_failed));
-    let restorable = restorable.filter(|_| complete.is_some_and(|complete| complete.has_failed));
-    let held = [(complete, Hold::Newest), (restorable, Hold::NewestRestorable)];
+    let failed = newest(&|item| item.has_failed);
+    let is_before = |item: &Item| failed.is_some_and(|it| (item.taken_at, &item.name) < (it.taken_at, &it.name));
+    let is_good = |item: &Item| !item.has_failed && is_before(item);
+    let before = newest(&|item| is_good(item) && is_wanted(item)).or_else(|| newest(&is_good));
+    let failed = failed.filter(|_| before.is_some());
+    // Where all that somebody wanted failed and none is from before, what a restore replaced since is better than nothing.
+    let since = || newest(&|item| !item.has_failed).filter(|_| complete.is_some_and(|it| it.has_failed));
+    let restorable = before.or_else(since);
+    let held = [(complete, Hold::Newest), (restorable, Hold::NewestRestorable), (failed, Hold::NewestFailed)];
     held.into_iter().filter_map(|(item, hold)| Some((&item?.name, hold))).collect()
 }
 

@@ -17,13 +17,10 @@ use super::session::{Address, Session, ident, is_late, is_number, number};
 use super::survey::{self, Survey, Table, TableKind};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
-use crate::drivers::{Error, Position, View};
+use crate::drivers::{Error, Position, SPARE, View};
 
 /// Tables in one question.
 const TOGETHER: usize = 200;
-
-/// What is given to a server beyond the time for a view, before it is taken for one that does not answer.
-const SPARE: Duration = Duration::from_millis(500);
 
 pub(super) struct MysqlView {
     session: Session,

@@ -18,7 +18,7 @@ use super::survey::{self, Survey};
 use super::tools::{self, Dump, Tools};
 use crate::domain::Bytes;
 use crate::domain::manifest::Facts;
-use crate::drivers::{Error, Position, View};
+use crate::drivers::{Error, Position, SPARE, View};
 
 pub(super) struct PostgresView {
     // Ends before the transaction whose snapshot it reads.
@@ -30,9 +30,6 @@ pub(super) struct PostgresView {
     snapshot: String,
     position: Position,
 }
-
-/// What is given to a server beyond the time for a view, before it is taken for one that does not answer.
-const SPARE: Duration = Duration::from_millis(500);
 
 /// What can be got ready before a hold.
 pub(super) struct Ready {

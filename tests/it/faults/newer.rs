@@ -49,7 +49,8 @@ fn a_snapshot_of_a_newer_mariadb_or_redis_server_is_refused_by_an_older_one_with
         let entry = services.iter_mut().find(|entry| entry["name"] == service).expect("it is there");
         let version = entry["version"].as_str().expect("a version").to_owned();
         let digits = version.find(|letter: char| letter.is_ascii_digit()).expect("a number");
-        entry["version"] = format!("{}99.3", &version[..digits]).into();
+        let rest = version[digits..].trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
+        entry["version"] = format!("{}99.3{rest}", &version[..digits]).into();
         let changed =
             database.execute("UPDATE snapshots SET manifest = ?1 WHERE name = ?2", [&newer.to_string(), &name]);
         assert_eq!(changed.expect("changed"), 1);

@@ -165,7 +165,7 @@ fn the_newest_of_an_active_environment_stays_and_a_person_may_delete_it() {
 }
 
 #[test]
-fn where_the_newest_failed_its_drill_the_newest_that_did_not_stays_too() {
+fn where_one_failed_its_drill_the_newest_from_before_it_that_did_not_stays_too() {
     let days = |number: usize| item(number, Origin::Manual, now().minus(DAY * (100 * number as u32)));
     let failed = |item: Item| Item { has_failed: true, ..item };
     let staying = |items: Vec<Item>| {
@@ -177,15 +177,24 @@ fn where_the_newest_failed_its_drill_the_newest_that_did_not_stays_too() {
             .collect::<Vec<_>>()
     };
     let (newest, restorable) = (BTreeSet::from([Hold::Newest]), BTreeSet::from([Hold::NewestRestorable]));
+    let witness = BTreeSet::from([Hold::NewestFailed]);
     assert_eq!(staying(vec![days(1), days(2), days(3)]), [(1, newest.clone())]);
+    let both = BTreeSet::from([Hold::Newest, Hold::NewestFailed]);
+    assert_eq!(staying(vec![failed(days(1)), failed(days(2)), days(3)]), [(1, both), (3, restorable.clone())]);
     assert_eq!(
-        staying(vec![failed(days(1)), failed(days(2)), days(3)]),
-        [(1, newest.clone()), (3, restorable.clone())]
+        staying(vec![days(1), failed(days(2)), days(3)]),
+        [(1, newest.clone()), (2, witness.clone()), (3, restorable.clone())],
+        "nobody tried the newest"
     );
-    assert_eq!(staying(vec![days(1), failed(days(2)), days(3)]), [(1, newest.clone())]);
+    assert_eq!(staying(vec![days(1), days(2), failed(days(3))]), [(1, newest.clone())], "none is from before");
     let all = vec![failed(days(1)), failed(days(2)), failed(days(3))];
     assert_eq!(staying(all), [(1, newest)], "better than none");
-    assert!(may_delete(&restorable).is_ok(), "a person may");
+    let replaced = Item { origin: Origin::Safety, ..days(1) };
+    let left = staying(vec![replaced, failed(days(2)), failed(days(3))]);
+    assert_eq!(left.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2], "all that was wanted failed");
+    for hold in [restorable, witness] {
+        assert!(may_delete(&hold).is_ok(), "a person may");
+    }
 }
 
 #[test]
@@ -387,13 +396,16 @@ proptest! {
 
     #[test]
     fn the_newest_restorable_one_never_goes(rules in any_plan(), facts in any_facts()) {
-        // The newest complete one, and the newest whose last drill did not fail.
+        // The newest complete one, and the newest that did not fail from before the newest whose last drill did.
         let left = obeyed(&rules, facts.clone(), now());
+        let place = |item: &Item| (item.taken_at, item.name.clone());
+        let failed = facts.environments[0].items.iter().filter(|item| item.has_failed).map(place).max();
         for drilled in [false, true] {
+            let is_one = |item: &Item| !drilled || !item.has_failed && Some(place(item)) < failed;
             let newest = |facts: &Facts, wanted: bool| {
                 let items = facts.environments[0].items.iter();
-                let items = items.filter(|item| !(wanted && item.origin == Origin::Safety || drilled && item.has_failed));
-                items.max_by_key(|item| (item.taken_at, item.name.clone())).map(|item| item.name.clone())
+                let items = items.filter(|item| is_one(item) && !(wanted && item.origin == Origin::Safety));
+                items.max_by_key(|item| place(item)).map(|item| item.name.clone())
             };
             let wanted = newest(&facts, true);
             prop_assert_eq!(newest(&left, wanted.is_some()), wanted.clone().or_else(|| newest(&facts, false)));
