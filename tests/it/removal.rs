@@ -402,7 +402,7 @@ async fn what_was_removed_is_listed_with_who_did_it_and_until_when_it_is_kept() 
     assert!(status == 200 && html.contains("staging-admin@example.org"), "{html}");
     assert!(html.contains(&format!("href=\"/projects/shop/activities/{}\"", asked.id)), "{html}");
     // The plan keeps manual ones by number: those of an environment that takes no more have no end.
-    assert!(html.contains("not all of them with an end") && html.contains("when somebody deletes it"), "{html}");
+    assert!(html.contains("kept until somebody deletes") && html.contains("when somebody deletes it"), "{html}");
     let restore = format!("/projects/shop/environments/staging/snapshots/{name}/restore");
     assert!(html.contains(&format!("href=\"{restore}\"")), "{html}");
     assert!(!html.contains("Delete all its snapshots now"), "the project is there: {html}");

@@ -81,7 +81,8 @@ fn stays(snapshots: u64, until: Until) -> AnyView {
         Until::At(at) => {
             view! { <span>{number}", the last goes "{time(present::moment(at), Clock::Day)}</span> }.into_any()
         }
-        Until::NoEnd => view! { <span>{number}", not all of them with an end"</span> }.into_any(),
+        Until::NoEnd if snapshots == 1 => view! { <span>{number}", kept until somebody deletes it"</span> }.into_any(),
+        Until::NoEnd => view! { <span>{number}", some of them kept until somebody deletes them"</span> }.into_any(),
     }
 }
 
@@ -98,16 +99,17 @@ fn show(page: RemovedPage) -> AnyView {
     let empty = environments.is_empty().then(|| {
         view! { <p class="empty panel">"No environment was removed that you may see."</p> }
     });
+    let elsewhere = match project.removed_at {
+        None => ", and can be restored into another environment of the project",
+        Some(_) => "",
+    };
     let refusal = environments.iter().flat_map(|it| &it.snapshots).find_map(|it| present::refusal(&it.restore));
     let sections = environments.into_iter().map(|it| environment(&id, it, refusal.clone())).collect_view();
     view! {
         <div class="head">
             {heading("Removed environments".to_owned(), way)}
             <p class="lead">
-                {format!(
-                    "Their snapshots are kept as long as the {plan_title} plan says, and can be restored into another \
-                     environment of the project."
-                )}
+                {format!("Their snapshots are kept as long as the {plan_title} plan says{elsewhere}.")}
             </p>
             <p class="facts"><a href=at::plan(&id)>"The plan"</a></p>
         </div>
