@@ -3,6 +3,8 @@
 
 use leptos::prelude::*;
 
+use super::removing::typed;
+use super::retention::{kept_by, kept_what};
 use crate::app::model::Door;
 use crate::app::page::{done, form_number, heading, load, problem};
 use crate::app::present::{self, at};
@@ -12,7 +14,6 @@ use crate::authz::{Need, ViewProject};
 use crate::domain::bytes::counted;
 use crate::domain::environment::Project;
 use crate::domain::ids::ProjectId;
-use crate::domain::policy::retention::Hold;
 use crate::domain::view::{Offer, RemovedEnvironment, RemovedPage, RemovedProject, RemovedSnapshot, Until};
 use crate::ops;
 
@@ -186,19 +187,10 @@ fn row(
     let reason_id = format!("reason-{name}");
     let described = if own.is_some() { reason_id.clone() } else { "restore-reason".to_owned() };
     let to = Door { href: at::restore(project, environment, &decision.snapshot), refusal: present::refusal(&restore) };
-    let holds = decision.holds.iter().map(Hold::in_words).collect::<Vec<_>>();
-    let holds = holds.into_iter().map(|text| view! { <span class="kept-note">{text}</span> }).collect_view();
+    let holds = kept_by(&decision);
     view! {
         <tr>
-            <th scope="row" data-label="Snapshot">
-                <div class="kept-what">
-                    <a class="kept-when" href=at::snapshot(project, environment, &decision.snapshot)>
-                        {date(present::moment(decision.taken_at))}
-                    </a>
-                    <span class="name">{name.clone()}</span>
-                    <span class="kept-facts">{decision.origin.to_string()}</span>
-                </div>
-            </th>
+            {kept_what(project, environment, &decision)}
             <td data-label="Goes">
                 {match decision.goes_at {
                     Some(at) => time(present::moment(at), Clock::Day).into_any(),
@@ -247,19 +239,7 @@ fn purging(project: &Project, offer: &Offer, deleted: u64) -> AnyView {
                 <li>{icon("key")}<span>"What is protected, in use or on an open ticket stays."</span></li>
                 <li>{icon("folder")}<span>"The repository itself stays where it is, and its history here."</span></li>
             </ul>
-            <div class="field">
-                <label for="typed">"Its id"</label>
-                <input
-                    id="typed"
-                    name="typed"
-                    required
-                    autocomplete="off"
-                    autocapitalize="none"
-                    spellcheck="false"
-                    aria-describedby="typed-hint"
-                />
-                <p class="help" id="typed-hint">{format!("Type {id} to confirm.")}</p>
-            </div>
+            {typed("Its id", &id)}
             <div class="buttons">
                 <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not")>
                     {icon("trash")}<span>"Delete all snapshots"</span>

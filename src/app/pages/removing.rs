@@ -8,6 +8,21 @@ use crate::app::views::{icon, reason};
 pub fn by_name(label: &'static str, word: &str, back: String, refusal: Option<String>) -> AnyView {
     let closed = refusal.is_some();
     view! {
+        {typed(label, word)}
+        <div class="buttons">
+            <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not")>
+                {icon("trash")}<span>{format!("Remove {word}")}</span>
+            </button>
+            <a class="button" href=back>"Back"</a>
+        </div>
+        {refusal.map(|text| reason("why-not".to_owned(), text))}
+    }
+    .into_any()
+}
+
+/// Where `word` is typed to confirm.
+pub fn typed(label: &'static str, word: &str) -> impl IntoView {
+    view! {
         <div class="field">
             <label for="typed">{label}</label>
             <input
@@ -21,13 +36,5 @@ pub fn by_name(label: &'static str, word: &str, back: String, refusal: Option<St
             />
             <p class="help" id="typed-hint">{format!("Type {word} to confirm.")}</p>
         </div>
-        <div class="buttons">
-            <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not")>
-                {icon("trash")}<span>{format!("Remove {word}")}</span>
-            </button>
-            <a class="button" href=back>"Back"</a>
-        </div>
-        {refusal.map(|text| reason("why-not".to_owned(), text))}
     }
-    .into_any()
 }

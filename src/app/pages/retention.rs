@@ -89,25 +89,37 @@ fn counted_going(number: usize) -> String {
     format!("{} {verb}", counted(number as u64, "snapshot"))
 }
 
+/// The head of a snapshot's row in a table of what is kept.
+pub fn kept_what(project: &ProjectId, environment: &EnvironmentName, decision: &Decision) -> impl IntoView + use<> {
+    view! {
+        <th scope="row" data-label="Snapshot">
+            <div class="kept-what">
+                <a class="kept-when" href=at::snapshot(project, environment, &decision.snapshot)>
+                    {date(present::moment(decision.taken_at))}
+                </a>
+                <span class="name">{decision.snapshot.to_string()}</span>
+                <span class="kept-facts">{decision.origin.to_string()}</span>
+            </div>
+        </th>
+    }
+}
+
+/// What holds it, a note each.
+pub fn kept_by(decision: &Decision) -> impl IntoView + use<> {
+    let notes = decision.holds.iter().map(Hold::in_words).collect::<Vec<_>>();
+    notes.into_iter().map(|text| view! { <span class="kept-note">{text}</span> }).collect_view()
+}
+
 fn row(project: &ProjectId, environment: &EnvironmentName, decision: Decision) -> impl IntoView + use<> {
     let fate = match (decision.fate, decision.holds.is_empty()) {
         (Fate::Goes, _) => badge(Tone::Attention, "trash", "Goes"),
         (Fate::Stays, true) => badge(Tone::Good, "check", "Stays"),
         (Fate::Stays, false) => badge(Tone::Good, "key", "Held"),
     };
-    let holds = decision.holds.iter().map(Hold::in_words).collect::<Vec<_>>();
-    let holds = holds.into_iter().map(|text| view! { <span class="kept-note">{text}</span> }).collect_view();
+    let holds = kept_by(&decision);
     view! {
         <tr>
-            <th scope="row" data-label="Snapshot">
-                <div class="kept-what">
-                    <a class="kept-when" href=at::snapshot(project, environment, &decision.snapshot)>
-                        {date(present::moment(decision.taken_at))}
-                    </a>
-                    <span class="name">{decision.snapshot.to_string()}</span>
-                    <span class="kept-facts">{decision.origin.to_string()}</span>
-                </div>
-            </th>
+            {kept_what(project, environment, &decision)}
             <td data-label="Fate">{fate}</td>
             <td data-label="Time is over">
                 {match decision.goes_at {
