@@ -8,6 +8,7 @@ use super::accounts::secret_from_stdin;
 use super::config::{Admin, KeyCommand, User};
 use crate::domain::bytes::counted;
 use crate::domain::policy::Grants;
+use crate::domain::problem::chain;
 use crate::ops::installation::{self, Applied, Consent, Trouble};
 use crate::ops::tokens::TokenRequest;
 use crate::ops::{self, App, account, accounts, tokens};
@@ -113,7 +114,7 @@ fn warn(notes: &[Trouble]) {
 /// An operation's error with its hint and, since the operator looks at it, its causes.
 fn told(error: ops::Error) -> anyhow::Error {
     let problem = error.problem();
-    let text = ops::chain(&error);
+    let text = chain(&error);
     match problem.hint.filter(|_| problem.status < 500) {
         Some(hint) => anyhow!("{text} ({hint})"),
         None => anyhow!(text),

@@ -23,6 +23,7 @@ use super::Gateway;
 use super::error::HoldError;
 use super::order::{Act, Order, Reply};
 use crate::domain::Secret;
+use crate::domain::problem::chain;
 
 const PATH: &str = "/gate/v1/orders";
 /// Orders and replies are a few hundred bytes.
@@ -117,7 +118,7 @@ impl Remote {
             .header(AUTHORIZATION, format!("Bearer {}", self.0.key.reveal()))
             .body(Full::new(Bytes::from(text)))
             .map_err(|error| error.to_string())?;
-        let response = self.0.client.request(request).await.map_err(|error| in_words(&error))?;
+        let response = self.0.client.request(request).await.map_err(|error| chain(&error))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => return Ok(Err(HoldError::Denied { gate: self.0.base.to_string() })),
@@ -130,15 +131,4 @@ impl Remote {
     fn unreachable(&self, cause: String) -> HoldError {
         HoldError::Unreachable { gate: self.0.base.to_string(), cause }
     }
-}
-
-/// An error with its causes, which these libraries keep apart.
-pub(super) fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
 }

@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::barrier::{Barrier, Ticket};
 use super::body::{Progress, ReplyBody, RequestBody};
-use super::control::in_words;
 use super::pages::Fault;
 use super::state::{Refused, What};
 use super::{Gateway, Settings, headers, upgrade};
+use crate::domain::problem::chain;
 
 pub(super) type Upstreams = Client<HttpConnector, RequestBody>;
 
@@ -171,7 +171,7 @@ impl Gateway {
         };
         outcome.map_err(|error| {
             let upstream = upstream.as_ref().map_or("", |authority| authority.as_str());
-            tracing::warn!(upstream.address = upstream, "a site did not answer: {}", in_words(&error));
+            tracing::warn!(upstream.address = upstream, "a site did not answer: {}", chain(&error));
             Fault::Unreachable
         })
     }

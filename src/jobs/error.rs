@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::policy::Refusal;
-use crate::domain::problem::sentence;
+use crate::domain::problem::{chain, sentence};
 use crate::domain::time::span;
 use crate::gateway::HoldError;
 use crate::{drivers, engine, queue, store};
@@ -166,16 +166,6 @@ impl Error {
 
     /// The whole chain as a sentence for the feed.
     pub fn for_people(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let more = error.to_string();
-            // Transparent errors repeat themselves.
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            cause = error.source();
-        }
-        sentence(&text)
+        sentence(&chain(self))
     }
 }

@@ -18,6 +18,7 @@ use crate::domain::audit::{AuditEntry, AuditFilter, AuditKind};
 use crate::domain::environment::{Environment, Project};
 use crate::domain::ids::EnvironmentName;
 use crate::domain::policy::{Act, Refusal};
+use crate::domain::problem::chain;
 use crate::domain::telling::Telling;
 use crate::domain::view::AuditPage;
 use crate::domain::{EnvironmentId, ProjectId};
@@ -344,7 +345,7 @@ pub async fn export(
 
 async fn next(app: &App, filter: &Filter) -> io::Result<Vec<AuditEntry>> {
     let page = async { read(&mut *app.store().read().await?, filter, MOST).await };
-    page.await.map_err(|error: Error| io::Error::other(super::chain(&error)))
+    page.await.map_err(|error: Error| io::Error::other(chain(&error)))
 }
 
 async fn read(db: &mut Db, filter: &Filter, count: u32) -> Result<Vec<AuditEntry>, Error> {

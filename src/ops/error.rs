@@ -2,7 +2,7 @@
 
 use crate::authz::Denied;
 use crate::domain::policy::Refusal;
-use crate::domain::problem::sentence;
+use crate::domain::problem::{chain, sentence};
 use crate::domain::{Problem, ids::InvalidId};
 use crate::{drivers, engine, queue, store};
 
@@ -79,17 +79,6 @@ impl Error {
             hint: Some(format!("Try again; if it stays so, ask the operator to look for {id} in the server's log.")),
         }
     }
-}
-
-/// An error and all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn from_refusal(status: u16, code: &str, refusal: &Refusal) -> Problem {

@@ -34,7 +34,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::Error;
-pub(crate) use error::chain;
 
 use crate::authz::{self, Actor, Authorized, Need, OnEnvironment, OnProject, OnTicket, Operator, Permission};
 use crate::domain::Timestamp;

@@ -6,7 +6,7 @@ pub enum Error {
     UnknownDatabase,
     #[error("{0} is already taken")]
     Taken(&'static str),
-    #[error("the database failed")]
+    #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
     #[error("the database could not be brought up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
