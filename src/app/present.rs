@@ -137,7 +137,7 @@ pub fn refusal(offer: &Offer) -> Option<String> {
     offer.refusal.as_ref().map(ToString::to_string)
 }
 
-fn door(href: String, offer: &Offer) -> Door {
+pub fn door(href: String, offer: &Offer) -> Door {
     Door { href, refusal: refusal(offer) }
 }
 

@@ -3,10 +3,10 @@
 
 use leptos::prelude::*;
 
-use crate::app::model::{Door, Moment};
+use crate::app::model::Door;
 use crate::app::page::{heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{self, Weight, date, icon};
+use crate::app::views::{self, Way, Weight, date, icon};
 use crate::app::{downloads, once, visit};
 use crate::authz::ViewHistory;
 use crate::domain::drill::{self, Drill, Outcome};
@@ -40,7 +40,6 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let EnvironmentPage { project, card, siblings, parts, urls, activities, dump, drill, remove, .. } = page;
     let known = Known { proven: page.proven, unprovable: page.unprovable, next: page.next_drill };
     let is_there = card.environment.status != EnvironmentStatus::Removed;
-    let may_remove = remove.is_open();
     let environment = card.environment;
     let here = at::environment(&project.id, &environment.name);
     let services = parts.iter().filter(|part| part.kind != "mount");
@@ -48,6 +47,11 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
     let entries = activities.entries.iter().map(|activity| present::entry(&project.id, activity)).collect();
     let stream = before.is_none().then(|| (format!("{here}/feed/events"), activities.event));
     let older = activities.older.map(|before| format!("?before={before}"));
+    let removal = Way {
+        glyph: Some("trash"),
+        word: "Remove",
+        to: present::door(at::removal(&project.id, &environment.name), &remove),
+    };
     let way = vec![("/".to_owned(), "Projects".to_owned()), (at::project(&project.id), project.title.clone())];
     view! {
         <div class="head">
@@ -68,10 +72,9 @@ fn show(page: EnvironmentPage, before: Option<i64>) -> AnyView {
                     {icon("snapshot")}"What is kept, and until when"
                 </a>
                 <a class="part" href=at::storage(&project.id, &environment.name)>{icon("folder")}"Storage"</a>
-                {may_remove.then(|| view! {
-                    <a class="part" href=at::removal(&project.id, &environment.name)>{icon("trash")}"Remove"</a>
-                })}
+                {is_there.then(|| views::way(removal.clone()))}
             </p>
+            {is_there.then(|| views::closed(&[removal]))}
             {views::downloads(dumps, present::refusal(&dump))}
             {switcher(&project.id, &environment.name, siblings)}
         </div>
@@ -145,7 +148,7 @@ fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer
     let next = match known.next {
         Some(next) => {
             let moment = present::moment(next.at);
-            match is_said(&moment, &next.local) {
+            match views::is_said(&moment, &next.local) {
                 true => view! { <p>"The next one is tried " <a href=schedules>{date(moment)}</a></p> }.into_any(),
                 false => {
                     view! { <p>"The next one is tried " {date(moment)} " · " <a href=schedules>{next.local}</a></p> }
@@ -175,13 +178,6 @@ fn proof(project: &ProjectId, environment: &EnvironmentName, known: Known, offer
     .into_any()
 }
 
-/// Whether a schedule's own clock shows nothing that the instant in UTC does not say: "Mon 23 Nov 2026, 03:00 GMT".
-fn is_said(moment: &Moment, local: &str) -> bool {
-    let without_zone = |text: &str| text.rsplit_once(' ').map(|(rest, _)| rest.to_owned());
-    let of_day = local.split_once(' ').and_then(|(_, rest)| without_zone(rest));
-    of_day.is_some() && of_day == without_zone(&moment.text)
-}
-
 fn part(part: &Part) -> impl IntoView + use<> {
     let text = format!("{} · {}", part.name, present::kind_of(part));
     view! { <span class="part">{icon(present::glyph_of(part))}{text}</span> }
@@ -204,25 +200,4 @@ fn switcher(
             .map(|(name, title)| view! { <li><a href=at::environment(project, &name)>{title}</a></li> });
         view! { <nav class="siblings" aria-label="Other environments"><ul>{links.collect_view()}</ul></nav> }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Timestamp;
-
-    #[test]
-    fn a_clock_that_shows_the_same_as_utc_is_not_shown_beside_it() {
-        let moment = present::moment(Timestamp::from_micros(1_434_733_902_000_001));
-        for (local, said) in [
-            ("Fri 19 Jun 2015, 17:11 UTC", true),
-            ("Fri 19 Jun 2015, 17:11 GMT", true),
-            ("Fri 19 Jun 2015, 19:11 CEST", false),
-            ("Sat 20 Jun 2015, 05:11 NZST", false),
-            ("17:11", false),
-            ("", false),
-        ] {
-            assert_eq!(is_said(&moment, local), said, "{local}");
-        }
-    }
 }

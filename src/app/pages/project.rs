@@ -4,12 +4,12 @@ use leptos::prelude::*;
 
 use crate::app::page::{heading, load};
 use crate::app::present::{self, at};
-use crate::app::views::{condition, date, entry, icon, reason};
+use crate::app::views::{Way, closed, condition, date, entry, icon, reason, way};
 use crate::app::visit;
 use crate::authz::ViewProject;
 use crate::domain::bytes::counted;
 use crate::domain::ids::ProjectId;
-use crate::domain::view::{EnvironmentCard, ProjectPage};
+use crate::domain::view::{EnvironmentCard, Offer, ProjectPage};
 use crate::ops;
 
 #[component]
@@ -26,9 +26,16 @@ pub fn Project() -> impl IntoView {
 
 fn show(page: ProjectPage) -> AnyView {
     let project = page.card.project;
-    let (audit, notices, remove) = (page.audit.is_open(), page.notices.is_open(), page.remove.is_open());
     let (removed, has_removed) = (page.removed, page.has_removed);
     let id = project.id.clone();
+    let way_to = |word, href, offer: &Offer| Way { glyph: None, word, to: present::door(href, offer) };
+    let guarded = [
+        way_to("Notices", at::notices(&id), &page.notices),
+        way_to("Audit", at::audit(&id), &page.audit),
+        way_to("Remove", at::project_removal(&id), &page.remove),
+    ];
+    let why = closed(&guarded);
+    let [notices, audit, remove] = guarded.map(way);
     let refusal = page.activities.iter().find_map(|activity| present::refusal(&activity.restore));
     let recent = page.activities.iter();
     let recent = recent.map(|activity| entry(present::entry(&id, activity), refusal.clone())).collect_view();
@@ -50,12 +57,13 @@ fn show(page: ProjectPage) -> AnyView {
             <nav class="siblings" aria-label="Of this project">
                 <ul>
                     <li><a href=at::members(&id)>"Members"</a></li>
-                    {notices.then(|| view! { <li><a href=at::notices(&id)>"Notices"</a></li> })}
-                    {audit.then(|| view! { <li><a href=at::audit(&id)>"Audit"</a></li> })}
+                    <li>{notices}</li>
+                    <li>{audit}</li>
                     {has_removed.then(|| view! { <li><a href=at::removed(&id)>"Removed"</a></li> })}
-                    {remove.then(|| view! { <li><a href=at::project_removal(&id)>"Remove"</a></li> })}
+                    <li>{remove}</li>
                 </ul>
             </nav>
+            {why}
         </div>
         <div class="condition">{condition(present::condition(&page.card.health))}</div>
         <section aria-labelledby="environments">

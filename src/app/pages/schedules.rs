@@ -6,7 +6,7 @@ use crate::app::flash::Flash;
 use crate::app::model::Tone;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
-use crate::app::views::{badge, date, icon, reason};
+use crate::app::views::{badge, date, icon, is_said, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::ids::{EnvironmentName, ProjectId};
@@ -35,6 +35,7 @@ fn show(page: SchedulesPage) -> AnyView {
         (at::project(&project.id), project.title),
         (at::environment(&project.id, &environment.name), environment.title),
     ];
+    let asked = asked();
     let form = form(&page, &here);
     let drill_form = drill_form(&page, &here);
     let proven = proven(&page);
@@ -60,7 +61,7 @@ fn show(page: SchedulesPage) -> AnyView {
             </section>
             <section class="panel" aria-labelledby="new">
                 <header class="panel-head"><h2 id="new">"Add a schedule"</h2></header>
-                {problem("add-schedule")}
+                {(asked == Errand::Snapshot).then(|| problem("add-schedule"))}
                 {form}
             </section>
             <section class="panel" aria-labelledby="drills">
@@ -74,6 +75,7 @@ fn show(page: SchedulesPage) -> AnyView {
             </section>
             <section class="panel" aria-labelledby="new-drill">
                 <header class="panel-head"><h2 id="new-drill">"Try restores more often"</h2></header>
+                {(asked == Errand::Drill).then(|| problem("add-schedule"))}
                 {drill_form}
             </section>
         </div>
@@ -99,8 +101,18 @@ impl Here {
     }
 }
 
+/// Which of the two forms was refused, if one was.
+fn asked() -> Errand {
+    Flash::kept("add-schedule", "what").and_then(|what| what.parse().ok()).unwrap_or_default()
+}
+
+/// What was typed into the form for that.
+fn kept(what: Errand, field: &str) -> Option<String> {
+    (asked() == what).then(|| Flash::kept("add-schedule", field)).flatten()
+}
+
 fn form(page: &SchedulesPage, here: &Here) -> AnyView {
-    let kept = |field| Flash::kept("add-schedule", field);
+    let kept = |field| kept(Errand::Snapshot, field);
     let refusal = present::refusal(&page.add);
     let closed = refusal.is_some();
     let (chosen, own) = (kept("preset"), kept("cron"));
@@ -160,11 +172,17 @@ fn proven(page: &SchedulesPage) -> AnyView {
 }
 
 fn drill_form(page: &SchedulesPage, here: &Here) -> AnyView {
+    let kept = |field| kept(Errand::Drill, field);
     let refusal = present::refusal(&page.add_drill);
     let closed = refusal.is_some();
     let mut choices = page.drill_presets.clone();
     choices.push((String::new(), "as the expression below says".to_owned()));
-    let choices = choices.into_iter().map(|(cron, words)| view! { <option value=cron>{words}</option> });
+    let (chosen, own) = (kept("preset"), kept("cron"));
+    let choices = choices.into_iter().map(|(cron, words)| {
+        let selected = chosen.as_ref() == Some(&cron);
+        view! { <option value=cron selected=selected>{words}</option> }
+    });
+    let zone = kept("time_zone").unwrap_or_else(|| "UTC".to_owned());
     view! {
         <form method="post" action="/actions/add-schedule" class="form">
             {here.fields()}
@@ -175,11 +193,14 @@ fn drill_form(page: &SchedulesPage, here: &Here) -> AnyView {
             </div>
             <div class="field">
                 <label for="drill-cron">"Cron expression "<span class="optional">"optional, instead of the above"</span></label>
-                <input id="drill-cron" name="cron" class="mono" maxlength="200" placeholder="30 4 1 * *" disabled=closed/>
+                <input
+                    id="drill-cron" name="cron" class="mono" maxlength="200" placeholder="30 4 1 * *" value=own
+                    disabled=closed
+                />
             </div>
             <div class="field">
                 <label for="drill-zone">"Time zone"</label>
-                <input id="drill-zone" name="time_zone" list="zones" required value="UTC" disabled=closed/>
+                <input id="drill-zone" name="time_zone" list="zones" required value=zone disabled=closed/>
             </div>
             <div class="buttons">
                 <button class="button" disabled=closed aria-describedby=closed.then_some("why-no-drill")>
@@ -228,11 +249,12 @@ fn item(entry: ScheduleEntry, here: &Here) -> AnyView {
         view! { <p class="help">{what}" has been due since "{date(present::moment(since))}" and is not there."</p> }
     });
     let runs = entry.runs.iter().map(|run| {
-        let local = run.local.clone();
-        view! { <li>{local}" · "{date(present::moment(run.at))}</li> }
+        let moment = present::moment(run.at);
+        let there = (!is_said(&moment, &run.local)).then(|| format!("{} · ", run.local));
+        view! { <li>{there}{date(moment)}</li> }
     });
     let runs = (!entry.runs.is_empty()).then(|| {
-        view! { <p class="help">"Next, there and by your clock:"</p><ul class="plain">{runs.collect_view()}</ul> }
+        view! { <p class="help">"Next:"</p><ul class="plain">{runs.collect_view()}</ul> }
     });
     let why = entry.schedule.stopped_because.clone().map(|why| view! { <p class="help">{why}</p> });
     let note = (change.is_none() && source == ScheduleSource::Plan)

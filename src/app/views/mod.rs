@@ -8,6 +8,7 @@ mod kept;
 mod lines;
 mod ticket;
 mod time;
+mod ways;
 
 use leptos::either::Either;
 use leptos::prelude::*;
@@ -19,7 +20,8 @@ pub use environment::{environment, environment_parts};
 pub use kept::kept_table;
 pub use lines::lines;
 pub use ticket::{Must, Of, fields, text_area, ticket_state, ticket_table, tone};
-pub use time::{Clock, date, time};
+pub use time::{Clock, date, is_said, time};
+pub use ways::{Way, closed, way};
 
 pub use super::icon::icon;
 use super::islands::Live;

@@ -37,3 +37,31 @@ pub fn time(moment: Moment, clock: Clock) -> impl IntoView {
 pub fn date(moment: Moment) -> impl IntoView {
     time(moment, Clock::Date)
 }
+
+/// Whether a schedule's own clock shows nothing that the instant in UTC does not say: "Mon 23 Nov 2026, 03:00 GMT".
+pub fn is_said(moment: &Moment, local: &str) -> bool {
+    let without_zone = |text: &str| text.rsplit_once(' ').map(|(rest, _)| rest.to_owned());
+    let of_day = local.split_once(' ').and_then(|(_, rest)| without_zone(rest));
+    of_day.is_some() && of_day == without_zone(&moment.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[test]
+    fn a_clock_that_shows_the_same_as_utc_is_not_shown_beside_it() {
+        let moment = crate::app::present::moment(Timestamp::from_micros(1_434_733_902_000_001));
+        for (local, said) in [
+            ("Fri 19 Jun 2015, 17:11 UTC", true),
+            ("Fri 19 Jun 2015, 17:11 GMT", true),
+            ("Fri 19 Jun 2015, 19:11 CEST", false),
+            ("Sat 20 Jun 2015, 05:11 NZST", false),
+            ("17:11", false),
+            ("", false),
+        ] {
+            assert_eq!(is_said(&moment, local), said, "{local}");
+        }
+    }
+}
