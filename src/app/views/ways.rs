@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_closed_way_leads_nowhere_and_says_why() {
         let html = drawn(Some("Only admins see the audit."));
-        assert!(!html.contains("href") && html.contains(r#"aria-disabled="true""#), "{html}");
+        assert!(!html.contains("href=\"/projects") && html.contains(r#"aria-disabled="true""#), "{html}");
         assert!(html.contains(r#"aria-describedby="why-no-audit""#) && html.contains(r#"id="why-no-audit""#), "{html}");
         assert!(html.contains("Audit: Only admins see the audit."), "{html}");
     }
