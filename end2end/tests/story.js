@@ -72,18 +72,25 @@ export const test = base.extend({
     { auto: true },
   ],
 
-  /** A browser for somebody: who has an account is logged in, a stranger (nobody named) sees nothing yet. */
-  enter: async ({ browser, baseURL, complaints }, use) => {
+  /** Who logged in once stays so: passwords are slow on purpose, and logging in often is refused. */
+  sessions: [async ({}, use) => use(new Map()), { scope: "worker" }],
+
+  /** A browser for somebody: who has an account is logged in, a stranger (nobody named) is not. */
+  enter: async ({ browser, baseURL, complaints, sessions }, use) => {
     const contexts = [];
     await use(async (who) => {
-      const context = await browser.newContext({ baseURL });
+      const session = sessions.get(who);
+      const context = await browser.newContext({ baseURL, storageState: session });
       contexts.push(context);
       context.on("weberror", (error) => complaints.push(`${error.error()}`));
       context.on("console", (message) => {
         if (message.type() === "error") complaints.push(`${message.location().url}: ${message.text()}`);
       });
       const page = await context.newPage();
-      if (who) await logIn(page, who);
+      if (who && !session) {
+        await logIn(page, who);
+        sessions.set(who, await context.storageState());
+      }
       return page;
     });
     for (const context of contexts) await context.close();
