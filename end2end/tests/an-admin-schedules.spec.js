@@ -4,11 +4,12 @@ import { readFileSync } from "node:fs";
 import { expect } from "@playwright/test";
 import { at, declareProject, snapshotOf, test } from "./story.js";
 
+// Not for production, which has schedules without anybody's doing.
 test.beforeAll(() => {
-  declareProject("observatory", "The observatory", { main: "production" });
+  declareProject("observatory", "The observatory", { staging: "staging" });
 });
 
-const main = at("observatory", "main");
+const staging = at("observatory", "staging");
 const OFTEN = "0 */6 * * *";
 
 test("a schedule with advice, and none again", async ({ enter }) => {
@@ -26,7 +27,7 @@ test("a schedule with advice, and none again", async ({ enter }) => {
   };
 
   await test.step("what is wrong with an expression is said beside it", async () => {
-    await page.goto(main);
+    await page.goto(staging);
     await page.getByRole("link", { name: "Schedules" }).click();
     await write("0 25 * * *");
     await expect(form.getByRole("alert")).toContainText("“25” can't be the hour");
@@ -40,19 +41,19 @@ test("a schedule with advice, and none again", async ({ enter }) => {
     await expect(schedule.getByRole("listitem")).toHaveText([/, (00|06|12|18):0\d CE/, /CE/, /CE/]);
     await expect(schedule).toContainText("Please take scheduled snapshots no more than once a day");
     await schedule.getByRole("button", { name: /^Remove/ }).click();
-    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Schedules of main");
+    await expect(page.getByRole("heading", { level: 1 })).toHaveText("Schedules of staging");
     await expect(page.getByText(OFTEN, { exact: true })).toBeHidden();
   });
 });
 
 test("a restore that is tried, and its report", async ({ enter }) => {
   const page = await enter("admin");
-  const snapshot = await snapshotOf(page, "observatory", "main");
-  await page.goto(main);
+  const snapshot = await snapshotOf(page, "observatory", "staging");
+  await page.goto(staging);
   await expect(page.getByText("No restore has been tried yet.")).toBeVisible();
   await page.getByRole("button", { name: "Try a restore" }).focus();
   await page.keyboard.press("Enter");
-  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Trying a restore of main");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Trying a restore of staging");
   await expect(page.getByText(/^The restore works/)).toBeVisible({ timeout: 30_000 });
 
   await page.reload();
@@ -64,6 +65,6 @@ test("a restore that is tried, and its report", async ({ enter }) => {
   const drill = JSON.parse(readFileSync(await (await saving).path(), "utf8"));
   expect([drill.snapshot, drill.parts.length]).toEqual([snapshot, 1]);
 
-  await page.goto(main);
+  await page.goto(staging);
   await expect(page.getByText(/Restore proven\s+on/)).toBeVisible();
 });

@@ -4,7 +4,7 @@ import { expect } from "@playwright/test";
 import { at, declareProject, test } from "./story.js";
 
 test.beforeAll(() => {
-  declareProject("attic", "The attic", { main: "production", old: "development" });
+  declareProject("attic", "The attic", { main: "staging", old: "development" });
 });
 
 const LONG = { timeout: 30_000 };
