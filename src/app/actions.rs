@@ -384,10 +384,10 @@ pub async fn log_in(email: String, password: Secret, next: Option<String>) -> Re
         let app = visit::application()?;
         let actor = ops::accounts::log_in(&app, visit::place(), email.trim(), &password).await?;
         Visit::begin(&actor).await?;
-        let next = next.as_deref().and_then(LocalPath::parse);
+        let wanted = next.as_deref().and_then(LocalPath::parse).filter(|next| *next != LocalPath::root());
         // Support staff work where they are waited for.
         let home = if actor.me().support { "/support/tickets" } else { "/" };
-        Ok(Outcome::at(next.as_ref().map_or(home, LocalPath::as_str)))
+        Ok(Outcome::at(wanted.as_ref().map_or(home, LocalPath::as_str)))
     })
     .await
 }

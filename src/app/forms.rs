@@ -23,6 +23,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// Fields that are given back after a refusal: what a person typed, never a secret.
 const KEPT: &[&str] = &[
     "email",
+    "typed",
+    "last",
+    "even_live",
     "note",
     "mode",
     "name",

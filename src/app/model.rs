@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** no rule and no clock here: `present` makes these from `domain::view`.
 
+use crate::domain::drill::Drill;
+use crate::domain::ids::ProjectId;
+
 /// An instant: for `<time datetime>`, and as text in UTC until the browser puts it in its own zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
@@ -178,6 +181,8 @@ pub struct Progress {
     pub entry: Entry,
     pub condition: Condition,
     pub made: Option<Kept>,
+    /// What a restore that was tried proved.
+    pub drill: Option<(ProjectId, Drill)>,
 }
 
 /// What the form that cancels sends.

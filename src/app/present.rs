@@ -248,6 +248,7 @@ pub fn progress(page: &ActivityPage) -> Progress {
     let entry = entry(project, &page.entry);
     Progress {
         condition: Condition { tone: entry.stage.tone(), sentence: sentence(page) },
+        drill: page.drill.clone().map(|drill| (project.clone(), drill)),
         made: page.made.as_ref().map(|snapshot| kept(project, &page.entry.environment, snapshot, &page.entry.restore)),
         entry,
     }

@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Authority};
 use super::proof::{Authorized, OnEnvironment, OnProject, OnTicket, Operator, Permission, ViewProject};
-use crate::domain::environment::Project;
+use crate::domain::environment::{Environment, Project};
 use crate::domain::ids::{ActivityId, EnvironmentName, ProjectId, TicketId};
 use crate::domain::policy::acts::{Access, Subject, may_begin};
 use crate::domain::policy::{Act, Grants, Refusal, Standing};
@@ -183,6 +183,15 @@ pub fn is_there(project: &Project) -> Result<(), Refusal> {
     let Some(at) = project.removed_at else { return Ok(()) };
     Err(Refusal::new(format!("The project {} was removed on {}.", project.id, &at.table()[..10]))
         .instead("To have it again, apply its declaration with --reinstate."))
+}
+
+/// What is offered on an environment: nothing that changes it in a project that was removed.
+///
+/// # Errors
+/// The refusal to show.
+pub fn may(project: &Project, standing: &Standing, act: Act, environment: &Environment) -> Result<(), Refusal> {
+    is_there(project)?;
+    standing.may(act, environment)
 }
 
 /// What the actor is in the project at this moment.

@@ -10,7 +10,8 @@ mod proof;
 pub use actor::{Actor, Authority};
 pub use gatekeeper::{Denied, Need};
 pub(crate) use gatekeeper::{
-    is_there, on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing, standing_of,
+    is_there, may, on_activity, on_environment, on_installation, on_project, on_ticket, requester, standing,
+    standing_of,
 };
 pub use proof::{
     Authorized, CancelActivity, ChangePlan, ChangeStorage, CommentTicket, CreateSnapshot, DeleteSnapshot, FileTicket,

@@ -1,8 +1,9 @@
 //! The proof: a value without which an operation can't be called.
 
 use super::actor::Actor;
+use super::gatekeeper;
 use crate::domain::environment::{Environment, Project};
-use crate::domain::policy::{Act, Standing};
+use crate::domain::policy::{Act, Standing, Verdict};
 use crate::domain::ticket::Ticket;
 
 /// `actor` may do the act `A` on `on`. Private fields: only this room can make one.
@@ -115,5 +116,15 @@ impl<A: Permission> Authorized<A> {
 
     pub fn on(&self) -> &A::On {
         &self.on
+    }
+}
+
+impl<A: Permission<On = OnEnvironment>> Authorized<A> {
+    /// Whether they may do that to the environment too, for offering it.
+    ///
+    /// # Errors
+    /// The refusal to show.
+    pub fn may(&self, act: Act) -> Verdict {
+        gatekeeper::may(&self.on.project, &self.standing, act, &self.on.environment)
     }
 }

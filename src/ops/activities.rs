@@ -6,10 +6,10 @@ use async_stream::try_stream;
 use futures::Stream;
 
 use super::{App, Error, audit, projects};
-use crate::authz::{Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
+use crate::authz::{self, Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
 use crate::domain::audit::AuditKind;
-use crate::domain::environment::{Environment, EnvironmentKind};
+use crate::domain::environment::{Environment, EnvironmentKind, Project};
 use crate::domain::policy::acts::{Access, Subject};
 use crate::domain::policy::{Act, Refusal, Standing};
 use crate::domain::telling::{From, Telling, is_done};
@@ -52,7 +52,7 @@ pub async fn project_feed(app: &App, proof: &Authorized<ViewProject>, filter: Fi
     let project = &proof.on().project;
     let visible = projects::ever_visible(&mut *app.store().read().await?, project, proof.standing()).await?;
     let scope = Scope::Project(project.id.clone(), visible.iter().map(|environment| environment.id.clone()).collect());
-    list(app, Viewer { environments: &visible, standing: proof.standing() }, scope, filter).await
+    list(app, Viewer::over(project, &visible, proof.standing()), scope, filter).await
 }
 
 async fn list(app: &App, viewer: Viewer<'_>, scope: Scope, filter: Filter) -> Result<Feed, Error> {
@@ -167,6 +167,7 @@ async fn entry(app: &App, proof: &Authorized<ViewHistory>, activity: &ActivityId
 
 /// The one for whom entries are made: what is offered depends on them.
 pub(super) struct Viewer<'a> {
+    project: &'a Project,
     environments: &'a [Environment],
     standing: &'a Standing,
 }
@@ -174,12 +175,13 @@ pub(super) struct Viewer<'a> {
 impl<'a> Viewer<'a> {
     /// Of one environment.
     pub(super) fn of<A: Permission<On = OnEnvironment>>(proof: &'a Authorized<A>) -> Self {
-        Self { environments: std::slice::from_ref(&proof.on().environment), standing: proof.standing() }
+        let OnEnvironment { project, environment } = proof.on();
+        Self { project, environments: std::slice::from_ref(environment), standing: proof.standing() }
     }
 
     /// Of several.
-    pub(super) fn over(environments: &'a [Environment], standing: &'a Standing) -> Self {
-        Self { environments, standing }
+    pub(super) fn over(project: &'a Project, environments: &'a [Environment], standing: &'a Standing) -> Self {
+        Self { project, environments, standing }
     }
 
     /// Whether an environment of the project may be named to them (R2).
@@ -233,7 +235,7 @@ impl<'a> Viewer<'a> {
                 description: telling.in_words(),
                 branch: telling.branch(),
                 source: if let From::Other(source) = &from { source.clone() } else { environment.name.clone() },
-                restore: self.standing.may(Act::RestoreSnapshot, environment).into(),
+                restore: authz::may(self.project, self.standing, Act::RestoreSnapshot, environment).into(),
                 snapshot: snapshot.filter(|_| from != From::Hidden),
                 undo,
                 cancel,

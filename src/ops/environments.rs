@@ -65,7 +65,7 @@ pub async fn page(app: &App, proof: Authorized<ViewHistory>) -> Result<Environme
     let newest = store::drills::by_environment(&mut db, &environment.id, 1).await?.pop();
     Ok(EnvironmentPage {
         card: one(app, &mut db, proof.standing(), environment).await?,
-        restore: proof.standing().may(Act::RestoreSnapshot, environment).into(),
+        restore: proof.may(Act::RestoreSnapshot).into(),
         dump: proof.standing().may(Act::ReadContents, environment).into(),
         proven: store::drills::newest_proof(&mut db, &environment.id).await?,
         unprovable: newest.filter(|drill| !drill.is_proof()),
@@ -194,10 +194,8 @@ impl Known {
         let (id, now) = (&environment.id, self.now);
         if environment.status == EnvironmentStatus::Removed {
             let day = environment.updated_at.table();
-            let sentence = format!(
-                "It was removed on {}. Its snapshots can be restored into another environment as long as the plan keeps them.",
-                &day[..10]
-            );
+            let sentence =
+                format!("It was removed on {}. Its snapshots stay as long as the plan keeps them.", &day[..10]);
             return Health { tone: Tone::Attention, sentence };
         }
         if let Some(activity) = self.running.get(id) {

@@ -112,7 +112,7 @@ fn measured(access: &RepositoryAccess, place: std::path::PathBuf) -> Option<(Byt
 pub async fn begin(app: &App, proof: Authorized<MoveProject>, to: &RegionId) -> Result<ActivityEntry, Error> {
     let activity = Attempt::of(&proof).recorded(app, enqueue(app, &proof, to).await).await?;
     let all = environments::ever_in_project(&mut *app.store().read().await?, &proof.on().project.id).await?;
-    Viewer::over(&all, proof.standing()).one(app, &activity).await
+    Viewer::over(&proof.on().project, &all, proof.standing()).one(app, &activity).await
 }
 
 async fn enqueue(app: &App, proof: &Authorized<MoveProject>, to: &RegionId) -> Result<ActivityId, Error> {

@@ -60,7 +60,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<RemovedP
 
 /// In a removed project there is no environment to restore into.
 fn snapshot(standing: &Standing, project: &Project, of: &Environment, decision: &Decision) -> RemovedSnapshot {
-    let restore = authz::is_there(project).and_then(|()| standing.may(Act::RestoreSnapshot, of));
+    let restore = authz::may(project, standing, Act::RestoreSnapshot, of);
     RemovedSnapshot { decision: decision.clone(), restore: restore.into() }
 }
 

@@ -129,7 +129,7 @@ pub async fn list(app: &App, proof: &Authorized<ViewHistory>) -> Result<Vec<Snap
     let mut db = app.store().read().await?;
     let snapshots = snapshots::by_environment(&mut db, &on.environment.id, LISTED).await?;
     let facts = store::retention::facts(&mut db, &on.project.id).await?;
-    let restore = Offer::from(proof.standing().may(Act::RestoreSnapshot, &on.environment));
+    let restore = Offer::from(proof.may(Act::RestoreSnapshot));
     let holds: HashMap<&SnapshotName, &BTreeSet<Hold>> =
         facts.environments.iter().flat_map(|shelf| &shelf.items).map(|item| (&item.name, &item.holds)).collect();
     let entries = snapshots.into_iter().map(|snapshot| SnapshotEntry {
@@ -177,7 +177,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, name: &SnapshotNam
         project: on.project.clone(),
         environment: on.environment.clone(),
         taken_by: activity.map(|activity| (activity.id, activity.initiator.name)),
-        restore: proof.standing().may(Act::RestoreSnapshot, &on.environment).into(),
+        restore: proof.may(Act::RestoreSnapshot).into(),
         dump: proof.standing().may(Act::ReadContents, &on.environment).into(),
         snapshot,
         manifest,

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::removing::by_name;
+use crate::app::flash::Flash;
 use crate::app::page::{form_number, heading, load, problem};
 use crate::app::present::{self, at};
 use crate::app::views::{icon, reason};
@@ -40,7 +41,13 @@ fn show(page: RemovalPage) -> AnyView {
     let goes = deleted.clone();
     let last_refusal = present::refusal(&last);
     let last_closed = last_refusal.is_some();
-    let by_default = !last_closed && !deleted.is_empty();
+    let kept = |field| Flash::kept("remove-environment", field);
+    let is_ticked = match kept("typed") {
+        Some(_) => kept("last").is_some(),
+        None => !deleted.is_empty(),
+    };
+    let is_ticked = is_ticked && !last_closed;
+    let all_the_same = kept("even_live").is_some();
     view! {
         <div class="narrow">
             <div class="head">
@@ -73,7 +80,7 @@ fn show(page: RemovalPage) -> AnyView {
                             type="checkbox"
                             name="last"
                             value="on"
-                            checked=by_default
+                            checked=is_ticked
                             disabled=last_closed
                             aria-describedby=last_closed.then_some("last-reason")
                         />
@@ -82,7 +89,7 @@ fn show(page: RemovalPage) -> AnyView {
                     {last_refusal.map(|text| reason("last-reason".to_owned(), text))}
                     {weight.map(|why| view! {
                         <label class="check">
-                            <input type="checkbox" name="even_live" value="on" required/>
+                            <input type="checkbox" name="even_live" value="on" required checked=all_the_same/>
                             <span>{format!("{why} Remove it all the same.")}</span>
                         </label>
                     })}

@@ -43,7 +43,7 @@ fn show(page: StoragePage) -> AnyView {
                 <p class="lead">"What is declared for each service and mount, and what it uses."</p>
             </div>
             {problem("storage")}
-            {table(&page.parts)}
+            {table(&page.parts, present::refusal(&page.change).is_some())}
             {list("expect", "What a change does", "clock", expectations)}
             {form(&page, back)}
         </div>
@@ -51,17 +51,25 @@ fn show(page: StoragePage) -> AnyView {
     .into_any()
 }
 
-fn table(parts: &[StoragePart]) -> AnyView {
+/// What is used is measured for those alone who can do something about it.
+fn table(parts: &[StoragePart], is_unmeasured: bool) -> AnyView {
     if parts.is_empty() {
         let empty = view! {
             <div class="empty"><p class="empty-title">"This environment has neither services nor mounts."</p></div>
         };
         return empty.into_any();
     }
+    let unknown = if is_unmeasured { "measured for those who may change it" } else { "can't be measured now" };
     let rows = parts.iter().map(|it| {
         let declared = it.declared.map_or("nothing declared".to_owned(), |size| size.to_string());
-        let used = it.used.map_or("can't be measured now".to_owned(), |size| size.to_string());
-        view! { <tr><th scope="row">{sentence_start(&it.part.in_words())}</th><td>{declared}</td><td>{used}</td></tr> }
+        let used = it.used.map_or(unknown.to_owned(), |size| size.to_string());
+        view! {
+            <tr>
+                <th scope="row" data-label="Part">{sentence_start(&it.part.in_words())}</th>
+                <td data-label="Declared">{declared}</td>
+                <td data-label="Used">{used}</td>
+            </tr>
+        }
     });
     view! {
         <section class="panel" aria-labelledby="parts">

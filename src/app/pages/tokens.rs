@@ -152,7 +152,7 @@ fn list(tokens: Vec<TokenEntry>) -> impl IntoView {
             <div class="empty">
                 <p class="empty-title">"No tokens yet."</p>
                 <p>"Make one, then give it to the command line:"</p>
-                <pre><code>"export STILLPOINT_TOKEN=…\nstillpoint snapshots --project demo --environment main"</code></pre>
+                <pre tabindex="0"><code>"export STILLPOINT_TOKEN=…\nstillpoint snapshots --project demo --environment main"</code></pre>
             </div>
         };
         return empty.into_any();

@@ -2,13 +2,14 @@
 
 use leptos::prelude::*;
 
+use super::drill::report;
 use super::{Clock, Weight, condition, door, icon, kept_table, link, live, progress_bar, reason, stage_word, time};
 use crate::app::model::{Cancel, Door, Entry, Kept, Line, Progress};
 
 /// `stream`: as in [`live`]; none: it is over and its log is sealed.
 pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Line>, cancel: Cancel) -> AnyView {
     let nothing = lines.is_empty().then(|| view! { <p class="empty">"No lines yet."</p> });
-    let [_, (_, status), (_, acts), (_, bar), (_, made)] = activity_parts(progress, cancel);
+    let [_, (_, status), (_, acts), (_, bar), (_, made), (_, proof)] = activity_parts(progress, cancel);
     let content = view! {
         <div class="condition">
             <div id="status" role="status">{status}</div>
@@ -16,6 +17,7 @@ pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Li
             <div id="bar" class="live-part">{bar}</div>
         </div>
         <div id="made" class="live-part">{made}</div>
+        <div id="proof" class="live-part">{proof}</div>
         <section class="panel" aria-labelledby="log-title">
             <header class="panel-head"><h2 id="log-title">"Log"</h2>{link()}</header>
             {nothing}
@@ -26,8 +28,8 @@ pub fn activity(stream: Option<(String, i64)>, progress: Progress, lines: Vec<Li
 }
 
 /// What changes beside the log: ids of elements, and what fills them.
-pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, AnyView); 5] {
-    let Progress { entry, condition: stands, made } = progress;
+pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, AnyView); 6] {
+    let Progress { entry, condition: stands, made, drill } = progress;
     let (stage, percent) = (entry.stage, entry.percent);
     let end = end(&entry);
     let bar = (!stage.is_over()).then(|| progress_bar(stage, percent));
@@ -37,6 +39,7 @@ pub fn activity_parts(progress: Progress, cancel: Cancel) -> [(&'static str, Any
         ("acts", acts(entry, cancel)),
         ("bar", bar.into_any()),
         ("made", made.map(snapshot).into_any()),
+        ("proof", drill.map(|(project, drill)| report(&project, drill)).into_any()),
     ]
 }
 

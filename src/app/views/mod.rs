@@ -2,6 +2,7 @@
 
 mod activity;
 mod download;
+mod drill;
 mod entry;
 mod environment;
 mod kept;

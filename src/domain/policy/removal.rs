@@ -120,7 +120,7 @@ pub fn is_named(typed: &str, name: &str) -> Verdict {
     if typed.trim() == name {
         return Ok(());
     }
-    Err(Refusal::new(format!("Nothing was removed: what was typed is not {name}."))
+    Err(Refusal::new(format!("Nothing was removed: what was typed is not “{name}”."))
         .instead("Type the name exactly as it stands there, then try again."))
 }
 
