@@ -75,6 +75,17 @@ pub struct OfMember {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct OfAccount {
+    pub account: UserId,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OfAccountChange {
+    pub account: UserId,
+    pub change: String,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct OfInvitation {
     pub project: ProjectId,
     pub invitation: InvitationId,
@@ -150,6 +161,7 @@ fn noun(rejection: &PathRejection, raw: Option<&RawPathParams>) -> &'static str 
         Some("service") => "service",
         Some("activity") => "activity",
         Some("user") => "member",
+        Some("account") => "account",
         Some("invitation") => "invitation",
         Some("channel") => "channel",
         Some("schedule") => "schedule",
@@ -165,7 +177,7 @@ fn is_valid(key: &str, value: &str) -> bool {
         "backup" => SnapshotName::parse(value).is_ok(),
         "service" => ServiceName::parse(value).is_ok(),
         "activity" => ActivityId::parse(value).is_ok(),
-        "user" => UserId::parse(value).is_ok(),
+        "user" | "account" => UserId::parse(value).is_ok(),
         "invitation" => InvitationId::parse(value).is_ok(),
         "channel" => ChannelId::parse(value).is_ok(),
         "schedule" => ScheduleId::parse(value).is_ok(),

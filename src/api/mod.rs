@@ -4,6 +4,7 @@
 //! Every refusal is a [`Problem`](crate::domain::Problem), and what is invisible or malformed in a path looks the same
 //! as what does not exist.
 
+mod accounts;
 mod activities;
 mod audit;
 mod backups;
@@ -110,6 +111,9 @@ pub fn router(app: App) -> Router {
         .route("/projects/{project}/notices/channels/{channel}", delete(notices::remove))
         .route("/projects/{project}/notices/channels/{channel}/test", post(notices::try_out))
         .route("/projects/{project}/notices/deliveries", get(notices::deliveries))
+        .route("/accounts", get(accounts::list))
+        .route("/accounts/{account}", get(accounts::get))
+        .route("/accounts/{account}/{change}", post(accounts::change))
         .route("/projects/{project}/audit", get(audit::of_project))
         .route("/projects/{project}/audit/export", get(audit::export_project))
         .route("/audit", get(audit::of_installation))

@@ -120,7 +120,7 @@ pub async fn on_ticket<A: Permission<On = OnTicket>>(
 }
 
 /// Whoever filed the ticket, with the role that they have now, for looking at what they ask for and running it (R28);
-/// what is done so, whoever holds the proof has done. `None`: there is no such account any more.
+/// what is done so, whoever holds the proof has done. `None`: the account is closed.
 ///
 /// # Errors
 /// When the store can't be read.
@@ -129,7 +129,7 @@ pub async fn requester<A: Permission<On = OnTicket>>(
     proof: &Authorized<A>,
 ) -> Result<Option<Actor>, store::Error> {
     let ticket = &proof.on().ticket;
-    let user = users::by_id(db, &ticket.requester.user).await?;
+    let user = users::open_by_id(db, &ticket.requester.user).await?;
     let authority = Authority::Ticket { id: ticket.id.clone(), staff: proof.actor().initiator() };
     // Neither running the installation nor support gives a role in the project.
     Ok(user.map(|user| Actor {

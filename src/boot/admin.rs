@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::accounts::secret_from_stdin;
 use super::config::{Admin, KeyCommand, User};
@@ -11,7 +11,7 @@ use crate::domain::policy::Grants;
 use crate::domain::problem::chain;
 use crate::ops::installation::{self, Applied, Consent, Trouble};
 use crate::ops::tokens::TokenRequest;
-use crate::ops::{self, App, account, accounts, tokens};
+use crate::ops::{self, App, account, accounts, people, tokens};
 
 /// `url`: the console's address, for links.
 ///
@@ -33,12 +33,30 @@ pub async fn run(app: &App, command: Admin, url: &str) -> Result<()> {
             eprintln!("Added {}.", email.trim().to_lowercase());
         }
         Admin::User(User::ResetLink { email }) => {
-            let (email, code) = account::unchecked_reset_link(app, &email).await.map_err(|error| match error {
-                ops::Error::NotFound(_) => anyhow!("there is no account for {}", email.trim()),
-                other => told(other),
-            })?;
+            let made = account::unchecked_reset_link(app, &email).await;
+            let (email, code) = made.map_err(|error| of_account(&email, error))?;
             eprintln!("For {email}; it works once, for a day:");
             println!("{url}/reset?code={}", code.reveal());
+        }
+        Admin::User(User::List) => {
+            for account in people::unchecked_list(app).await.map_err(told)? {
+                let tags = [
+                    (account.operator, "operator"),
+                    (account.support, "support"),
+                    (account.closed_at.is_some(), "closed"),
+                ];
+                let words: Vec<&str> = tags.into_iter().filter_map(|(is, word)| is.then_some(word)).collect();
+                println!("{}\t{}", account.email, words.join(", "));
+            }
+        }
+        Admin::User(change) => {
+            let (email, change) = change.change().context("every other command changes an account")?;
+            let changed = people::unchecked_change(app, email, change).await;
+            let changed = changed.map_err(|error| of_account(email, error))?;
+            eprintln!("{}", changed.told);
+            for warning in changed.warnings {
+                eprintln!("note: {warning}");
+            }
         }
         Admin::Token { user, name, expires, read_only, project, types, acts } => {
             let actor = accounts::unchecked_actor(app, &user).await.map_err(|error| match error {
@@ -108,6 +126,13 @@ pub async fn apply(app: &App, file: &Path, consent: Consent, reinstate: &[String
 fn warn(notes: &[Trouble]) {
     for note in notes {
         eprintln!("note: {note}");
+    }
+}
+
+fn of_account(email: &str, error: ops::Error) -> anyhow::Error {
+    match error {
+        ops::Error::NotFound(_) => anyhow!("there is no account for {}", email.trim()),
+        other => told(other),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 
 use crate::domain::environment::EnvironmentKind;
-use crate::domain::policy::Act;
+use crate::domain::policy::{AccountChange, Act};
 use crate::domain::proxies::Proxy;
 use crate::domain::{ProjectId, Proxies};
 
@@ -177,6 +177,40 @@ pub enum User {
     },
     /// Makes a link that sets an account's password once, within a day, and prints it, alone
     ResetLink { email: String },
+    /// Lists all accounts
+    List,
+    /// Closes an account: its sessions end, its tokens are revoked, nobody logs in by it; its name stays in the history
+    Close { email: String },
+    /// Opens a closed account again; its tokens stay revoked
+    Open { email: String },
+    /// Has an account run the installation, or work restore tickets
+    Grant { email: String, duty: Duty },
+    /// Takes that away again
+    Withdraw { email: String, duty: Duty },
+}
+
+/// What an account may beside its roles in projects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Duty {
+    /// Runs the installation
+    Operator,
+    /// Works restore tickets
+    Support,
+}
+
+impl User {
+    /// What it does to an existing account.
+    pub fn change(&self) -> Option<(&str, AccountChange)> {
+        match self {
+            Self::Add { .. } | Self::ResetLink { .. } | Self::List => None,
+            Self::Close { email } => Some((email, AccountChange::Close)),
+            Self::Open { email } => Some((email, AccountChange::Open)),
+            Self::Grant { email, duty: Duty::Operator } => Some((email, AccountChange::GrantOperator)),
+            Self::Grant { email, duty: Duty::Support } => Some((email, AccountChange::GrantSupport)),
+            Self::Withdraw { email, duty: Duty::Operator } => Some((email, AccountChange::WithdrawOperator)),
+            Self::Withdraw { email, duty: Duty::Support } => Some((email, AccountChange::WithdrawSupport)),
+        }
+    }
 }
 
 impl Options {

@@ -168,6 +168,21 @@ pub enum Command {
     /// Take an invitation back: its link leads nowhere any more
     #[command(name = "invitation:delete")]
     InvitationDelete(InvitationDelete),
+    /// List the accounts of the installation (operators)
+    #[command(name = "account:list", visible_aliases = ["accounts"])]
+    AccountList(super::accounts::AccountList),
+    /// Close an account: nobody gets in by it any more; its name stays in the history (operators)
+    #[command(name = "account:close")]
+    AccountClose(super::accounts::NamedAccount),
+    /// Open a closed account again (operators)
+    #[command(name = "account:open")]
+    AccountOpen(super::accounts::NamedAccount),
+    /// Have an account run the installation, or work restore tickets (operators)
+    #[command(name = "account:grant")]
+    AccountGrant(super::accounts::AccountDuty),
+    /// Take that away again (operators)
+    #[command(name = "account:withdraw")]
+    AccountWithdraw(super::accounts::AccountDuty),
     /// Show who did what, from where, and what was refused, newest first
     #[command(name = "project:audit", visible_aliases = ["audit"], after_help = AUDIT)]
     Audit(Audit),

@@ -3,6 +3,7 @@
 //! **Invariant:** knows only `wire` and `domain`. Nothing here decides who may do what: the server's refusals are shown
 //! as they are. A destructive command never runs unasked (R33).
 
+mod accounts;
 mod activity_cancel;
 mod activity_get;
 mod activity_list;
@@ -118,6 +119,11 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::UserDelete(command) => users::delete(&command, &answer, &session, talk),
         Command::InvitationList(command) => users::invitations(&command, &session, talk),
         Command::InvitationDelete(command) => users::revoke(&command, &session, talk),
+        Command::AccountList(command) => accounts::list(&command, &session, talk),
+        Command::AccountClose(command) => accounts::close(&command, &answer, &session, talk),
+        Command::AccountOpen(command) => accounts::open(&command, &session, talk),
+        Command::AccountGrant(command) => accounts::grant(&command, &session, talk),
+        Command::AccountWithdraw(command) => accounts::withdraw(&command, &session, talk),
         Command::Audit(command) => audit::run(&command, &session, talk),
         Command::IntegrationList(command) => integrations::list(&command, &session, talk),
         Command::IntegrationAdd(command) => integrations::add(&command, &session, talk),

@@ -19,6 +19,10 @@ pub enum AuditKind {
     /// An act on an environment or a project that somebody may see and not do.
     Refused,
     AccountMade,
+    AccountClosed,
+    AccountOpened,
+    /// Who runs the installation, or works tickets.
+    AccountChanged,
     LoggedIn,
     SessionsEnded,
     PasswordChanged,
@@ -26,6 +30,7 @@ pub enum AuditKind {
     TokenMade,
     TokenRevoked,
     ChannelMade,
+    ChannelChanged,
     ChannelRemoved,
     /// Somebody took the audit itself out.
     Exported,
@@ -38,7 +43,7 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::MemberAdded,
         Self::MemberChanged,
         Self::MemberRemoved,
@@ -47,6 +52,9 @@ impl AuditKind {
         Self::Declared,
         Self::Refused,
         Self::AccountMade,
+        Self::AccountClosed,
+        Self::AccountOpened,
+        Self::AccountChanged,
         Self::LoggedIn,
         Self::SessionsEnded,
         Self::PasswordChanged,
@@ -54,6 +62,7 @@ impl AuditKind {
         Self::TokenMade,
         Self::TokenRevoked,
         Self::ChannelMade,
+        Self::ChannelChanged,
         Self::ChannelRemoved,
         Self::Exported,
         Self::Cancelled,
@@ -71,6 +80,9 @@ impl AuditKind {
             Self::Declared => "project.apply",
             Self::Refused => "refused",
             Self::AccountMade => "user.create",
+            Self::AccountClosed => "user.close",
+            Self::AccountOpened => "user.open",
+            Self::AccountChanged => "user.update",
             Self::LoggedIn => "user.login",
             Self::SessionsEnded => "user.sessions.end",
             Self::PasswordChanged => "user.password",
@@ -78,6 +90,7 @@ impl AuditKind {
             Self::TokenMade => "user.token.create",
             Self::TokenRevoked => "user.token.delete",
             Self::ChannelMade => "project.notices.create",
+            Self::ChannelChanged => "project.notices.update",
             Self::ChannelRemoved => "project.notices.delete",
             Self::Exported => "audit.export",
             Self::Cancelled => "environment.activity.cancel",

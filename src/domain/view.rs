@@ -20,7 +20,7 @@ use super::manifest::Manifest;
 use super::notice::{Channel, Delivery};
 use super::policy::plans::Line;
 use super::policy::retention::{Decision, Eviction, RetentionPlan, Simulation};
-use super::policy::{Advice, Grants, MemberSource, Refusal, Region, Roles, Verdict};
+use super::policy::{AccountChange, Advice, Grants, MemberSource, Refusal, Region, Roles, Verdict};
 use super::schedule::Schedule;
 use super::scope::PartName;
 use super::snapshot::{Deletion, Snapshot};
@@ -711,6 +711,8 @@ pub struct MemberEntry {
     /// Only for those who may manage.
     pub last_seen_at: Option<Timestamp>,
     pub is_me: bool,
+    /// The account is closed.
+    pub is_closed: bool,
     pub change: Offer,
     pub remove: Offer,
 }
@@ -775,6 +777,28 @@ pub struct AccountEntry {
     pub support: bool,
     pub created_at: Timestamp,
     pub last_seen_at: Option<Timestamp>,
+    pub closed_at: Option<Timestamp>,
+    /// Projects that have no other admin.
+    pub only_admin_of: Vec<ProjectId>,
+    /// How many schedules run in its name.
+    pub schedules: u64,
+    pub is_me: bool,
+    /// What can become of it.
+    pub changes: Vec<(AccountChange, Offer)>,
+}
+
+impl AccountEntry {
+    /// What closing it leaves behind that somebody should see to, sentences.
+    pub fn left_behind(&self) -> Vec<String> {
+        let project = |project: &ProjectId| {
+            format!("The project {project} has no other admin: an operator gives it one, on its page Members.")
+        };
+        let schedules = (self.schedules > 0).then(|| {
+            let these = counted(self.schedules, "schedule");
+            format!("In its name run {these}: who changes one takes it over, else it is stopped when it is due next.")
+        });
+        self.only_admin_of.iter().map(project).chain(schedules).collect()
+    }
 }
 
 /// A page of the audit, newest first.

@@ -79,6 +79,8 @@ enum Unsent {
     Store(store::Error),
     #[error("whoever it is for may not see the ticket any more")]
     Hidden,
+    #[error("the account of whoever it is for is closed")]
+    Closed,
     #[error("no answer within {} s", TRY.as_secs())]
     Late,
 }
@@ -203,7 +205,7 @@ async fn send(store: &Store, post: &Post, delivery: &Delivery) -> Result<Result<
             None => return Ok(Ok(())),
         },
         Destination::Person(id) => {
-            let Some(person) = users::by_id(&mut db, id).await? else { return Ok(Ok(())) };
+            let Some(person) = users::open_by_id(&mut db, id).await? else { return Ok(Err(Unsent::Closed)) };
             // A role may have been taken since (R1).
             let standing = authz::standing_of(&mut db, &person, &project).await?;
             if !ticket.as_ref().is_some_and(|ticket| ticket.is_visible(&standing)) {
@@ -318,6 +320,6 @@ impl Letter {
 impl Unsent {
     /// Trying again changes nothing. Where no mail is sent at all nobody asked for theirs.
     fn is_final(&self, to: &Destination) -> bool {
-        matches!((self, to), (Self::Hidden, _) | (Self::Setting(_), Destination::Person(_)))
+        matches!((self, to), (Self::Hidden | Self::Closed, _) | (Self::Setting(_), Destination::Person(_)))
     }
 }

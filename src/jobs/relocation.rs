@@ -95,8 +95,8 @@ impl<'a> Moving<'a> {
     ) -> Result<Self, Error> {
         let mut db = context.store().read().await?;
         if let Some(user) = &work.activity.initiator.user {
-            let user = users::by_id(&mut db, user).await?;
-            let gone = || Refusal::new("The account of whoever asked for it does not exist any more.");
+            let user = users::open_by_id(&mut db, user).await?;
+            let gone = || Refusal::new("The account of whoever asked for it is closed.");
             let standing = authz::standing_of(&mut db, &user.ok_or_else(gone)?, &project).await?;
             standing.may_in(Act::MoveProject, &project.id)?;
         }

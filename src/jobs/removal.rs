@@ -68,8 +68,8 @@ pub(super) async fn run_project(context: &Context, work: &Work) -> Result<(), Er
     let store = context.store();
     let mut db = store.read().await?;
     if let Some(user) = &work.activity.initiator.user {
-        let user = users::by_id(&mut db, user).await?;
-        let gone = || Refusal::new("The account of whoever asked for it does not exist any more.");
+        let user = users::open_by_id(&mut db, user).await?;
+        let gone = || Refusal::new("The account of whoever asked for it is closed.");
         let standing = authz::standing_of(&mut db, &user.ok_or_else(gone)?, &project).await?;
         standing.may_in(Act::RemoveProject, &project.id)?;
     }

@@ -172,11 +172,11 @@ async fn may(
         (ScheduleSource::Person, _) => {}
     }
     let owner = match &schedule.owner {
-        Some(owner) => users::by_id(db, &owner.id).await?,
+        Some(owner) => users::open_by_id(db, &owner.id).await?,
         None => None,
     };
     let Some(owner) = owner else {
-        return Ok(Err(Refusal::new("The account in whose name it ran does not exist any more.")));
+        return Ok(Err(Refusal::new("The account in whose name it ran is closed.")));
     };
     let standing = authz::standing_of(db, &owner, project).await?;
     Ok(match schedule.what {

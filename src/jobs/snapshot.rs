@@ -447,8 +447,8 @@ pub(super) async fn may_still(
 }
 
 async fn account(db: &mut Db, user: &UserId, name: &str) -> Result<User, Error> {
-    let user = users::by_id(db, user).await?;
-    let gone = || Refusal::new(format!("The account of {name} does not exist any more."));
+    let user = users::open_by_id(db, user).await?;
+    let gone = || Refusal::new(format!("The account of {name} is closed."));
     Ok(user.ok_or_else(gone)?)
 }
 

@@ -10,7 +10,7 @@ use crate::domain::activity::Initiator;
 use crate::domain::audit::AuditKind;
 use crate::domain::policy::Refusal;
 use crate::domain::time::DAY;
-use crate::domain::view::{AccountEntry, AccountPage, SessionEntry};
+use crate::domain::view::{AccountPage, SessionEntry};
 use crate::domain::{Secret, UserId};
 use crate::store::users::User;
 use crate::store::{clock, members, projects, resets, sessions, tokens, users};
@@ -60,7 +60,7 @@ pub async fn change_password(
 ) -> Result<(), Error> {
     person(actor)?;
     accounts::slow_down(app, here(actor), &actor.email)?;
-    let user = users::by_id(&mut *app.store().read().await?, actor.user()).await?.ok_or(Error::NotLoggedIn)?;
+    let user = users::open_by_id(&mut *app.store().read().await?, actor.user()).await?.ok_or(Error::NotLoggedIn)?;
     if !verify(present.clone(), user.password_hash).await {
         let reason = "The present password was wrong.".to_owned();
         let about = "set a new password".to_owned();
@@ -97,27 +97,10 @@ pub async fn end_other_sessions(app: &App, actor: &Actor, session: &str) -> Resu
     Ok(ended)
 }
 
-/// All accounts of the installation, by address.
-///
-/// # Errors
-/// When the store fails.
-pub async fn list(app: &App, _proof: &Operator) -> Result<Vec<AccountEntry>, Error> {
-    let all = users::all(&mut *app.store().read().await?).await?;
-    let entry = |user: User| AccountEntry {
-        id: user.id,
-        email: user.email,
-        operator: user.operator,
-        support: user.support,
-        created_at: user.created_at,
-        last_seen_at: user.last_seen_at,
-    };
-    Ok(all.into_iter().map(entry).collect())
-}
-
 /// Makes a link that sets an account's password once, within a day. Gives address and secret; a former link ends.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is no such account.
+/// [`Error::NotFound`] when there is no such account, [`Error::Conflict`] when it is closed.
 pub async fn reset_link(app: &App, proof: &Operator, user: &UserId) -> Result<(String, Secret), Error> {
     let user = users::by_id(&mut *app.store().read().await?, user).await?.ok_or(Error::NotFound("account"))?;
     make_link(app, proof.actor().initiator(), user).await
@@ -126,13 +109,16 @@ pub async fn reset_link(app: &App, proof: &Operator, user: &UserId) -> Result<(S
 /// The same for the operator's own command line, which needs no proof because it reads the data directory.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is no such account.
+/// [`Error::NotFound`] when there is no such account, [`Error::Conflict`] when it is closed.
 pub async fn unchecked_reset_link(app: &App, email: &str) -> Result<(String, Secret), Error> {
     let user = users::by_email(&mut *app.store().read().await?, &accounts::normal(email)).await?;
     make_link(app, audit::terminal(), user.ok_or(Error::NotFound("account"))?).await
 }
 
 async fn make_link(app: &App, by: Initiator, user: User) -> Result<(String, Secret), Error> {
+    if user.closed_at.is_some() {
+        return Err(Error::Conflict(accounts::closed(&user.email)));
+    }
     let code = Secret::new(format!("str_{}", hex::encode(rand::random::<[u8; 32]>())));
     let mut tx = app.store().write().await?;
     let now = clock::now(&mut tx, app.store().dialect()).await?;
@@ -176,7 +162,7 @@ async fn owner(app: &App, code: &Secret) -> Result<User, Error> {
     let mut db = app.store().read().await?;
     let now = clock::now(&mut db, app.store().dialect()).await?;
     let id = resets::user(&mut db, &digest(code.reveal().trim()), now).await?.ok_or_else(leads_nowhere)?;
-    users::by_id(&mut db, &id).await?.ok_or_else(leads_nowhere)
+    users::open_by_id(&mut db, &id).await?.ok_or_else(leads_nowhere)
 }
 
 fn leads_nowhere() -> Error {

@@ -17,6 +17,7 @@ use super::{App, Error, audit};
 use crate::authz::{Actor, Authority};
 use crate::domain::activity::Initiator;
 use crate::domain::audit::AuditKind;
+use crate::domain::policy::Refusal;
 use crate::domain::{Secret, Timestamp, TokenId, UserId};
 use crate::store::users::User;
 use crate::store::{self, settings, tokens, users};
@@ -72,7 +73,7 @@ pub async fn set_up(app: &App, code: &str, email: &str, password: &Secret) -> Re
     let user = new_user(app, email, password, Kind::Operator).await?;
     let mut tx = app.store().write().await?;
     if users::count(&mut tx).await? > 0 {
-        return Err(Error::Conflict(crate::domain::policy::Refusal::new("The installation is already set up.")));
+        return Err(Error::Conflict(Refusal::new("The installation is already set up.")));
     }
     users::insert(&mut tx, &user).await?;
     settings::remove(&mut tx, SETUP_CODE).await?;
@@ -100,10 +101,9 @@ pub async fn unchecked_add(app: &App, email: &str, password: &Secret, kind: Kind
     let user = new_user(app, email, password, kind).await?;
     let mut tx = app.store().write().await?;
     users::insert(&mut tx, &user).await.map_err(|error| match error {
-        store::Error::Taken(_) => Error::Conflict(crate::domain::policy::Refusal::new(format!(
-            "There is already an account for {}.",
-            user.email
-        ))),
+        store::Error::Taken(_) => {
+            Error::Conflict(Refusal::new(format!("There is already an account for {}.", user.email)))
+        }
         other => other.into(),
     })?;
     settings::remove(&mut tx, SETUP_CODE).await?;
@@ -116,10 +116,28 @@ pub async fn unchecked_add(app: &App, email: &str, password: &Secret, kind: Kind
 /// The account of an address, for the operator's own command line.
 ///
 /// # Errors
-/// [`Error::NotFound`] when there is none.
+/// [`Error::NotFound`] when there is none, [`Error::Conflict`] when it is closed.
 pub async fn unchecked_actor(app: &App, email: &str) -> Result<Actor, Error> {
     let user = users::by_email(&mut *app.store().read().await?, &normal(email)).await?;
-    Ok(actor(user.ok_or(Error::NotFound("account"))?, Authority::Session))
+    let user = user.ok_or(Error::NotFound("account"))?;
+    match user.closed_at {
+        None => Ok(actor(user, Authority::Session)),
+        Some(_) => Err(Error::Conflict(closed(&user.email))),
+    }
+}
+
+/// Why nothing is made for an account.
+pub(super) fn closed(email: &str) -> Refusal {
+    Refusal::new(format!("The account {email} is closed.")).instead("An operator can open it again.")
+}
+
+/// Whether the account of whoever asked some time ago is still open: for what goes on for long.
+///
+/// # Errors
+/// [`Error::NotLoggedIn`] when it is not.
+pub async fn still_open(app: &App, actor: &Actor) -> Result<(), Error> {
+    let user = users::open_by_id(&mut *app.store().read().await?, actor.user()).await?;
+    user.map(drop).ok_or(Error::NotLoggedIn)
 }
 
 /// An address in the form in which it is kept.
@@ -160,13 +178,15 @@ pub(super) async fn new_user(app: &App, email: &str, password: &Secret, kind: Ki
         support: kind == Kind::Support,
         created_at: app.now().await?,
         last_seen_at: None,
+        closed_at: None,
     })
 }
 
-/// Logs a person in. Takes as long for an address without an account, and says the same.
+/// Logs a person in. Takes as long for an address without an account, and says the same. That an account is closed is told
+/// to who knows its password.
 ///
 /// # Errors
-/// [`Error::WrongCredentials`], or [`Error::TooMany`] after several attempts from one place or at one account.
+/// [`Error::WrongCredentials`], [`Error::Forbidden`] for a closed account, or [`Error::TooMany`] after several attempts from one place or at one account.
 pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> Result<Actor, Error> {
     let email = normal(email);
     slow_down(app, from, &email)?;
@@ -174,6 +194,11 @@ pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> 
     let stored = user.as_ref().map_or_else(|| NO_ACCOUNT.clone(), |user| user.password_hash.clone());
     let matches = verify(password.clone(), stored).await;
     match user {
+        Some(user) if matches && user.closed_at.is_some() => {
+            let refusal = Refusal::new("This account is closed.").instead("Ask an operator of this installation.");
+            refused_login(app, from, Some(user), refusal.reason.clone());
+            Err(Error::Forbidden(refusal))
+        }
         Some(user) if matches => {
             let actor = actor(user, Authority::Session).at(Some(from));
             let mut tx = app.store().write().await?;
@@ -183,7 +208,7 @@ pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> 
             Ok(actor)
         }
         user => {
-            wrong_login(app, from, user);
+            refused_login(app, from, user, "The e-mail address or the password was wrong.".to_owned());
             Err(Error::WrongCredentials)
         }
     }
@@ -191,12 +216,11 @@ pub async fn log_in(app: &App, from: IpAddr, email: &str, password: &Secret) -> 
 
 /// Records it beside the answer, whose time must not tell whether the account exists. What was typed in place of an
 /// address may be a password: it is not kept.
-fn wrong_login(app: &App, from: IpAddr, user: Option<User>) {
+fn refused_login(app: &App, from: IpAddr, user: Option<User>, reason: String) {
     let app = app.clone();
     let name = user.map_or_else(|| "unknown account".to_owned(), |user| user.email);
     let initiator = Initiator { user: None, name, authority: "none".to_owned(), address: Some(from) };
     tokio::spawn(async move {
-        let reason = "The e-mail address or the password was wrong.".to_owned();
         let noted =
             audit::note_refused(&app, (initiator, None, None), AuditKind::LoggedIn, "log in".to_owned(), reason);
         if let Err(error) = noted.await {
@@ -214,9 +238,9 @@ pub(super) fn slow_down(app: &App, from: IpAddr, email: &str) -> Result<(), Erro
 /// The actor of a session.
 ///
 /// # Errors
-/// [`Error::NotLoggedIn`] when the account is gone.
+/// [`Error::NotLoggedIn`] when the account is gone or closed.
 pub async fn actor_of_session(app: &App, user: &UserId) -> Result<Actor, Error> {
-    let user = users::by_id(&mut *app.store().read().await?, user).await?.ok_or(Error::NotLoggedIn)?;
+    let user = users::open_by_id(&mut *app.store().read().await?, user).await?.ok_or(Error::NotLoggedIn)?;
     let now = app.now().await?;
     if user.last_seen_at.is_none_or(|seen| now.since(seen) >= LAST_SEEN_STEP) {
         let mut tx = app.store().write().await?;
@@ -244,7 +268,7 @@ pub async fn actor_of_bearer(app: &App, text: &Secret) -> Result<Actor, Error> {
         None => tokens::by_hash(&mut db, &digest(text.reveal()), now).await?,
     };
     let token = token.ok_or(Error::NotLoggedIn)?;
-    let user = users::by_id(&mut db, &token.user).await?.ok_or(Error::NotLoggedIn)?;
+    let user = users::open_by_id(&mut db, &token.user).await?.ok_or(Error::NotLoggedIn)?;
     drop(db);
     if token.last_used_at.is_none_or(|used| now.since(used) >= LAST_USED_STEP) {
         let mut tx = app.store().write().await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_stream::try_stream;
 use futures::Stream;
 
-use super::{App, Error, audit, projects};
+use super::{App, Error, accounts, audit, projects};
 use crate::authz::{self, Authorized, CancelActivity, OnEnvironment, Permission, ViewHistory, ViewProject};
 use crate::domain::activity::{Activity, ActivityKind, ActivityResult, ActivityState, Payload, ReadDump, RunDrill};
 use crate::domain::audit::AuditKind;
@@ -112,7 +112,8 @@ pub struct Update {
     pub entry: ActivityEntry,
 }
 
-/// Every change of the environment's activities after event `after`, as it comes. Ends only when the store fails.
+/// Every change of the environment's activities after event `after`, as it comes. Ends when the store fails, or with the
+/// account.
 pub fn watch(
     app: &App,
     proof: Authorized<ViewHistory>,
@@ -125,6 +126,9 @@ pub fn watch(
         loop {
             let mut mark = app.store().mark();
             let changed = events::after(&mut *app.store().read().await?, &environment, after).await?;
+            if !changed.is_empty() {
+                accounts::still_open(&app, proof.actor()).await?;
+            }
             for (event, activity) in changed {
                 after = event;
                 yield Update { event, entry: entry(&app, &proof, &activity).await? };

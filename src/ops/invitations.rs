@@ -49,6 +49,9 @@ async fn invited(
         let refusal = Refusal::new(format!("{email} is a member of the project already."));
         return Err(Error::Conflict(refusal.instead("Change their roles in the list of members.")));
     }
+    if users::by_email(&mut tx, &email).await?.is_some_and(|user| user.closed_at.is_some()) {
+        return Err(Error::Conflict(accounts::closed(&email)));
+    }
     invitations::replace(&mut tx, project, &email, now).await?;
     let invitation = Invitation {
         id: InvitationId::parse(store::random_id())?,
@@ -191,7 +194,12 @@ async fn usable(db: &mut Db, code: &Secret, now: Timestamp) -> Result<(Invitatio
         _ => {}
     }
     let project = projects::by_id(db, &invitation.project).await?.ok_or_else(|| closed("leads to no project"))?;
-    let by = users::by_id(db, &invitation.invited_by).await?.ok_or_else(|| closed("leads nowhere"))?;
+    let by = users::open_by_id(db, &invitation.invited_by)
+        .await?
+        .ok_or_else(|| closed("was made by somebody whose account is closed"))?;
+    if users::by_email(db, &invitation.email).await?.is_some_and(|user| user.closed_at.is_some()) {
+        return Err(Error::Conflict(accounts::closed(&invitation.email)));
+    }
     let standing = authz::standing_of(db, &by, &project).await?;
     if standing.may_in(Act::ManageMembers, &project.id).is_err() {
         return Err(closed("was made by somebody who may not invite any more"));

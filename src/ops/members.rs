@@ -25,7 +25,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<MembersP
     let mut entries = Vec::new();
     for member in all {
         let may = |becomes: Option<&Roles>, admins| {
-            let allowed = may_become(&member.email, (&member.roles, member.source), becomes, admins);
+            let allowed = may_become(&member.email, (&member.roles, member.source), becomes, without(&member, admins));
             Offer::from(verdict.clone().and(allowed))
         };
         entries.push(MemberEntry {
@@ -33,6 +33,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<MembersP
             change: may(Some(&Roles::admin()), admins),
             remove: may(None, admins),
             project: project.id.clone(),
+            is_closed: member.is_closed,
             is_me: member.user == *proof.actor().user(),
             last_seen_at: member.last_seen_at.filter(|_| verdict.is_ok()),
             since: member.since,
@@ -77,7 +78,8 @@ async fn changed(
     let mut tx = app.store().write().await?;
     members::lock(&mut tx, project).await?;
     let (member, admins) = find(&mut tx, proof, user).await?;
-    may_become(&member.email, (&member.roles, member.source), becomes, admins).map_err(Error::Conflict)?;
+    may_become(&member.email, (&member.roles, member.source), becomes, without(&member, admins))
+        .map_err(Error::Conflict)?;
     let (kind, about) = match becomes {
         Some(roles) if *roles == member.roles => return Ok(()),
         Some(roles) => {
@@ -100,6 +102,12 @@ async fn find(db: &mut Db, proof: &Authorized<ManageMembers>, user: &UserId) -> 
     Ok((member, admins))
 }
 
+/// How many admins there are, this one among them: without one whose account is closed the others are as many as before.
+fn without(member: &Member, admins: usize) -> usize {
+    admins + usize::from(member.is_closed && member.roles.is_admin())
+}
+
+/// With open accounts.
 fn admins(members: &[Member]) -> usize {
-    members.iter().filter(|member| member.roles.is_admin()).count()
+    members.iter().filter(|member| member.roles.is_admin() && !member.is_closed).count()
 }

@@ -17,6 +17,7 @@ pub mod invitations;
 pub mod members;
 pub mod merges;
 pub mod notices;
+pub mod people;
 pub mod plans;
 pub mod projects;
 pub mod relocation;

@@ -1,5 +1,7 @@
 //! Who has which role in which project (R1).
 
+use std::collections::HashMap;
+
 use super::row::{Columns as _, to_json};
 use super::{Db, Error};
 use crate::domain::policy::{MemberSource, ProjectRole, Roles};
@@ -15,6 +17,8 @@ pub struct Member {
     /// `None`: from before this was written down.
     pub since: Option<Timestamp>,
     pub last_seen_at: Option<Timestamp>,
+    /// The account is closed: the roles are there when it is opened again.
+    pub is_closed: bool,
 }
 
 /// What the user is in the project; nothing when they are no member.
@@ -36,7 +40,7 @@ pub async fn roles(db: &mut Db, project: &ProjectId, user: &UserId) -> Result<Ro
 /// When the database fails.
 pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Member>, Error> {
     let rows = sqlx::query(
-        "SELECT m.user_id, m.role, m.types, m.source, m.since, u.email, u.last_seen_at
+        "SELECT m.user_id, m.role, m.types, m.source, m.since, u.email, u.last_seen_at, u.closed_at
          FROM members m JOIN users u ON u.id = m.user_id WHERE m.project_id = $1 ORDER BY u.email",
     )
     .bind(project.as_str())
@@ -50,9 +54,30 @@ pub async fn by_project(db: &mut Db, project: &ProjectId) -> Result<Vec<Member>,
             source: row.word("source")?,
             since: row.optional_time("since")?,
             last_seen_at: row.optional_time("last_seen_at")?,
+            is_closed: row.optional_time("closed_at")?.is_some(),
         })
     };
     rows.iter().map(read).collect()
+}
+
+/// Projects that have one admin with an open account, by who that is; without removed ones.
+///
+/// # Errors
+/// When the database fails.
+pub async fn only_admins(db: &mut Db) -> Result<HashMap<UserId, Vec<ProjectId>>, Error> {
+    let rows = sqlx::query(
+        "SELECT m.project_id, MIN(m.user_id) AS user_id FROM members m
+         JOIN users u ON u.id = m.user_id JOIN projects p ON p.id = m.project_id
+         WHERE m.role = 'admin' AND u.closed_at IS NULL AND p.removed_at IS NULL
+         GROUP BY m.project_id HAVING COUNT(*) = 1 ORDER BY m.project_id",
+    )
+    .fetch_all(db)
+    .await?;
+    let mut all: HashMap<UserId, Vec<ProjectId>> = HashMap::new();
+    for row in rows {
+        all.entry(row.word("user_id")?).or_default().push(row.word("project_id")?);
+    }
+    Ok(all)
 }
 
 /// Gives the user exactly these roles, managed there from now on.

@@ -11,7 +11,7 @@ use crate::domain::policy::drills;
 use crate::domain::policy::plans::Automatic;
 use crate::domain::policy::schedule::{Rhythm, Turns};
 use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleSource, ScheduleState, Slot};
-use crate::domain::{ActivityId, EnvironmentId, ProjectId, ScheduleId, Timestamp};
+use crate::domain::{ActivityId, EnvironmentId, ProjectId, ScheduleId, Timestamp, UserId};
 
 /// Adds it, or changes the one of this id.
 ///
@@ -98,6 +98,23 @@ pub async fn by_environments(
     }
     all.values_mut().for_each(|own| own.sort_by_key(|schedule| schedule.source != ScheduleSource::Plan));
     Ok(all)
+}
+
+/// How many run in the name of whom.
+///
+/// # Errors
+/// When the database fails.
+pub async fn owned(db: &mut Db) -> Result<HashMap<UserId, u64>, Error> {
+    let rows = sqlx::query(
+        "SELECT owner_user, COUNT(*) AS n FROM schedules
+         WHERE source = 'person' AND next_at IS NOT NULL AND owner_user IS NOT NULL GROUP BY owner_user",
+    )
+    .fetch_all(db)
+    .await?;
+    let read = |row: &sqlx::any::AnyRow| {
+        Ok((row.word("owner_user")?, u64::try_from(row.number("n")?).map_err(Error::corrupt("n"))?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// The most overdue ones, at most `count`.

@@ -88,6 +88,19 @@ pub async fn revoke(db: &mut Db, id: &TokenId, user: &UserId, now: Timestamp) ->
     Ok(done.rows_affected() == 1)
 }
 
+/// All of a person's; gives how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_all(db: &mut Db, user: &UserId, now: Timestamp) -> Result<u64, Error> {
+    let done = sqlx::query("UPDATE tokens SET revoked_at = $1 WHERE user_id = $2 AND revoked_at IS NULL")
+        .bind(now.as_micros())
+        .bind(user.as_str())
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected())
+}
+
 /// # Errors
 /// When the database fails.
 pub async fn touch(db: &mut Db, id: &TokenId, now: Timestamp) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use std::thread;
 use serde::Serialize;
 
 use self::connection::{Connection, PAUSES, Pairs};
+use super::account::Account;
 use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
@@ -26,6 +27,7 @@ use crate::domain::ids::{
     ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, RegionId, ScheduleId, ServiceName, SnapshotName,
     TicketId, UserId,
 };
+use crate::domain::policy::AccountChange;
 use crate::domain::ticket::{TicketAct, TicketState};
 use crate::domain::time::Timestamp;
 
@@ -456,6 +458,14 @@ impl Client {
         let file_name = named.map(|(name, _)| name.to_owned());
         let body = reply.into_body().into_with_config().limit(u64::MAX).reader();
         Ok(Download { file_name, body: Box::new(body) })
+    }
+
+    pub fn accounts(&self) -> Result<Vec<Account>, Error> {
+        self.connection.get(&path::accounts(), &[])
+    }
+
+    pub fn change_account(&self, user: &UserId, change: AccountChange) -> Result<Account, Error> {
+        self.connection.post(&path::change_account(user, change), &serde_json::json!({}))
     }
 
     pub fn members(&self, project: &ProjectId) -> Result<Vec<Member>, Error> {

@@ -57,6 +57,19 @@ pub mod path {
         ActivityId, ChannelId, EnvironmentName, InvitationId, ProjectId, ScheduleId, ServiceName, SnapshotName,
         TicketId, UserId,
     };
+    use crate::domain::policy::AccountChange;
+
+    pub fn accounts() -> String {
+        "/accounts".to_owned()
+    }
+
+    pub fn account(user: &UserId) -> String {
+        format!("/accounts/{user}")
+    }
+
+    pub fn change_account(user: &UserId, change: AccountChange) -> String {
+        format!("{}/{change}", account(user))
+    }
 
     pub fn projects() -> String {
         "/projects".to_owned()

@@ -21,6 +21,9 @@ pub struct Member {
     pub granted_at: Option<Timestamp>,
     /// Only for those who manage members.
     pub last_seen_at: Option<Timestamp>,
+    /// The account is closed: nobody gets in by it.
+    #[serde(default)]
+    pub closed: bool,
     #[serde(rename = "_links")]
     pub links: Links,
 }
@@ -40,6 +43,7 @@ impl From<MemberEntry> for Member {
             source: entry.source.into(),
             granted_at: entry.since,
             last_seen_at: entry.last_seen_at,
+            closed: entry.is_closed,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! **Invariant:** whether something may be done is never decided here: an operation's link (`#backup`, `#restore`,
 //! `#cancel`, …) is there exactly when the domain's [`Offer`](crate::domain::view::Offer) is open.
 
+pub mod account;
 pub mod activity;
 pub mod audit;
 pub mod backup;

@@ -27,6 +27,7 @@ mod nested;
 mod notices;
 mod openldap;
 mod paths;
+mod people;
 mod policy_matrix;
 mod postgresql;
 mod process;

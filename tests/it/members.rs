@@ -1,6 +1,6 @@
 //! Members, invitations, passwords and the audit, through the console's forms, the API and the command.
 
-mod visitor;
+pub mod visitor;
 
 use std::collections::BTreeMap;
 

@@ -67,7 +67,7 @@ fn all_between(text: &str, before: &str, after: &str) -> BTreeSet<String> {
 /// Segments that stand for something get a value of its form.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.trim_matches([':', '{', '}']) {
-        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" | "schedule" | "ticket"
+        "activity" | "snapshot" | "backup" | "user" | "invitation" | "channel" | "schedule" | "ticket" | "account"
             if part.starts_with([':', '{']) =>
         {
             "0123456789abcdef0123"
@@ -75,6 +75,7 @@ fn filled(path: &str) -> String {
         "project" if part.starts_with([':', '{']) => "shop",
         "environment" if part.starts_with([':', '{']) => "main",
         "service" if part.starts_with([':', '{']) => "database",
+        "change" if part.starts_with([':', '{']) => "close",
         "act" if part.starts_with([':', '{']) => "claim",
         _ => part,
     });
@@ -154,7 +155,7 @@ async fn every_action_refuses() {
                 token=0123456789abcdef0123&to=pro&hash=x&mode=consistent&plan[hash]=x&plan[into]=main&plan[parts]=&form=1&\
                 expires_in_days=&email=x&project_role=viewer&user=0123456789abcdef0123&invitation=0123456789abcdef0123&\
                 present=x&password=x&repeated=x&channel=0123456789abcdef0123&way=mail&address=x&\
-                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x&shown=command&part=mount:uploads&size=1&typed=x";
+                schedule=0123456789abcdef0123&time_zone=UTC&ticket=0123456789abcdef0123&act=ticket.claim&reason=x&shown=command&part=mount:uploads&size=1&typed=x&change=close";
     let headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "text/html"),

@@ -9,7 +9,7 @@ use crate::app::present::at;
 use crate::app::visit::{self, Visit};
 use crate::authz::{ManageMembers, Need};
 use crate::domain::ids::ProjectId;
-use crate::domain::policy::Roles;
+use crate::domain::policy::{AccountChange, Roles};
 use crate::domain::problem::sentence;
 use crate::domain::{InvitationId, Problem, Secret, UserId};
 use crate::ops::invitations::{self, Guest};
@@ -136,6 +136,18 @@ pub async fn reset_link(user: UserId, form: String) -> Result<(), Problem> {
         let url = format!("{origin}/reset?code={}", code.reveal());
         let flash = Flash::Link { what: format!("The link for {email} is made"), url };
         Ok(Outcome { location: "/accounts".to_owned(), flash: Some(flash) })
+    })
+    .await
+}
+
+/// Closes an account, opens it again, or changes what it may beside its roles.
+#[server(prefix = "/actions", endpoint = "change-account")]
+pub async fn change_account(user: UserId, change: AccountChange, form: String) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_operator(&actor, Need::Change).await?;
+        let changed = ops::people::change(&app, &proof, &user, change).await?;
+        let text: Vec<String> = std::iter::once(changed.told).chain(changed.warnings).collect();
+        Ok(Outcome::saying("/accounts", text.join(" ")))
     })
     .await
 }

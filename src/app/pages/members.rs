@@ -70,7 +70,8 @@ fn show(page: MembersPage) -> AnyView {
 }
 
 fn row(member: MemberEntry, may: bool) -> AnyView {
-    let MemberEntry { project, user, email, roles, source, since, last_seen_at, is_me, change, remove } = member;
+    let MemberEntry { project, user, email, roles, source, since, last_seen_at, is_me, is_closed, change, remove } =
+        member;
     let seen = may.then(|| match last_seen_at {
         Some(at) => view! { <span>"last seen "{date(present::moment(at))}</span> }.into_any(),
         None => view! { <span>"never seen"</span> }.into_any(),
@@ -80,7 +81,11 @@ fn row(member: MemberEntry, may: bool) -> AnyView {
     view! {
         <li class="token">
             <div>
-                <p class="token-name">{email.clone()}{is_me.then(|| view! { <span class="tag tag-strong">"you"</span> })}</p>
+                <p class="token-name">
+                    {email.clone()}
+                    {is_me.then(|| view! { <span class="tag tag-strong">"you"</span> })}
+                    {is_closed.then(|| view! { <span class="tag">"account closed"</span> })}
+                </p>
                 <p class="facts">{tags}</p>
                 <p class="facts facts-low">
                     {since.map(|at| view! { <span>"since "{date(present::moment(at))}</span> })}

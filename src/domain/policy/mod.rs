@@ -1,6 +1,7 @@
 //! Who may, what a plan allows, and why not: asked by the page that greys out a button, by the operation that refuses,
 //! and again by the worker when the job starts (R1, R7).
 
+pub mod accounts;
 pub mod acts;
 pub mod advice;
 #[cfg(feature = "ssr")]
@@ -26,6 +27,7 @@ pub mod versions;
 
 use serde::{Deserialize, Serialize};
 
+pub use accounts::AccountChange;
 pub use acts::{Act, Grants, ProjectRole, Standing, TypeRole};
 pub use advice::Advice;
 pub use members::{MemberSource, Roles};
