@@ -7,7 +7,7 @@ use super::flags::AnswerFlags;
 use super::session::Session;
 use super::table::{self, Column, Format};
 use super::talk::Talk;
-use crate::domain::schedule::{Errand, ScheduleState};
+use crate::domain::schedule::{Errand, REMOVED, ScheduleState};
 use crate::wire::{Schedule, ScheduleRequest};
 
 pub fn list(command: &ScheduleList, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
@@ -61,7 +61,7 @@ pub fn delete(
 ) -> Result<(), Error> {
     let place = session.place(&command.place)?;
     let (project, environment) = (&place.project, &place.environment);
-    let question = format!("Remove the schedule {} of {environment}? What it took or proved stays.", command.id);
+    let question = format!("Remove the schedule {} of {environment}? {REMOVED}", command.id);
     confirm(&question, Stake::Harmless, answer, talk)?;
     session.ask(project, |client| client.remove_schedule(project, environment, &command.id))?;
     talk.say("The schedule is removed.");

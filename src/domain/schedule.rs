@@ -7,6 +7,9 @@ use super::environment::words;
 use super::ids::{ActivityId, EnvironmentId, ScheduleId, UserId};
 use super::time::Timestamp;
 
+/// What is said where one is removed.
+pub const REMOVED: &str = "What it took stays, and goes when it would have gone had it run on; what it proved stays.";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     pub id: ScheduleId,

@@ -39,6 +39,7 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::{Bytes, PartName, Scope};
 use crate::engine;
 use crate::queue::Work;
+use crate::store::snapshots::Tried;
 use crate::store::swaps::Stage;
 use crate::store::work::End;
 use crate::store::{drills, environments, snapshots};
@@ -88,7 +89,7 @@ async fn failed(
     let mut tx = store.write().await?;
     let finished_at = lease.finish(&mut tx, &End::Failure(reason.clone())).await?;
     if is_of_snapshot && trial.begun.is_some() {
-        snapshots::drilled(&mut tx, &snapshot.name, Some(finished_at)).await?;
+        snapshots::drilled(&mut tx, &snapshot.name, Tried::Failed(finished_at)).await?;
     }
     let drill = Drill {
         activity: work.activity.id.clone(),
@@ -180,7 +181,7 @@ async fn tried(context: &Context, work: &Work, request: &RunDrill, trial: &mut T
     let mut tx = context.store().write().await?;
     drill.finished_at = lease.finish(&mut tx, &End::Success).await?;
     if drill.is_proof() {
-        snapshots::drilled(&mut tx, &drill.snapshot, None).await?;
+        snapshots::drilled(&mut tx, &drill.snapshot, Tried::Proven(drill.finished_at)).await?;
     }
     drills::insert(&mut tx, &drill).await?;
     Ok(context.store().commit(tx).await?)

@@ -163,7 +163,7 @@ pub async fn edit(
     change.allow(allowed, &schedule, what).await?.put(schedule, what).await
 }
 
-/// Removes it. What it has taken stays.
+/// Removes it. What it has taken stays, and goes when it would have gone had the schedule run on.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the environment has no such schedule; [`Error::Forbidden`] for the plan's own, which can be
@@ -173,7 +173,7 @@ pub async fn remove(app: &App, proof: &Authorized<ManageSchedules>, id: &Schedul
     let known = change.known(id).await?;
     let allowed = may_remove(&change.terms, proof.standing(), &proof.on().environment, &known);
     let mut change = change.allow(allowed, &known, ScheduleChange::Removed).await?;
-    schedules::delete(&mut change.tx, id).await?;
+    schedules::delete(&mut change.tx, id, change.now).await?;
     let new = change.activity(&known, ScheduleChange::Removed);
     queue::record_done(&mut change.tx, app.store(), new).await?;
     Ok(app.store().commit(change.tx).await?)

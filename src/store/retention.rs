@@ -26,6 +26,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
     });
     let mut shelves: Vec<Shelf> = shelves.collect();
     let mut taken_for = schedules::of_snapshots(db, project).await?;
+    let proven = snapshots::proven(db, project).await?;
     for snapshot in snapshots::by_project(db, project).await? {
         let Some(shelf) = shelves.iter_mut().find(|shelf| shelf.id == snapshot.environment) else { continue };
         let mut holds = BTreeSet::new();
@@ -33,6 +34,7 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
         holds.extend(used.contains(&snapshot.name).then_some(Hold::InUse));
         holds.extend(on_tickets.contains(&snapshot.name).then_some(Hold::OnTicket));
         shelf.items.push(Item {
+            is_proven: proven.contains(&snapshot.name),
             name: snapshot.name,
             origin: snapshot.origin,
             taken_at: snapshot.taken_at,
@@ -42,7 +44,8 @@ pub async fn facts(db: &mut Db, project: &ProjectId) -> Result<Facts, Error> {
             holds,
         });
     }
-    Ok(Facts { environments: shelves, budget: projects::storage_budget(db, project).await? })
+    let (ended, budget) = (schedules::ended(db, project).await?, projects::storage_budget(db, project).await?);
+    Ok(Facts { environments: shelves, ended: ended.into_iter().collect(), budget })
 }
 
 /// Manual snapshots that are asked for and not there yet, by environment: how many, and what goes for them.

@@ -13,6 +13,9 @@ use crate::domain::policy::schedule::{Rhythm, Turns};
 use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleSource, ScheduleState, Slot};
 use crate::domain::{ActivityId, EnvironmentId, ProjectId, ScheduleId, Timestamp, UserId};
 
+/// Runs of a removed schedule that are counted: what a plan that keeps more than so many of each would let go by them stays.
+const MOST_COUNTED: usize = 400;
+
 /// Adds it, or changes the one of this id.
 ///
 /// # Errors
@@ -53,9 +56,20 @@ pub async fn put(db: &mut Db, schedule: &Schedule) -> Result<(), Error> {
     Ok(())
 }
 
+/// What it took stays, and goes as it would have gone had it run on ([`ended`]).
+///
 /// # Errors
 /// When the database fails.
-pub async fn delete(db: &mut Db, id: &ScheduleId) -> Result<(), Error> {
+pub async fn delete(db: &mut Db, id: &ScheduleId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO ended_schedules (id, environment_id, cron, time_zone, ended_at)
+         SELECT id, environment_id, cron, time_zone, $1 FROM schedules WHERE id = $2 AND what = 'snapshot'
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(now.as_micros())
+    .bind(id.as_str())
+    .execute(&mut *db)
+    .await?;
     sqlx::query("DELETE FROM schedules WHERE id = $1").bind(id.as_str()).execute(db).await?;
     Ok(())
 }
@@ -169,7 +183,35 @@ pub async fn ran(db: &mut Db, id: &ScheduleId, activity: &ActivityId) -> Result<
     Ok(())
 }
 
-/// For which schedules the activities took the snapshots of a project that are kept; of schedules that are there.
+/// When schedules of a project that were removed would have run since, in order and each at most [`MOST_COUNTED`] times; of those
+/// that took something which is kept.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ended(db: &mut Db, project: &ProjectId) -> Result<HashMap<ScheduleId, Vec<Timestamp>>, Error> {
+    let rows = sqlx::query(
+        "SELECT e.id, e.cron, e.time_zone, e.ended_at FROM ended_schedules e
+         WHERE EXISTS (SELECT 1 FROM schedule_runs r JOIN snapshots s ON s.activity_id = r.activity_id
+                       WHERE r.schedule_id = e.id AND s.project_id = $1 AND s.deleted_at IS NULL)",
+    )
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
+    let mut all = HashMap::new();
+    for row in rows {
+        let mut at: Timestamp = row.time("ended_at")?;
+        // What never runs displaces nothing.
+        let rhythm = Rhythm::parse(&row.text("cron")?, &row.text("time_zone")?).ok();
+        let runs = std::iter::from_fn(|| {
+            at = rhythm.as_ref()?.next_after(at)?;
+            Some(at)
+        });
+        all.insert(row.word("id")?, runs.take(MOST_COUNTED).collect());
+    }
+    Ok(all)
+}
+
+/// For which schedules the activities took the snapshots of a project that are kept; also of schedules that were removed.
 ///
 /// # Errors
 /// When the database fails.
@@ -282,7 +324,7 @@ pub async fn follow_environment(db: &mut Db, environment: &Environment, now: Tim
         (Some(automatic), None) if active => {
             put(db, &placed(of_plan(blank(&environment.id, Errand::Snapshot, now)?, automatic), true, now)).await
         }
-        (None, Some(own)) => delete(db, &own.id).await,
+        (None, Some(own)) => delete(db, &own.id, now).await,
         (_, None) => Ok(()),
     }
 }
@@ -313,7 +355,7 @@ async fn follow_drill(
         (true, None) if active => {
             put(db, &placed(of_drill(blank(&environment.id, Errand::Drill, now)?), true, now)).await
         }
-        (false, Some(own)) => delete(db, &own.id).await,
+        (false, Some(own)) => delete(db, &own.id, now).await,
         (_, None) => Ok(()),
     }
 }

@@ -208,17 +208,46 @@ pub async fn delete(
     changed(db, row, now).await
 }
 
-/// Notes what came of its last drill (R29): when it could not be loaded, or `None`.
+/// What came of a drill of a snapshot, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// It was loaded, all of it or what could be tried.
+    Proven(Timestamp),
+    /// It could not be loaded.
+    Failed(Timestamp),
+}
+
+/// Notes what came of its last drill (R29).
 ///
 /// # Errors
 /// When the database fails.
-pub async fn drilled(db: &mut Db, name: &SnapshotName, failed_at: Option<Timestamp>) -> Result<(), Error> {
-    sqlx::query("UPDATE snapshots SET drill_failed_at = $1 WHERE name = $2")
-        .bind(failed_at.map(Timestamp::as_micros))
+pub async fn drilled(db: &mut Db, name: &SnapshotName, tried: Tried) -> Result<(), Error> {
+    let (proven, failed) = match tried {
+        Tried::Proven(at) => (Some(at), None),
+        Tried::Failed(at) => (None, Some(at)),
+    };
+    sqlx::query("UPDATE snapshots SET proven_at = $1, drill_failed_at = $2 WHERE name = $3")
+        .bind(proven.map(Timestamp::as_micros))
+        .bind(failed.map(Timestamp::as_micros))
         .bind(name.as_str())
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Those of a project that are kept and whose last drill proved them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn proven(db: &mut Db, project: &ProjectId) -> Result<HashSet<SnapshotName>, Error> {
+    let rows = sqlx::query(
+        "SELECT name FROM snapshots
+         WHERE project_id = $1 AND deleted_at IS NULL AND proven_at IS NOT NULL AND drill_failed_at IS NULL",
+    )
+    .bind(project.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| row.word("name")).collect()
 }
 
 /// Puts it back into the catalogue; `false`: its time to be taken back is over, or it was not deleted.

@@ -5,8 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use stillpoint::authz::RunDrill;
 use stillpoint::domain::policy::TypeRole;
+use stillpoint::domain::policy::retention::Hold;
 use stillpoint::domain::view::Tone;
-use stillpoint::ops::{Error, drills, environments, snapshots};
+use stillpoint::ops::{Error, drills, environments, retention, snapshots};
 use stillpoint::wire;
 
 use crate::everything::installed;
@@ -54,6 +55,8 @@ async fn a_drill_proves_the_newest_snapshot_and_changes_nothing() {
     );
     assert_eq!(page.card.health.tone, Tone::Good, "{:?}", page.card.health);
     assert_eq!(page.activities.entries[0].description, format!("proved a restore of {newest} of main"));
+    let planned = retention::preview(app, &shop.history().await).await.expect("a preview").plan;
+    assert!(planned.of(&newest).expect("it is in the plan").holds.contains(&Hold::Proven), "{planned:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stillpoint::authz::{
-    Actor, ChangePlan, CreateSnapshot, DeleteSnapshot, ProtectSnapshot, RestoreSnapshot, ViewHistory,
+    Actor, ChangePlan, CreateSnapshot, DeleteSnapshot, ManageSchedules, ProtectSnapshot, RestoreSnapshot, ViewHistory,
 };
 use stillpoint::domain::activity::{ActivityKind, ActivityResult, Payload};
 use stillpoint::domain::ids::{PlanId, RegionId};
@@ -13,16 +13,18 @@ use stillpoint::domain::notice::Notice;
 use stillpoint::domain::policy::plans::Keep;
 use stillpoint::domain::policy::retention::{Fate, Hold};
 use stillpoint::domain::policy::{Act, Grants, ProjectRole, TypeRole};
+use stillpoint::domain::schedule::Errand;
 use stillpoint::domain::snapshot::Protection;
 use stillpoint::domain::view::RetentionPage;
 use stillpoint::domain::{ActivityId, Scope, SnapshotName};
 use stillpoint::engine::{Location, Repository};
 use stillpoint::jobs::{Round, Upkeep};
 use stillpoint::ops::installation::{Applied, Consent};
+use stillpoint::ops::schedules::ScheduleRequest;
 use stillpoint::ops::snapshots::SnapshotRequest;
 use stillpoint::ops::tokens::{self, TokenRequest};
-use stillpoint::ops::{Error, accounts, activities, environments, plans, restores, retention, snapshots};
-use stillpoint::store::{Sealer, Store, logs, projects};
+use stillpoint::ops::{Error, accounts, activities, environments, plans, restores, retention, schedules, snapshots};
+use stillpoint::store::{Sealer, Store, logs, projects, schedules as stored_schedules};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{Installation, until};
@@ -252,6 +254,53 @@ async fn the_newest_that_a_drill_did_not_fail_on_stays() {
     change(&shop, "UPDATE snapshots SET drill_failed_at = NULL WHERE $1 > 0 AND name = $2", 1, &bad).await;
     run(&shop).await;
     assert_eq!(kept(&shop).await, [untried]);
+}
+
+/// Of what schedules take, the newest of each stays.
+const ONE_OF_EACH: &str = "[[plan]]\nid = \"each\"\ntitle = \"Each\"\n\
+    production = { manual = \"yes\", schedules = \"yes\", keep = { newest = 4 }, scheduled = { newest = 1 } }\n\
+    staging = { manual = \"yes\", schedules = \"yes\", keep = { newest = 4 } }\n\
+    development = { manual = \"yes\", schedules = \"yes\", keep = { newest = 4 } }\n\
+    [[project]]\nid = \"shop\"\nplan = \"each\"\n";
+
+#[tokio::test]
+async fn what_removed_schedules_took_stays_their_own_and_goes_as_if_they_ran_on() {
+    let shop = TestApp::with_shop().await;
+    shop.test.declare(ONE_OF_EACH).await;
+    let app = &shop.test.app;
+    let proof = shop.test.proof::<ManageSchedules>(&shop.admin).await.expect("an admin");
+    let mut taken = Vec::new();
+    for cron in ["0 3 1 * *", "0 3 * * *"] {
+        let (cron, time_zone) = (cron.to_owned(), "UTC".to_owned());
+        let request = ScheduleRequest { what: Errand::Snapshot, cron, time_zone };
+        let schedule = schedules::add(app, &proof, &request).await.expect("a schedule").schedule.id;
+        let entry = shop.ask_for_snapshot().await;
+        let done = shop.test.settle(&entry.activity.id).await;
+        let Payload::TakeSnapshot(take) = done.payload else { panic!("no snapshot") };
+        let mut tx = shop.test.store.write().await.expect("a transaction");
+        stored_schedules::ran(&mut tx, &schedule, &done.id).await.expect("noted");
+        shop.test.store.commit(tx).await.expect("a commit");
+        change(&shop, "UPDATE snapshots SET origin = 'automatic' WHERE $1 > 0 AND name = $2", 1, &take.snapshot).await;
+        age(&shop, &take.snapshot, 20).await;
+        taken.push((schedule, take.snapshot));
+    }
+    let [(monthly, first), (daily, second)] = &taken[..] else { panic!("two") };
+    for schedule in [monthly, daily] {
+        schedules::remove(app, &proof, schedule).await.expect("it is there");
+    }
+    assert!(run(&shop).await.is_empty(), "removing them lets nothing go");
+    assert_eq!(kept(&shop).await, [second.clone(), first.clone()]);
+    let page = preview(&shop).await;
+    let decision = page.plan.of(first).expect("it is in the plan");
+    assert!(decision.goes_at.is_some() && decision.reason.contains("of a schedule that was removed"), "{decision:?}");
+
+    // Forty days later the monthly one would have taken another.
+    let mut tx = shop.test.store.write().await.expect("a transaction");
+    let sql = "UPDATE ended_schedules SET ended_at = ended_at - $1";
+    sqlx::query(sql).bind(40 * DAY).execute(&mut *tx).await.expect("two rows");
+    shop.test.store.commit(tx).await.expect("a commit");
+    run(&shop).await;
+    assert_eq!(kept(&shop).await, std::slice::from_ref(second), "the newest stays in any case");
 }
 
 #[tokio::test]

@@ -115,8 +115,8 @@ async fn production_is_tried_weekly_without_anybody_asking_and_people_may_change
     }
     // As in an installation that is older than it.
     let mut tx = shop.test.store.write().await.expect("a transaction");
-    schedules::delete(&mut tx, &weekly.id).await.expect("deleted");
     let at = clock::now(&mut tx, shop.test.store.dialect()).await.expect("a clock");
+    schedules::delete(&mut tx, &weekly.id, at).await.expect("deleted");
     for _ in 0..2 {
         schedules::follow_missing(&mut tx, at).await.expect("made");
     }

@@ -10,7 +10,7 @@ use crate::app::views::{badge, date, icon, is_said, reason};
 use crate::app::visit;
 use crate::authz::ViewHistory;
 use crate::domain::ids::{EnvironmentName, ProjectId};
-use crate::domain::schedule::{Errand, ScheduleSource, ScheduleState};
+use crate::domain::schedule::{Errand, REMOVED, ScheduleSource, ScheduleState};
 use crate::domain::view::{ScheduleEntry, SchedulesPage};
 use crate::ops;
 
@@ -345,6 +345,7 @@ fn removal(entry: &ScheduleEntry, here: &Here) -> AnyView {
         <form method="post" action="/actions/remove-schedule">
             {here.fields()}
             <input type="hidden" name="schedule" value=entry.schedule.id.to_string()/>
+            <p class="help">{REMOVED}</p>
             <button class="button button-small">
                 {icon("trash")}<span>"Remove"<span class="unseen">{label}</span></span>
             </button>

@@ -27,9 +27,13 @@ use crate::domain::time::{DAY, Timestamp};
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub environments: Vec<Shelf>,
+    pub ended: Ended,
     /// What the project's snapshots may take together, for plans that keep them while it lasts.
     pub budget: Option<Bytes>,
 }
+
+/// When schedules that were removed would have run since, in order: what they took goes as if they had, no sooner and no later.
+pub type Ended = BTreeMap<ScheduleId, Vec<Timestamp>>;
 
 /// The snapshots of one environment.
 #[derive(Debug, Clone)]
@@ -52,7 +56,9 @@ pub struct Item {
     pub added: Bytes,
     /// Its last drill could not load it (R29).
     pub has_failed: bool,
-    /// Those that it was taken for and that are still there; a number is kept of each.
+    /// Its last drill proved that it can be restored (R29).
+    pub is_proven: bool,
+    /// Those that it was taken for; a number is kept of each.
     pub schedules: BTreeSet<ScheduleId>,
     pub holds: BTreeSet<Hold>,
 }
@@ -70,6 +76,8 @@ pub enum Hold {
     Newest,
     /// The newest of it whose last drill did not fail, from before the newest whose did. Only retention heeds it.
     NewestRestorable,
+    /// The newest whose last drill proved it: what is known to work does not go for what nobody tried (R29). As above.
+    Proven,
     /// That newest failed one: it goes last, since without it nothing would say why the other is kept. As above.
     NewestFailed,
 }
@@ -77,7 +85,7 @@ pub enum Hold {
 impl Hold {
     /// Whether it is in a person's way too.
     fn binds_people(&self) -> bool {
-        !matches!(self, Self::Newest | Self::NewestRestorable | Self::NewestFailed)
+        !matches!(self, Self::Newest | Self::NewestRestorable | Self::Proven | Self::NewestFailed)
     }
 
     pub fn in_words(&self) -> String {
@@ -90,6 +98,7 @@ impl Hold {
             Self::NewestRestorable => {
                 "A drill of another one of this active environment failed: this may be what can be restored.".to_owned()
             }
+            Self::Proven => "It is the newest of an active environment whose restore was tried and proven.".to_owned(),
             Self::NewestFailed => {
                 "It is the newest of an active environment that failed its drill, and shows why another one is kept."
                     .to_owned()
@@ -159,7 +168,7 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
     let mut decisions = Vec::new();
     for shelf in &facts.environments {
         let never = never_go(shelf);
-        let mut dues = dues(plan, shelf, now);
+        let mut dues = dues(plan, shelf, &facts.ended, now);
         let mut own: Vec<Decision> = shelf
             .items
             .iter()
@@ -193,7 +202,8 @@ pub fn plan(plan: &Plan, facts: &Facts, now: Timestamp) -> RetentionPlan {
 
 /// What an active environment must not lose (R13): the newest that somebody wanted, else the newest there is; and where one
 /// could not be restored when it was tried, the newest from before that too: nobody tried those that came after. The first
-/// stays beside it, since what made a drill fail may lie elsewhere than in the snapshot.
+/// stays beside it, since what made a drill fail may lie elsewhere than in the snapshot. What a drill proved stays besides,
+/// whatever failed before or after it.
 fn never_go(shelf: &Shelf) -> Vec<(&SnapshotName, Hold)> {
     if !shelf.is_active {
         return Vec::new();
@@ -212,12 +222,18 @@ fn never_go(shelf: &Shelf) -> Vec<(&SnapshotName, Hold)> {
     // Where all that somebody wanted failed and none is from before, what a restore replaced since is better than nothing.
     let since = || newest(&|item| !item.has_failed).filter(|_| complete.is_some_and(|it| it.has_failed));
     let restorable = before.or_else(since);
-    let held = [(complete, Hold::Newest), (restorable, Hold::NewestRestorable), (failed, Hold::NewestFailed)];
+    let proven = newest(&|item| item.is_proven && !item.has_failed);
+    let held = [
+        (complete, Hold::Newest),
+        (restorable, Hold::NewestRestorable),
+        (proven, Hold::Proven),
+        (failed, Hold::NewestFailed),
+    ];
     held.into_iter().filter_map(|(item, hold)| Some((&item?.name, hold))).collect()
 }
 
 /// What the plan says of each, held or not.
-fn dues(plan: &Plan, shelf: &Shelf, now: Timestamp) -> BTreeMap<SnapshotName, Due> {
+fn dues(plan: &Plan, shelf: &Shelf, ended: &Ended, now: Timestamp) -> BTreeMap<SnapshotName, Due> {
     let rules = plan.rules(shelf.kind);
     let of = |origin: Origin| {
         let mut items: Vec<&Item> = shelf.items.iter().filter(|item| item.origin == origin).collect();
@@ -231,7 +247,7 @@ fn dues(plan: &Plan, shelf: &Shelf, now: Timestamp) -> BTreeMap<SnapshotName, Du
         (Origin::Automatic, rules.keep_of(Origin::Automatic)),
         (Origin::Safety, &safety),
     ] {
-        dues.extend(thinning::dues(keep, origin, &of(origin), now));
+        dues.extend(thinning::dues(keep, origin, (&of(origin), ended), now));
     }
     dues
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Item, thinning};
+use super::{Ended, Item, thinning};
 use crate::domain::bytes::Bytes;
 use crate::domain::ids::SnapshotName;
 use crate::domain::policy::plans::Keep;
@@ -45,12 +45,13 @@ pub fn simulate(keep: &Keep, every: Duration, now: Timestamp) -> Simulation {
             taken_at: now.minus(every * number),
             added: Bytes(0),
             has_failed: false,
+            is_proven: false,
             schedules: Default::default(),
             holds: Default::default(),
         })
         .collect();
     let refs: Vec<&Item> = items.iter().collect();
-    let dues = thinning::dues(keep, Origin::Automatic, &refs, now);
+    let dues = thinning::dues(keep, Origin::Automatic, (&refs, &Ended::new()), now);
     let stays = |item: &&Item| dues[&item.name].goes_at.is_none_or(|at| at > now);
     let left: Vec<Timestamp> = items.iter().rev().filter(stays).map(|item| item.taken_at).collect();
     Simulation { taken: u64::from(count), bands: bands(&left, now), left }

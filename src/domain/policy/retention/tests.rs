@@ -25,6 +25,7 @@ fn item(number: usize, origin: Origin, taken_at: Timestamp) -> Item {
         taken_at,
         added: Bytes(1 << 20),
         has_failed: false,
+        is_proven: false,
         schedules: BTreeSet::new(),
         holds: BTreeSet::new(),
     }
@@ -41,7 +42,7 @@ fn shelf(kind: EnvironmentKind, items: Vec<Item>) -> Shelf {
 }
 
 fn facts(kind: EnvironmentKind, items: Vec<Item>) -> Facts {
-    Facts { environments: vec![shelf(kind, items)], budget: None }
+    Facts { environments: vec![shelf(kind, items)], ended: Ended::new(), budget: None }
 }
 
 fn production(items: Vec<Item>) -> Facts {
@@ -198,6 +199,25 @@ fn where_one_failed_its_drill_the_newest_from_before_it_that_did_not_stays_too()
 }
 
 #[test]
+fn what_a_drill_proved_stays_when_others_fail_and_nobody_tried_what_came_between() {
+    let days = |number: usize| item(number, Origin::Manual, now().minus(DAY * (100 * number as u32)));
+    let failed = |item: Item| Item { has_failed: true, ..item };
+    let proven = |item: Item| Item { is_proven: true, ..item };
+    // Of the untried second one nothing is known: the proven fourth must not go for it, whatever fails besides.
+    for fifth in [days(5), failed(days(5))] {
+        let items = vec![failed(days(1)), days(2), failed(days(3)), proven(days(4)), fifth];
+        let done = plan(&built_in("starter"), &production(items), now());
+        let holds = |number: usize| done.of(&days(number).name).expect("it is in the plan").holds.clone();
+        assert_eq!(holds(2), BTreeSet::from([Hold::NewestRestorable]));
+        assert_eq!(holds(4), BTreeSet::from([Hold::Proven]));
+        assert!(may_delete(&holds(4)).is_ok(), "a person may");
+        assert_eq!(done.going().count(), 2);
+    }
+    let newer = plan(&built_in("starter"), &production(vec![proven(days(1)), proven(days(2))]), now());
+    assert_eq!(newer.going().count(), 1, "the newest that is proven is enough");
+}
+
+#[test]
 fn the_budget_takes_the_oldest_first_and_nothing_young_or_held() {
     let mut items: Vec<Item> =
         (0..20).map(|number| item(number, Origin::Manual, now().minus(DAY * number as u32))).collect();
@@ -280,6 +300,40 @@ fn a_schedule_that_runs_seldom_keeps_a_number_of_its_own() {
 }
 
 #[test]
+fn what_a_removed_schedule_took_goes_as_if_it_ran_on() {
+    let weekly = ScheduleId::parse("a".repeat(20)).expect("20 hexadecimal digits");
+    let taken: Vec<Item> = series(Origin::Automatic, DAY * 7, 9)
+        .into_iter()
+        .map(|item| Item { schedules: BTreeSet::from([weekly.clone()]), ..item })
+        .collect();
+    let runs: Vec<Timestamp> = (1..=20).map(|number| now().plus(DAY * 7 * number)).collect();
+    let mut removed = production(taken.clone());
+    removed.environments[0].is_active = false;
+    let before = plan(&built_in("self-hosted"), &removed, now());
+    assert_eq!(before.going().count(), 2, "seven of nine");
+    removed.ended = BTreeMap::from([(weekly, runs)]);
+    let after = plan(&built_in("self-hosted"), &removed, now());
+    assert_eq!(after.going().count(), 2, "removing it lets nothing go");
+    let oldest = after.of(&taken[6].name).expect("it is in the plan");
+    assert_eq!(oldest.goes_at, Some(now().plus(DAY * 7)));
+    assert_eq!(
+        oldest.reason,
+        "It is one of the newest 7 of a schedule that was removed: it goes when it would have, had that run on."
+    );
+    let left: Vec<usize> = (0..9)
+        .map(|weeks| plan(&built_in("self-hosted"), &removed, now().plus(DAY * 7 * weeks)))
+        .map(|plan| plan.decisions.len() - plan.going().count())
+        .collect();
+    assert_eq!(left, [7, 6, 5, 4, 3, 2, 1, 0, 0]);
+    let gone = plan(&built_in("self-hosted"), &removed, now().plus(DAY * 7));
+    let reason = &gone.of(&taken[6].name).expect("it is in the plan").reason;
+    assert_eq!(
+        reason,
+        "It is older than 7 days. The schedule that took it was removed, and would have taken 7 newer ones by now."
+    );
+}
+
+#[test]
 fn a_simulated_year_counts_by_age() {
     let pro = built_in("pro");
     let keep = pro.production.keep_of(Origin::Automatic);
@@ -351,6 +405,22 @@ fn anything() -> impl Strategy<Value = Vec<Item>> {
     })
 }
 
+fn schedule(number: u8) -> ScheduleId {
+    ScheduleId::parse(format!("{number:020x}")).expect("20 hexadecimal digits")
+}
+
+/// Automatic ones, each of some of three schedules or of none that is known.
+fn scheduled() -> impl Strategy<Value = Vec<Item>> {
+    let one = (0_u32..200 * 24 * 60, proptest::collection::btree_set((0_u8..3).prop_map(schedule), 0..3));
+    proptest::collection::vec(one, 0..80).prop_map(|all| {
+        let made = all.into_iter().enumerate().map(|(number, (minutes, schedules))| {
+            let taken_at = now().minus(Duration::from_secs(60) * minutes);
+            Item { schedules, ..item(number, Origin::Automatic, taken_at) }
+        });
+        made.collect()
+    })
+}
+
 fn any_plan() -> impl Strategy<Value = Plan> {
     (0..Plan::built_in().len()).prop_map(|at| Plan::built_in().swap_remove(at))
 }
@@ -409,6 +479,47 @@ proptest! {
             };
             let wanted = newest(&facts, true);
             prop_assert_eq!(newest(&left, wanted.is_some()), wanted.clone().or_else(|| newest(&facts, false)));
+        }
+    }
+
+    #[test]
+    fn the_newest_proven_one_never_goes(rules in any_plan(), facts in any_facts(), proven in proptest::collection::vec(any::<bool>(), 60)) {
+        let mut facts = facts;
+        for (item, proven) in facts.environments[0].items.iter_mut().zip(proven) {
+            item.is_proven = proven && !item.has_failed;
+        }
+        let newest = |facts: &Facts| {
+            let items = facts.environments[0].items.iter().filter(|item| item.is_proven);
+            items.max_by_key(|item| (item.taken_at, item.name.clone())).map(|item| item.name.clone())
+        };
+        prop_assert_eq!(newest(&obeyed(&rules, facts.clone(), now())), newest(&facts));
+    }
+
+    #[test]
+    fn removing_a_schedule_lets_nothing_go_and_keeps_nothing_longer(
+        rules in any_plan(), items in scheduled(), every in 1_u32..400, days in 0_u32..100,
+    ) {
+        let every = HOUR * every;
+        let runs: Vec<Timestamp> = (1..=400).map(|number| now().plus(every * number)).collect();
+        let removed = Facts { ended: BTreeMap::from([(schedule(0), runs.clone())]), ..production(items.clone()) };
+        let there = production(items.clone());
+        let fates = |plan: RetentionPlan| -> Vec<(SnapshotName, Fate)> {
+            plan.decisions.into_iter().map(|it| (it.snapshot, it.fate)).collect()
+        };
+        prop_assert_eq!(fates(plan(&rules, &removed, now())), fates(plan(&rules, &there, now())));
+
+        // Later on: as if it had gone on taking them, of which each is only its own.
+        let at = now().plus(DAY * days).min(runs[399]);
+        let taken = runs.iter().take_while(|run| **run <= at).enumerate().map(|(number, run)| Item {
+            schedules: BTreeSet::from([schedule(0)]),
+            ..item(1_000 + number, Origin::Automatic, *run)
+        });
+        let [mut went_on, mut removed] = [production(items.iter().cloned().chain(taken).collect()), removed];
+        (went_on.environments[0].is_active, removed.environments[0].is_active) = (false, false);
+        let went_on = plan(&rules, &went_on, at);
+        for (name, fate) in fates(plan(&rules, &removed, at)) {
+            // Tiers ask which is the first of its period: what came later is never before it.
+            prop_assert_eq!(went_on.of(&name).map(|it| it.fate), Some(fate), "{}", name);
         }
     }
 

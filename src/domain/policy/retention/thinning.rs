@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Item;
+use super::{Ended, Item};
 use crate::domain::ids::{ScheduleId, SnapshotName};
 use crate::domain::policy::plans::{Keep, Tier};
 use crate::domain::snapshot::Origin;
@@ -18,7 +18,12 @@ pub(super) struct Due {
 }
 
 /// `items`: of one origin, oldest first.
-pub(super) fn dues(keep: &Keep, origin: Origin, items: &[&Item], now: Timestamp) -> BTreeMap<SnapshotName, Due> {
+pub(super) fn dues(
+    keep: &Keep,
+    origin: Origin,
+    (items, ended): (&[&Item], &Ended),
+    now: Timestamp,
+) -> BTreeMap<SnapshotName, Due> {
     let named = |due: &dyn Fn(usize, &Item) -> Due| {
         items.iter().enumerate().map(|(at, item)| (item.name.clone(), due(at, item))).collect()
     };
@@ -34,12 +39,12 @@ pub(super) fn dues(keep: &Keep, origin: Origin, items: &[&Item], now: Timestamp)
             Due { goes_at: Some(goes_at), reason }
         }),
         Keep::Newest(number) => {
-            let places = places(items);
-            named(&|at, _| newest(*number, origin, places[at], now))
+            let ranks = ranks(*number, items, ended);
+            named(&|at, _| newest(*number, origin, ranks[at], now))
         }
         Keep::AtLeast { days, newest } => {
-            let places = places(items);
-            named(&|at, item| at_least((*days, *newest), places[at], item, now))
+            let ranks = ranks(*newest, items, ended);
+            named(&|at, item| at_least((*days, *newest), ranks[at], item, now))
         }
         Keep::Tiers(tiers) => {
             let firsts: Vec<Vec<bool>> = tiers.iter().map(|tier| firsts(tier.every_days, items)).collect();
@@ -59,49 +64,83 @@ pub(super) fn dues(keep: &Keep, origin: Origin, items: &[&Item], now: Timestamp)
     }
 }
 
-/// The best place that each has in a series that it belongs to, 1 being the newest: of a schedule, or of all that none is known
-/// of.
-fn places(items: &[&Item]) -> Vec<usize> {
+/// Whether one is among so many of the newest of a series, from worst to best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Beyond,
+    /// By then the schedule that took it, which was removed, would have taken so many newer ones.
+    Until(Timestamp),
+    /// Until there are so many newer ones.
+    Within,
+}
+
+/// The best rank that each has in a series that it belongs to: of a schedule, or of all that none is known of.
+fn ranks<'a>(number: u32, items: &[&'a Item], ended: &Ended) -> Vec<Rank> {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
     let mut counted: BTreeMap<Option<&ScheduleId>, usize> = BTreeMap::new();
-    let mut places = vec![0; items.len()];
+    let mut ranks = vec![Rank::Beyond; items.len()];
     for (at, item) in items.iter().enumerate().rev() {
-        let mut next = |series| {
-            let place = counted.entry(series).or_default();
-            *place += 1;
-            *place
+        let mut next = |series: Option<&'a ScheduleId>| {
+            let newer = counted.entry(series).or_default();
+            // How many more have to come before it is one too many.
+            let room = number.checked_sub(*newer + 1);
+            *newer += 1;
+            let runs = series.and_then(|series| ended.get(series));
+            match (room, runs) {
+                (None, _) => Rank::Beyond,
+                (Some(room), Some(runs)) => runs.get(room).map_or(Rank::Within, |run| Rank::Until(*run)),
+                (Some(_), None) => Rank::Within,
+            }
         };
-        let best = item.schedules.iter().map(|schedule| next(Some(schedule))).min();
-        places[at] = best.unwrap_or_else(|| next(None));
+        let best = item.schedules.iter().map(|schedule| next(Some(schedule))).max();
+        ranks[at] = best.unwrap_or_else(|| next(None));
     }
-    places
+    ranks
 }
 
-fn at_least((days, number): (u32, u32), place: usize, item: &Item, now: Timestamp) -> Due {
+fn at_least((days, number): (u32, u32), rank: Rank, item: &Item, now: Timestamp) -> Due {
     let over_at = item.taken_at.plus(DAY * days);
-    let is_newest = place <= usize::try_from(number).unwrap_or(usize::MAX);
     let days = age_in_words(days);
-    let reason = match (over_at <= now, is_newest) {
-        (false, _) => format!("It is kept for {days}."),
-        (true, true) => format!("It is one of the newest {number}."),
-        (true, false) => format!("It is older than {days}, and there are {number} newer ones."),
+    let goes_at = match rank {
+        Rank::Beyond => Some(over_at),
+        Rank::Until(run) => Some(over_at.max(run)),
+        Rank::Within => None,
     };
-    Due { goes_at: (!is_newest).then_some(over_at), reason }
+    let reason = match (rank, goes_at) {
+        _ if over_at > now => format!("It is kept for {days}."),
+        (Rank::Within, _) => format!("It is one of the newest {number}."),
+        (Rank::Until(_), Some(at)) if at > now => of_removed(number),
+        (Rank::Until(_), _) => format!("It is older than {days}. {}", displaced(number)),
+        (Rank::Beyond, _) => format!("It is older than {days}, and there are {number} newer ones."),
+    };
+    Due { goes_at, reason }
 }
 
-/// `place`: 1 is the newest.
-fn newest(number: u32, origin: Origin, place: usize, now: Timestamp) -> Due {
-    let within = place <= usize::try_from(number).unwrap_or(usize::MAX);
-    match (within, origin) {
-        (true, _) => Due { goes_at: None, reason: format!("It is one of the newest {number}.") },
+fn newest(number: u32, origin: Origin, rank: Rank, now: Timestamp) -> Due {
+    match (rank, origin) {
+        (Rank::Within, _) => Due { goes_at: None, reason: format!("It is one of the newest {number}.") },
         // Nobody who took it by hand loses it without being asked.
-        (false, Origin::Manual) => Due {
+        (_, Origin::Manual) => Due {
             goes_at: None,
             reason: format!(
                 "There are {number} newer ones: it goes when another one is asked for, and only after asking."
             ),
         },
-        (false, _) => Due { goes_at: Some(now), reason: format!("There are {number} newer ones.") },
+        (Rank::Until(run), _) => {
+            Due { goes_at: Some(run), reason: if run > now { of_removed(number) } else { displaced(number) } }
+        }
+        (Rank::Beyond, _) => Due { goes_at: Some(now), reason: format!("There are {number} newer ones.") },
     }
+}
+
+fn of_removed(number: u32) -> String {
+    format!(
+        "It is one of the newest {number} of a schedule that was removed: it goes when it would have, had that run on."
+    )
+}
+
+fn displaced(number: u32) -> String {
+    format!("The schedule that took it was removed, and would have taken {number} newer ones by now.")
 }
 
 /// R12: it stays in a tier when it is the first of its period there.
