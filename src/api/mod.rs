@@ -108,7 +108,7 @@ pub fn router(app: App) -> Router {
         .route("/projects/{project}/invitations", get(members::invitations).post(members::invite))
         .route("/projects/{project}/invitations/{invitation}", delete(members::revoke))
         .route("/projects/{project}/notices/channels", get(notices::channels).post(notices::add))
-        .route("/projects/{project}/notices/channels/{channel}", delete(notices::remove))
+        .route("/projects/{project}/notices/channels/{channel}", delete(notices::remove).patch(notices::update))
         .route("/projects/{project}/notices/channels/{channel}/test", post(notices::try_out))
         .route("/projects/{project}/notices/deliveries", get(notices::deliveries))
         .route("/accounts", get(accounts::list))

@@ -8,8 +8,9 @@ use super::extract::{Caller, InProject, Json, OfChannel, Place};
 use super::fault::Fault;
 use crate::authz::ManageNotices;
 use crate::domain::notice::{Notice, Way};
+use crate::ops::notices::NewSecret;
 use crate::ops::{App, notices};
-use crate::wire::notice::{Channel, ChannelRequest, Delivery};
+use crate::wire::notice::{Channel, ChannelEdit, ChannelRequest, Delivery};
 
 pub async fn channels(
     State(app): State<App>,
@@ -36,6 +37,21 @@ pub async fn add(
     let made = notices::add(&app, &proof, request).await?;
     let secret = made.secret.map(|secret| secret.reveal().to_owned());
     Ok((StatusCode::CREATED, Reply(Channel { secret, ..made.channel.into() })))
+}
+
+pub async fn update(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Place(at): Place<OfChannel>,
+    Json(body): Json<ChannelEdit>,
+) -> Result<Reply<Channel>, Fault> {
+    let proof = app.authorize_project::<ManageNotices>(&actor, &at.project).await?;
+    let made = body.renew_secret.then_some(NewSecret::Made);
+    let secret = body.secret.map(NewSecret::Given).or(made);
+    let edit = notices::ChannelEdit { address: body.address, notices: body.notices, secret };
+    let changed = notices::update(&app, &proof, &at.channel, edit).await?;
+    let secret = changed.secret.map(|secret| secret.reveal().to_owned());
+    Ok(Reply(Channel { secret, ..changed.channel.into() }))
 }
 
 pub async fn remove(

@@ -42,6 +42,8 @@ const KEPT: &[&str] = &[
     "development",
     "way",
     "address",
+    "channel",
+    "new_secret",
     "when[snapshot_failed]",
     "when[snapshot_missed]",
     "when[restore_failed]",

@@ -192,6 +192,9 @@ pub enum Command {
     /// Have a project's notices sent to an address
     #[command(name = "integration:add", visible_aliases = ["notice:add"], after_help = INTEGRATION)]
     IntegrationAdd(IntegrationAdd),
+    /// Change where an integration leads, what it tells, or what signs its posts; what is not named stays
+    #[command(name = "integration:update", visible_aliases = ["notice:update"])]
+    IntegrationUpdate(IntegrationUpdate),
     /// Send no more notices to an address; its log goes with it
     #[command(name = "integration:delete", visible_aliases = ["notice:delete"])]
     IntegrationDelete(NamedIntegration),
@@ -859,6 +862,29 @@ pub struct IntegrationAdd {
     /// What is told; repeatable, or several with commas between
     #[arg(long, alias = "events", value_delimiter = ',', value_name = "NOTICE")]
     pub notices: Vec<Notice>,
+    /// Project
+    #[arg(short, long, value_name = "ID")]
+    pub project: Option<ProjectId>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct IntegrationUpdate {
+    /// Integration
+    #[arg(value_name = "ID")]
+    pub id: ChannelId,
+    /// Where signed posts go from now on
+    #[arg(long, value_name = "URL", group = "what", conflicts_with = "recipients")]
+    pub url: Option<String>,
+    /// E-mail address from now on
+    #[arg(long, alias = "recipient", value_name = "EMAIL", group = "what")]
+    pub recipients: Option<String>,
+    /// What is told from now on; repeatable, or several with commas between
+    #[arg(long, alias = "events", value_delimiter = ',', value_name = "NOTICE", group = "what")]
+    pub notices: Vec<Notice>,
+    /// Sign posts with a new secret, which is printed this once
+    #[arg(long, group = "what")]
+    pub new_secret: bool,
     /// Project
     #[arg(short, long, value_name = "ID")]
     pub project: Option<ProjectId>,

@@ -1,9 +1,11 @@
-//! `integration:list`, `integration:add`, `integration:delete`, `integration:validate`, `integration:activity:list`: where a
+//! `integration:list`, `integration:add`, `integration:update`, `integration:delete`, `integration:validate`, `integration:activity:list`: where a
 //! project's notices go, and what became of them; by the names that scripts know.
 
 use std::time::Duration;
 
-use super::arguments::{IntegrationActivities, IntegrationAdd, IntegrationList, IntegrationType, NamedIntegration};
+use super::arguments::{
+    IntegrationActivities, IntegrationAdd, IntegrationList, IntegrationType, IntegrationUpdate, NamedIntegration,
+};
 use super::confirm::{Stake, confirm};
 use super::error::Error;
 use super::flags::AnswerFlags;
@@ -14,7 +16,7 @@ use super::wait;
 use crate::domain::ProjectId;
 use crate::domain::ids::ChannelId;
 use crate::domain::notice::{DeliveryState, Way};
-use crate::wire::notice::{Channel, ChannelRequest, Delivery};
+use crate::wire::notice::{Channel, ChannelEdit, ChannelRequest, Delivery};
 
 /// How long a test message is waited for: longer than the server tries.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,6 +58,26 @@ fn addresses(command: &IntegrationAdd) -> Result<(Way, Vec<String>), Error> {
         (IntegrationType::Mail, _, []) => Err(Error::Usage("mail goes to --recipients".to_owned())),
         (IntegrationType::Mail, _, some) => Ok((Way::Mail, some.to_vec())),
     }
+}
+
+pub fn update(command: &IntegrationUpdate, session: &Session, talk: &mut Talk<'_>) -> Result<(), Error> {
+    let project = session.project(command.project.as_ref())?;
+    let channel = find(session, &project, &command.id)?;
+    let address = match (channel.way, &command.url, &command.recipients) {
+        (Way::Mail, Some(_), _) => return Err(Error::Usage("mail goes to --recipients".to_owned())),
+        (Way::Webhook, _, Some(_)) => return Err(Error::Usage("a webhook has a --url".to_owned())),
+        (_, url, recipients) => url.clone().or_else(|| recipients.clone()),
+    };
+    let notices = Some(command.notices.clone()).filter(|notices| !notices.is_empty());
+    let request = ChannelEdit { address, notices, secret: None, renew_secret: command.new_secret };
+    let changed = session.ask(&project, |client| client.edit_channel(&project, &channel.id, &request))?;
+    let told: Vec<String> = changed.notices.iter().map(ToString::to_string).collect();
+    talk.say(&format!("Notices of {project} go to {}: {}", changed.address, told.join(", ")));
+    if let Some(secret) = changed.secret {
+        talk.say("Posts are signed with this secret from now on; it is shown this once:");
+        talk.answer(&format!("Secret: {secret}"))?;
+    }
+    Ok(())
 }
 
 pub fn delete(

@@ -127,6 +127,7 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::Audit(command) => audit::run(&command, &session, talk),
         Command::IntegrationList(command) => integrations::list(&command, &session, talk),
         Command::IntegrationAdd(command) => integrations::add(&command, &session, talk),
+        Command::IntegrationUpdate(command) => integrations::update(&command, &session, talk),
         Command::IntegrationDelete(command) => integrations::delete(&command, &answer, &session, talk),
         Command::IntegrationValidate(command) => integrations::validate(&command, &session, talk),
         Command::IntegrationActivities(command) => integrations::activities(&command, &session, talk),

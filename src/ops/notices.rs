@@ -17,6 +17,7 @@ const MOST_CHANNELS: usize = 20;
 /// Of the log.
 const LISTED: u32 = 50;
 const LONGEST: usize = 500;
+const SHORTEST_SECRET: usize = 16;
 
 #[derive(Debug, Clone)]
 pub struct ChannelRequest {
@@ -56,36 +57,42 @@ pub async fn page(app: &App, proof: &Authorized<ManageNotices>) -> Result<Notice
     })
 }
 
+/// What is to be different; `None` leaves it. How notices travel there stays: for another way another one is added.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelEdit {
+    pub address: Option<String>,
+    pub notices: Option<Vec<Notice>>,
+    pub secret: Option<NewSecret>,
+}
+
+/// What signs a webhook's posts from now on.
+#[derive(Debug, Clone)]
+pub enum NewSecret {
+    /// A random one, which is shown once.
+    Made,
+    /// What whoever receives the posts has already.
+    Given(Secret),
+}
+
 /// # Errors
 /// [`Error::Invalid`] for an address that can't be one, or when nothing is to be told.
 pub async fn add(app: &App, proof: &Authorized<ManageNotices>, request: ChannelRequest) -> Result<NewChannel, Error> {
     let address = checked(request.way, request.address.trim())?;
-    let mut kinds = request.notices;
-    kinds.retain(|notice| Notice::ALL.contains(notice));
-    kinds.sort_unstable();
-    kinds.dedup();
-    if kinds.is_empty() {
-        return Err(Error::invalid("Choose at least one thing to be told of."));
-    }
+    let notices = chosen(request.notices)?;
     let project = &proof.on().project.id;
-    let secret = Secret::new(format!("whs_{}", hex::encode(rand::random::<[u8; 32]>())));
+    let secret = random();
     let mut tx = app.store().write().await?;
     let there = notices::channels(&mut tx, app.store().sealer(), project).await?;
     if there.len() >= MOST_CHANNELS {
         return Err(Error::invalid(format!("A project's notices go to {MOST_CHANNELS} addresses at most.")));
     }
-    if there.iter().any(|channel| channel.way == request.way && channel.address == address) {
-        return Err(Error::Invalid {
-            message: "Notices go there already.".to_owned(),
-            hint: Some("Remove it first to choose other ones.".to_owned()),
-        });
-    }
+    is_new((request.way, &address), &there)?;
     let channel = Channel {
         id: ChannelId::parse(store::random_id())?,
         project: project.clone(),
         way: request.way,
         address,
-        notices: kinds,
+        notices,
         created_at: app.now().await?,
     };
     notices::insert_channel(&mut tx, app.store().sealer(), &channel, &secret).await?;
@@ -94,6 +101,90 @@ pub async fn add(app: &App, proof: &Authorized<ManageNotices>, request: ChannelR
     app.store().commit(tx).await?;
     let secret = (channel.way == Way::Webhook).then_some(secret);
     Ok(NewChannel { channel, secret })
+}
+
+/// Changes where a channel leads, what it carries, or what signs its posts. Its log stays, and what waits goes to the new
+/// address. The answer has the secret only if a new one was made.
+///
+/// # Errors
+/// [`Error::NotFound`] when the project has no such channel, [`Error::Invalid`] as [`add`].
+pub async fn update(
+    app: &App,
+    proof: &Authorized<ManageNotices>,
+    id: &ChannelId,
+    edit: ChannelEdit,
+) -> Result<NewChannel, Error> {
+    let (project, sealer) = (&proof.on().project.id, app.store().sealer());
+    let mut tx = app.store().write().await?;
+    let known = own(app, &mut tx, project, id).await?;
+    let mut channel = known.clone();
+    if let Some(address) = edit.address {
+        channel.address = checked(known.way, address.trim())?;
+        let mut others = notices::channels(&mut tx, sealer, project).await?;
+        others.retain(|other| other.id != known.id);
+        is_new((channel.way, &channel.address), &others)?;
+    }
+    if let Some(notices) = edit.notices {
+        channel.notices = chosen(notices)?;
+    }
+    let (secret, shown) = match edit.secret {
+        None => (None, None),
+        Some(_) if channel.way == Way::Mail => return Err(Error::invalid("Mail is not signed: it has no secret.")),
+        Some(NewSecret::Made) => {
+            let made = random();
+            (Some(made.clone()), Some(made))
+        }
+        Some(NewSecret::Given(given)) => (Some(usable(given)?), None),
+    };
+    let mut changes = Vec::new();
+    changes.extend((channel.address != known.address).then(|| format!("they go {}", told(&channel))));
+    changes.extend((channel.notices != known.notices).then(|| {
+        let kinds: Vec<&str> = channel.notices.iter().map(|notice| notice.as_str()).collect();
+        format!("they are {}", kinds.join(", "))
+    }));
+    changes.extend(secret.is_some().then(|| "they are signed with a new secret".to_owned()));
+    if !changes.is_empty() {
+        notices::update_channel(&mut tx, sealer, &channel, secret.as_ref()).await?;
+        let about = format!("changed the notices that were sent {}: {}", told(&known), changes.join("; "));
+        audit::note(&mut tx, app, (proof.actor().initiator(), Some(project)), AuditKind::ChannelChanged, about).await?;
+        app.store().commit(tx).await?;
+    }
+    Ok(NewChannel { channel, secret: shown })
+}
+
+fn random() -> Secret {
+    Secret::new(format!("whs_{}", hex::encode(rand::random::<[u8; 32]>())))
+}
+
+fn usable(secret: Secret) -> Result<Secret, Error> {
+    match secret.reveal().chars().count() {
+        SHORTEST_SECRET..=LONGEST => Ok(secret),
+        _ => Err(Error::Invalid {
+            message: format!("A secret has {SHORTEST_SECRET} to {LONGEST} characters."),
+            hint: Some("Have one made instead: it is shown once.".to_owned()),
+        }),
+    }
+}
+
+/// In order, each once.
+fn chosen(mut notices: Vec<Notice>) -> Result<Vec<Notice>, Error> {
+    notices.retain(|notice| Notice::ALL.contains(notice));
+    notices.sort_unstable();
+    notices.dedup();
+    if notices.is_empty() {
+        return Err(Error::invalid("Choose at least one thing to be told of."));
+    }
+    Ok(notices)
+}
+
+fn is_new((way, address): (Way, &str), others: &[Channel]) -> Result<(), Error> {
+    match others.iter().any(|other| other.way == way && other.address == address) {
+        false => Ok(()),
+        true => Err(Error::Invalid {
+            message: "Notices go there already.".to_owned(),
+            hint: Some("Change that address's entry, or remove it.".to_owned()),
+        }),
+    }
 }
 
 /// Its log goes with it.

@@ -31,6 +31,28 @@ pub async fn insert_channel(db: &mut Db, sealer: &Sealer, channel: &Channel, sec
     Ok(())
 }
 
+/// Its address and what it carries; what signs its posts only if there is another (`secret`).
+///
+/// # Errors
+/// When the database fails.
+pub async fn update_channel(
+    db: &mut Db,
+    sealer: &Sealer,
+    channel: &Channel,
+    secret: Option<&Secret>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE channels SET sealed_address = $1, notices = $2, sealed_secret = COALESCE($3, sealed_secret) WHERE id = $4",
+    )
+    .bind(sealer.seal(&address_context(&channel.id), &channel.address))
+    .bind(to_json(&channel.notices))
+    .bind(secret.map(|secret| sealer.seal(&secret_context(&channel.id), secret)))
+    .bind(channel.id.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// `false`: the project has no such channel.
 ///
 /// # Errors

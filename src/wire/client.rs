@@ -13,7 +13,7 @@ use super::account::Account;
 use super::audit::AuditEntry;
 use super::links::path;
 use super::member::{AccessRequest, Invitation, InvitationRequest, Member, Permission};
-use super::notice::{Channel, ChannelRequest, Delivery};
+use super::notice::{Channel, ChannelEdit, ChannelRequest, Delivery};
 use super::removed::{Purge, RemovedEnvironment, RemovedProject};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Move, MoveRequest,
@@ -511,6 +511,16 @@ impl Client {
     /// The answer has a webhook's secret, this once.
     pub fn add_channel(&self, project: &ProjectId, request: &ChannelRequest) -> Result<Channel, Error> {
         self.connection.post(&path::channels(project), request)
+    }
+
+    /// The answer has the secret if a new one was made, this once.
+    pub fn edit_channel(
+        &self,
+        project: &ProjectId,
+        channel: &ChannelId,
+        request: &ChannelEdit,
+    ) -> Result<Channel, Error> {
+        self.connection.patch(&path::channel(project, channel), request)
     }
 
     pub fn remove_channel(&self, project: &ProjectId, channel: &ChannelId) -> Result<(), Error> {

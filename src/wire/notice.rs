@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{ActivityId, ChannelId, DeliveryId};
 use crate::domain::notice::{self, DeliveryState, Destination, Notice, Way};
+use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
 /// Where a project's notices go.
@@ -31,6 +32,22 @@ pub struct ChannelRequest {
     /// All of them when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notices: Option<Vec<Notice>>,
+}
+
+/// Body of `PATCH …/notices/channels/{channel}`: what is left out stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChannelEdit {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notices: Option<Vec<Notice>>,
+    /// What signs a webhook's posts from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// Have another one made, which is in the answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub renew_secret: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

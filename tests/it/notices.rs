@@ -5,19 +5,21 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use serde_json::Value;
-use stillpoint::authz::ManageNotices;
+use serde_json::{Value, json};
+use stillpoint::authz::{ManageNotices, ViewAudit};
+use stillpoint::domain::audit::AuditFilter;
 use stillpoint::domain::notice::{Delivery, DeliveryState, Destination, Notice, Way};
 use stillpoint::domain::policy::{ProjectRole, TypeRole};
 use stillpoint::domain::{Secret, Timestamp};
 use stillpoint::jobs::postman::{Post, run, send_due, signature};
-use stillpoint::ops::Error;
-use stillpoint::ops::notices::{self, ChannelRequest, NewChannel};
+use stillpoint::ops::notices::{self, ChannelEdit, ChannelRequest, NewChannel, NewSecret};
+use stillpoint::ops::{self, Error};
 use stillpoint::store;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::doors::through::Doors;
+use crate::members::visitor::House;
 use crate::support::{Shop, TestApp, project};
 
 /// What somebody received: the head's lines, then the body.
@@ -483,6 +485,15 @@ async fn notices_are_managed_from_the_command_line() {
     assert_eq!(table.lines().count(), 2, "{table}");
     assert!(table.starts_with(&format!("trial\tgiven_up\t{url}\tit answered 500")), "{table}");
 
+    let (code, said, told) = ask(&["integration:update", &id, "--notices", "drill_failed", "--new-secret"]).await;
+    assert_eq!((code, said.starts_with("Secret: whs_")), (Some(0), true), "{told}");
+    for wrong in [&["--recipients", "a@example.org"][..], &[], &["--notices", "rain"]] {
+        let (code, _, told) = ask(&[&["integration:update", &id], wrong].concat()).await;
+        assert_eq!(code, Some(2), "{wrong:?}: {told}");
+    }
+    let (_, table, _) = ask(&["notice:log", &id, "--no-header", "--format", "tsv"]).await;
+    assert_eq!(table.lines().count(), 2, "its log stays: {table}");
+
     let (code, _, told) = ask(&["integration:delete", &id]).await;
     assert_eq!((code, told.contains("nobody is there to confirm it")), (Some(1), true), "{told}");
     let (code, _, told) = ask(&["integration:delete", &id, "-y"]).await;
@@ -492,4 +503,96 @@ async fn notices_are_managed_from_the_command_line() {
     stop.cancel();
     posting.await.expect("it ends when it is told to");
     doors.close().await;
+}
+
+#[tokio::test]
+async fn an_address_is_changed_and_its_secret_stays_unless_a_new_one_is_asked_for() {
+    let shop = TestApp::with_shop().await;
+    let app = &shop.test.app;
+    let (old, _) = takes_posts(&[204]);
+    let (new, received) = takes_posts(&[204]);
+    let made = add(&shop, Way::Webhook, format!("http://127.0.0.1:{old}/")).await;
+    let secret = made.secret.expect("a webhook has one");
+    add(&shop, Way::Mail, "team@example.org".to_owned()).await;
+    let update = async |edit: ChannelEdit| notices::update(app, &proof(&shop).await, &made.channel.id, edit).await;
+    let signs = async |secret: &Secret| {
+        notices::try_out(app, &proof(&shop).await, &made.channel.id).await.expect("on its way");
+        send(&shop, &post(&["127.0.0.0/8"])).await;
+        let (head, body) = received.recv().expect("a post to the new address");
+        let signed = head.iter().find_map(|line| line.strip_prefix("stillpoint-signature: ")).expect("a signature");
+        let seconds: i64 = signed.split(['=', ',']).nth(1).and_then(|text| text.parse().ok()).expect("a time");
+        signed == signature(secret, Timestamp::from_micros(seconds * 1_000_000), &body)
+    };
+
+    let address = Some(format!("http://127.0.0.1:{new}/hook?key=1"));
+    let told = Some(vec![Notice::TicketChanged, Notice::DrillFailed, Notice::DrillFailed]);
+    let changed = update(ChannelEdit { address, notices: told, secret: None }).await.expect("changed");
+    assert_eq!(changed.channel.notices, [Notice::DrillFailed, Notice::TicketChanged]);
+    assert!(changed.secret.is_none() && signs(&secret).await, "the secret stays");
+    let given = Secret::new("a secret that the receiver has");
+    let edit = ChannelEdit { secret: Some(NewSecret::Given(given.clone())), ..ChannelEdit::default() };
+    assert!(update(edit).await.expect("changed").secret.is_none() && signs(&given).await);
+    let edit = ChannelEdit { secret: Some(NewSecret::Made), ..ChannelEdit::default() };
+    let made_anew = update(edit).await.expect("changed").secret.expect("it is shown");
+    assert!(signs(&made_anew).await && made_anew != secret);
+    update(ChannelEdit::default()).await.expect("nothing is different");
+
+    for (edit, why) in [
+        (ChannelEdit { address: Some("ftp://x".to_owned()), ..ChannelEdit::default() }, "no address that a post"),
+        (ChannelEdit { notices: Some(Vec::new()), ..ChannelEdit::default() }, "at least one"),
+        (ChannelEdit { secret: Some(NewSecret::Given(Secret::new("short"))), ..ChannelEdit::default() }, "16 to"),
+    ] {
+        let refused = update(edit).await.expect_err("it can't be").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    add(&shop, Way::Webhook, "https://example.org/other".to_owned()).await;
+    let edit = ChannelEdit { address: Some("https://example.org/other".to_owned()), ..ChannelEdit::default() };
+    assert!(update(edit).await.expect_err("twice").to_string().contains("go there already"));
+    let other = stillpoint::domain::ids::ChannelId::parse("0123456789abcdef0123").expect("an id");
+    let foreign = notices::update(app, &proof(&shop).await, &other, ChannelEdit::default()).await;
+    assert!(matches!(foreign, Err(Error::NotFound(_))), "{foreign:?}");
+
+    let audit = app.authorize_project::<ViewAudit>(&shop.admin, &project()).await.expect("an admin");
+    let asked = AuditFilter { kinds: vec!["project.notices.update".to_owned()], ..AuditFilter::default() };
+    let page = ops::audit::page(app, &ops::audit::Scope::Project(Box::new(audit)), &asked).await.expect("an audit");
+    let told: Vec<String> = page.entries.into_iter().map(|entry| entry.about).collect();
+    assert_eq!(told.len(), 3, "what was changed, and nothing else: {told:?}");
+    assert_eq!(
+        told[2],
+        "changed the notices that were sent as posts to 127.0.0.1: they go as posts to 127.0.0.1; they are drill_failed, \
+         ticket_changed"
+    );
+    assert!(told.iter().all(|told| !told.contains("key=1")), "an address may hold a password: {told:?}");
+}
+
+#[tokio::test]
+async fn an_address_is_changed_on_its_page_and_by_the_api() {
+    let shop = TestApp::with_shop().await;
+    let made = add(&shop, Way::Webhook, "https://example.org/hook".to_owned()).await;
+    let house = House::of(shop).await;
+    let mut admin = house.logged_in("admin@example.org").await;
+    let id = made.channel.id.to_string();
+    let here = "/projects/shop/notices";
+    let fields = [("project", "shop"), ("channel", id.as_str()), ("when[drill_failed]", "on")];
+    let wrong = [&fields[..], &[("address", "nowhere")]].concat();
+    let page = admin.submit(here, "edit-channel", &wrong).await.text;
+    assert!(page.contains("This is no address that a post can go to.") && page.contains("value=\"nowhere\""), "{page}");
+    let right = [&fields[..], &[("address", "https://example.org/new"), ("new_secret", "on")]].concat();
+    let page = admin.submit(here, "edit-channel", &right).await.text;
+    assert!(page.contains("https://example.org/new") && page.contains("whs_"), "{page}");
+    assert!(!admin.get(here).await.text.contains("whs_"), "it is shown once");
+
+    let path = format!("/projects/shop/notices/channels/{id}");
+    let changed = house.api(&admin, "PATCH", &path, json!({"notices": ["restored"]})).await;
+    assert_eq!((changed.status, &changed.json["secret"]), (200, &Value::Null), "{}", changed.json);
+    assert_eq!(
+        (&changed.json["address"], &changed.json["notices"]),
+        (&json!("https://example.org/new"), &json!(["restored"]))
+    );
+    let renewed = house.api(&admin, "PATCH", &path, json!({"renew_secret": true})).await;
+    assert!(renewed.json["secret"].as_str().is_some_and(|secret| secret.starts_with("whs_")), "{}", renewed.json);
+    house.shop.test.member("viewer@example.org", TypeRole::Viewer).await;
+    let viewer = house.logged_in("viewer@example.org").await;
+    assert_eq!(house.api(&viewer, "PATCH", &path, json!({})).await.status, 403);
+    house.close().await;
 }

@@ -12,7 +12,7 @@ use crate::authz::ManageNotices;
 use crate::domain::Problem;
 use crate::domain::ids::{ChannelId, ProjectId};
 use crate::domain::notice::{Notice, Way};
-use crate::ops::notices::{self, ChannelRequest};
+use crate::ops::notices::{self, ChannelEdit, ChannelRequest, NewSecret};
 
 /// What was ticked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -61,6 +61,31 @@ pub async fn add_channel(
         let made = notices::add(&app, &proof, ChannelRequest { way, address, notices }).await?;
         let flash = made.secret.map(|secret| Flash::Signing { secret: secret.reveal().to_owned() });
         Ok(Outcome { location: at::notices(&project), flash })
+    })
+    .await
+}
+
+/// Changes an address, what is told there, or what signs the posts; a new secret is shown once.
+#[server(prefix = "/actions", endpoint = "edit-channel")]
+pub async fn edit_channel(
+    project: ProjectId,
+    channel: ChannelId,
+    address: String,
+    when: Option<Ticks>,
+    new_secret: Option<String>,
+    form: String,
+) -> Result<(), Problem> {
+    act(&form, |Visit { app, actor, .. }| async move {
+        let proof = app.authorize_project::<ManageNotices>(&actor, &project).await?;
+        let notices = Some(when.map(Ticks::notices).unwrap_or_default());
+        let edit = ChannelEdit { address: Some(address), notices, secret: new_secret.map(|_| NewSecret::Made) };
+        let changed = notices::update(&app, &proof, &channel, edit).await?;
+        let text = format!("Notices go to {} as is chosen there.", changed.channel.address);
+        let flash = match changed.secret {
+            Some(secret) => Flash::Signing { secret: secret.reveal().to_owned() },
+            None => Flash::Done { text },
+        };
+        Ok(Outcome { location: at::notices(&project), flash: Some(flash) })
     })
     .await
 }

@@ -11,7 +11,7 @@ use crate::app::views::{badge, date, icon};
 use crate::app::visit;
 use crate::authz::ManageNotices;
 use crate::domain::ids::ProjectId;
-use crate::domain::notice::{Delivery, DeliveryState, Notice, Way};
+use crate::domain::notice::{Channel, Delivery, DeliveryState, Notice, Way};
 use crate::domain::view::{ChannelEntry, NoticesPage};
 use crate::ops;
 
@@ -69,6 +69,7 @@ fn show(page: NoticesPage) -> AnyView {
                     <h2 id="channels">"Addresses"</h2>
                     <span class="panel-note">{number.to_string()}</span>
                 </header>
+                {problem("edit-channel")}
                 {problem("remove-channel")}
                 {problem("try-channel")}
                 {list}
@@ -115,6 +116,7 @@ fn channel(project: &ProjectId, entry: ChannelEntry) -> AnyView {
             <input type="hidden" name="channel" value=channel.id.to_string()/>
         }
     };
+    let edit = edit(project, &channel);
     let way = match channel.way {
         Way::Mail => "mail",
         Way::Webhook => "post",
@@ -131,6 +133,7 @@ fn channel(project: &ProjectId, entry: ChannelEntry) -> AnyView {
                 <p class="token-name wrap">{channel.address.clone()} <span class="tag tag-strong">{way}</span></p>
                 <p class="facts">{notices}</p>
                 <p class="facts facts-low">{last}</p>
+                {edit}
             </div>
             <div class="buttons">
                 <form method="post" action="/actions/try-channel">
@@ -145,6 +148,60 @@ fn channel(project: &ProjectId, entry: ChannelEntry) -> AnyView {
                 </form>
             </div>
         </li>
+    }
+    .into_any()
+}
+
+/// What was typed stays where it did not work.
+fn edit(project: &ProjectId, channel: &Channel) -> AnyView {
+    let id = channel.id.to_string();
+    let is_tried = Flash::kept("edit-channel", "channel").as_deref() == Some(channel.id.as_str());
+    let kept = |field: &str| Flash::kept("edit-channel", field).filter(|_| is_tried);
+    let notices = Notice::ALL.into_iter().map(|notice| {
+        let checked = match is_tried {
+            true => kept(&format!("when[{notice}]")).is_some(),
+            false => channel.notices.contains(&notice),
+        };
+        view! {
+            <label class="check">
+                <input type="checkbox" name=format!("when[{notice}]") value="on" checked=checked/>
+                <span>{notice.title()}</span>
+            </label>
+        }
+    });
+    let signed = (channel.way == Way::Webhook).then(|| {
+        view! {
+            <label class="check">
+                <input type="checkbox" name="new_secret" value="on" checked=kept("new_secret").is_some()/>
+                <span>"Sign posts with a new secret, shown once; else the present one stays"</span>
+            </label>
+        }
+    });
+    let address = format!("address-{id}");
+    view! {
+        <details class="more" open=is_tried>
+            <summary>"Change"<span class="unseen">{format!(" {}", channel.address)}</span></summary>
+            <form method="post" action="/actions/edit-channel" class="form">
+                {form_number()}
+                <input type="hidden" name="project" value=project.to_string()/>
+                <input type="hidden" name="channel" value=id/>
+                <div class="field">
+                    <label for=address.clone()>"Address"</label>
+                    <input
+                        id=address name="address" maxlength="500" required autocomplete="off"
+                        value=kept("address").unwrap_or_else(|| channel.address.clone())
+                    />
+                </div>
+                <fieldset class="options">
+                    <legend>"When"</legend>
+                    {notices.collect_view()}
+                    {signed}
+                </fieldset>
+                <button class="button button-small">
+                    "Save"<span class="unseen">{format!(" {}", channel.address)}</span>
+                </button>
+            </form>
+        </details>
     }
     .into_any()
 }
