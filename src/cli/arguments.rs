@@ -94,6 +94,9 @@ pub enum Command {
     /// Show which snapshots go, when and why
     #[command(name = "snapshot:retention", visible_aliases = ["backup:retention", "retention"], after_help = RETENTION)]
     SnapshotRetention(SnapshotRetention),
+    /// Show what a project's plan says; take its present text, after showing what that changes
+    #[command(name = "project:plan", visible_aliases = ["plan"])]
+    ProjectPlan(super::project_plan::ProjectPlan),
     /// Put a project under another plan, after showing what that changes
     #[command(name = "project:set-plan")]
     ProjectSetPlan(ProjectSetPlan),

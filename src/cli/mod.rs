@@ -23,6 +23,7 @@ mod first;
 mod flags;
 mod integrations;
 mod project_list;
+mod project_plan;
 mod project_set_plan;
 mod properties;
 mod relocation;
@@ -94,6 +95,7 @@ fn dispatch(arguments: Arguments, variables: &Variables, talk: &mut Talk<'_>) ->
         Command::SnapshotProtect(command) => snapshot_protect::protect(&command, &session, talk),
         Command::SnapshotUnprotect(command) => snapshot_protect::unprotect(&command, &session, talk),
         Command::SnapshotRetention(command) => snapshot_retention::run(&command, &session, talk),
+        Command::ProjectPlan(command) => project_plan::run(&command, &answer, &session, talk),
         Command::ProjectSetPlan(command) => project_set_plan::run(&command, &answer, &session, talk),
         Command::EnvironmentDelete(command) => removal::environment(&command, &answer, &session, talk),
         Command::ProjectDelete(command) => removal::project(&command, &answer, &session, talk),

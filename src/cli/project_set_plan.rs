@@ -6,7 +6,8 @@ use super::error::Error;
 use super::flags::AnswerFlags;
 use super::session::Session;
 use super::talk::Talk;
-use crate::wire::PlanRequest;
+use crate::domain::ids::{PlanId, ProjectId};
+use crate::wire::{PlanChange, PlanRequest};
 
 pub fn run(
     command: &ProjectSetPlan,
@@ -15,9 +16,38 @@ pub fn run(
     talk: &mut Talk<'_>,
 ) -> Result<(), Error> {
     let project = session.project(command.project.as_ref())?;
-    let mut request = PlanRequest { plan: Some(command.plan.clone()), hash: None };
+    let request = PlanRequest { plan: Some(command.plan.clone()), hash: None };
     let change = session.ask(&project, |client| client.change_plan(&project, &request))?;
     talk.say(&format!("From the {} plan to the {} plan:", change.from, change.to));
+    let question = format!("Put {project} under the {} plan?", change.to);
+    let done = format!("The project {project} is under the {} plan.", change.to);
+    confirmed((&project, command.plan.clone()), change, Words { question, done }, (answer, session), talk)
+}
+
+/// What is asked, and what is said when it is done.
+pub(super) struct Words {
+    pub question: String,
+    pub done: String,
+}
+
+/// Shows the change, asks, and does exactly that.
+pub(super) fn confirmed(
+    (project, plan): (&ProjectId, PlanId),
+    change: PlanChange,
+    words: Words,
+    (answer, session): (&AnswerFlags, &Session),
+    talk: &mut Talk<'_>,
+) -> Result<(), Error> {
+    show(&change, talk);
+    let stake = if change.goes.is_empty() { Stake::Harmless } else { Stake::Destructive };
+    confirm(&words.question, stake, answer, talk)?;
+    let request = PlanRequest { plan: Some(plan), hash: Some(change.hash) };
+    session.ask(project, |client| client.change_plan(project, &request))?;
+    talk.say(&words.done);
+    Ok(())
+}
+
+pub(super) fn show(change: &PlanChange, talk: &mut Talk<'_>) {
     for line in &change.rules {
         talk.say(&format!("  {}, {}: {}  Until now: {}", line.kind, line.title.to_lowercase(), line.becomes, line.is));
     }
@@ -31,10 +61,4 @@ pub fn run(
             }
         }
     }
-    let stake = if change.goes.is_empty() { Stake::Harmless } else { Stake::Destructive };
-    confirm(&format!("Put {project} under the {} plan?", change.to), stake, answer, talk)?;
-    request.hash = Some(change.hash);
-    session.ask(&project, |client| client.change_plan(&project, &request))?;
-    talk.say(&format!("The project {project} is under the {} plan.", change.to));
-    Ok(())
 }

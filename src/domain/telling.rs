@@ -161,6 +161,10 @@ impl Telling<'_> {
             Payload::RemoveProject(removed) => {
                 format!("{} the project {}", self.verb("removed", "asked to remove"), removed.title)
             }
+            Payload::ChangePlan(change) if change.from == change.to => {
+                let verb = self.verb("took", "asked to take");
+                format!("{verb} the present text of the {} plan for the project", change.to)
+            }
             Payload::ChangePlan(change) => {
                 let verb = self.verb("changed", "asked to change");
                 format!("{verb} the project's plan from {} to {}", change.from, change.to)

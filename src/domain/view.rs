@@ -488,8 +488,8 @@ pub struct PlanPage {
     pub project: Project,
     pub plan: PlanId,
     pub plan_title: String,
-    /// There is a newer text of it: the project is under the one that it was put under.
-    pub is_outdated: bool,
+    /// There is a newer text of it, and what that would change: the project is under the one that it was put under.
+    pub newer: Option<PlanChange>,
     pub told: Vec<(EnvironmentKind, Vec<Line>)>,
     /// What all snapshots of the project added to its storage.
     pub taken: Bytes,

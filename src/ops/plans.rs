@@ -8,8 +8,8 @@ use super::audit::Attempt;
 use super::{App, Error, retention};
 use crate::authz::{Authorized, ChangePlan, ViewProject};
 use crate::domain::activity::{self, ActivityKind, Payload};
-use crate::domain::environment::{Environment, EnvironmentKind, store_is_live};
-use crate::domain::ids::PlanId;
+use crate::domain::environment::{Environment, EnvironmentKind, Project, store_is_live};
+use crate::domain::ids::{EnvironmentId, PlanId};
 use crate::domain::policy::acts::{Access, Act, Subject};
 use crate::domain::policy::retention::simulate;
 use crate::domain::policy::{Plan, Refusal};
@@ -27,6 +27,10 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<PlanPage
     let (planned, _) = retention::planned(app, &mut db, &project.id, &plan).await?;
     let live = store_is_live(&environments::by_project(&mut db, &project.id).await?);
     let offered = store::plans::offered(&mut db).await?;
+    let newer = match offered.iter().find(|offered| offered.id == plan.id && **offered != plan) {
+        Some(newer) => Some(newer_text(app, &mut db, proof, newer.clone()).await?),
+        None => None,
+    };
     let subject = Subject { project: &project.id, environment: None };
     let change = match proof.standing().decide(Act::ChangePlan, &subject) {
         Access::Granted => Ok(()),
@@ -36,7 +40,7 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<PlanPage
     Ok(PlanPage {
         project: project.clone(),
         told: EnvironmentKind::ALL.into_iter().map(|kind| (kind, plan.told(kind, live))).collect(),
-        is_outdated: offered.iter().any(|offered| offered.id == plan.id && *offered != plan),
+        newer,
         plan: plan.id,
         plan_title: plan.title,
         offered: offered.into_iter().map(|plan| (plan.id, plan.title)).collect(),
@@ -44,6 +48,19 @@ pub async fn page(app: &App, proof: &Authorized<ViewProject>) -> Result<PlanPage
         budget: planned.budget,
         change: change.into(),
     })
+}
+
+/// What the text of the project's own plan that is offered by now would change, with the snapshots that one may see.
+async fn newer_text(app: &App, db: &mut Db, proof: &Authorized<ViewProject>, newer: Plan) -> Result<PlanChange, Error> {
+    let project = &proof.on().project;
+    let all = environments::ever_in_project(db, &project.id).await?;
+    let (mut change, ..) = difference(app, db, project, newer).await?;
+    let sees = |id: &EnvironmentId| {
+        let environment = all.iter().find(|environment| environment.id == *id);
+        environment.is_some_and(|environment| proof.standing().may(Act::ViewHistory, environment).is_ok())
+    };
+    change.going.retain(|decision| sees(&decision.environment));
+    Ok(change)
 }
 
 /// What would be different under another plan, before it is (R7, R11).
@@ -111,9 +128,18 @@ async fn changed(
     proof: &Authorized<ChangePlan>,
     to: &PlanId,
 ) -> Result<(PlanChange, Plan, Vec<Environment>), Error> {
-    let project = &proof.on().project;
-    let old = projects::plan(db, &project.id).await?;
     let new = offered(db, to).await?;
+    difference(app, db, &proof.on().project, new).await
+}
+
+/// The change, the plan that it leads to, and the environments that are there.
+async fn difference(
+    app: &App,
+    db: &mut Db,
+    project: &Project,
+    new: Plan,
+) -> Result<(PlanChange, Plan, Vec<Environment>), Error> {
+    let old = projects::plan(db, &project.id).await?;
     let all = environments::by_project(db, &project.id).await?;
     let live = store_is_live(&all);
     let (before, _) = retention::planned(app, db, &project.id, &old).await?;

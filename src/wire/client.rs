@@ -17,7 +17,7 @@ use super::notice::{Channel, ChannelEdit, ChannelRequest, Delivery};
 use super::removed::{Purge, RemovedEnvironment, RemovedProject};
 use super::{
     Activity, Backup, BackupRequest, Drill, DrillRequest, Environment, LogItem, Merge, MergeRequest, Move, MoveRequest,
-    Operation, PlanChange, PlanRequest, Preflight, Problem, Project, ProjectRemoval, Removal, RestoreRequest,
+    Operation, Plan, PlanChange, PlanRequest, Preflight, Problem, Project, ProjectRemoval, Removal, RestoreRequest,
     Retention, Schedule, ScheduleRequest, Service, Storage, StorageRequest, Ticket, TicketRequest, TicketText, ticket,
 };
 use crate::domain::Secret;
@@ -371,6 +371,11 @@ impl Client {
     /// Which snapshots go, when and why.
     pub fn retention(&self, project: &ProjectId, environment: &EnvironmentName) -> Result<Retention, Error> {
         self.connection.get(&path::retention(project, environment), &[])
+    }
+
+    /// What a project's plan says, and whether its text has changed since.
+    pub fn plan(&self, project: &ProjectId) -> Result<Plan, Error> {
+        self.connection.get(&path::plan(project), &[])
     }
 
     /// What another plan changes: only told without the change's hash, done with it.

@@ -92,6 +92,9 @@ pub struct Plan {
     pub rules: Vec<(Word<EnvironmentKind>, Vec<Line>)>,
     /// Plans that the project can be put under, and their titles.
     pub offered: Vec<(PlanId, String)>,
+    /// The plan's text has changed since the project was put under it: what the new one would change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<PlanChange>,
     pub size_added: Bytes,
     pub storage_budget: Option<Bytes>,
     #[serde(rename = "_links")]
@@ -107,6 +110,7 @@ impl From<view::PlanPage> for Plan {
             title: page.plan_title,
             rules: page.told.into_iter().map(|(kind, lines)| (kind.into(), lines)).collect(),
             offered: page.offered,
+            newer: page.newer.map(|newer| PlanChange::new(newer, false)),
             size_added: page.taken,
             storage_budget: page.budget,
             links: Links::to_self(here).with_if(open, "#change"),

@@ -8,6 +8,7 @@ use stillpoint::authz::{
     Actor, ChangePlan, CreateSnapshot, DeleteSnapshot, ManageSchedules, ProtectSnapshot, RestoreSnapshot, ViewHistory,
 };
 use stillpoint::domain::activity::{ActivityKind, ActivityResult, Payload};
+use stillpoint::domain::environment::EnvironmentKind;
 use stillpoint::domain::ids::{PlanId, RegionId};
 use stillpoint::domain::notice::Notice;
 use stillpoint::domain::policy::plans::Keep;
@@ -16,7 +17,7 @@ use stillpoint::domain::policy::{Act, Grants, ProjectRole, TypeRole};
 use stillpoint::domain::schedule::Errand;
 use stillpoint::domain::snapshot::Protection;
 use stillpoint::domain::view::RetentionPage;
-use stillpoint::domain::{ActivityId, Scope, SnapshotName};
+use stillpoint::domain::{ActivityId, Scope, SnapshotName, Timestamp};
 use stillpoint::engine::{Location, Repository};
 use stillpoint::jobs::{Round, Upkeep};
 use stillpoint::ops::installation::{Applied, Consent};
@@ -27,6 +28,7 @@ use stillpoint::ops::{Error, accounts, activities, environments, plans, restores
 use stillpoint::store::{Sealer, Store, logs, projects, schedules as stored_schedules};
 use tokio_util::sync::CancellationToken;
 
+use crate::members::visitor::House;
 use crate::process::{Installation, until};
 use crate::support::{Shop, TestApp, project};
 use crate::watch;
@@ -436,6 +438,62 @@ async fn another_plan_shows_what_it_changes_before_it_does_and_only_operators_ch
 }
 
 #[tokio::test]
+async fn a_plan_whose_text_has_changed_says_so_shows_what_it_would_change_and_is_taken_at_one_go() {
+    let shop = shop_under("self-hosted").await;
+    let old = shop.snapshot().await;
+    let newest = shop.snapshot().await;
+    age(&shop, &old, 9).await;
+    // As before an upgrade: production kept three months of what is taken by hand, and nothing was taken by itself.
+    let mut tx = shop.test.store.write().await.expect("a transaction");
+    let mut text = projects::plan(&mut tx, &project()).await.expect("a plan");
+    text.production.keep = Keep::Days(90);
+    text.production.automatic = None;
+    let now = Timestamp::now();
+    projects::update(&mut tx, &project(), "Shop", &text, now).await.expect("stored");
+    shop.test.store.commit(tx).await.expect("a commit");
+    let viewer = shop.test.outsider("viewer@example.org").await;
+    let staging = [(EnvironmentKind::Staging, TypeRole::Viewer)];
+    shop.test.set_roles(&viewer, None, staging.into()).await;
+    let house = House::of(shop).await;
+    let mut operator = house.logged_in("admin@example.org").await;
+    let mut other = house.logged_in("viewer@example.org").await;
+
+    let shown = house.api(&operator, "GET", "/projects/shop/plan", Value::Null).await.json;
+    let newer = &shown["newer"];
+    let rule = newer["rules"].as_array().expect("rules").iter().find(|rule| rule["title"] == "Manual snapshots");
+    assert_eq!(rule.expect("it differs")["is"], "Kept: for 90 days.", "{newer:#}");
+    assert_eq!((&newer["done"], &newer["goes"]), (&json!(false), &json!([])), "nothing goes by a number unasked");
+    let page = operator.get("/projects/shop/plan").await.text;
+    assert!(
+        page.contains("The text of the Self-hosted plan has changed") && page.contains("Take the new text"),
+        "{page}"
+    );
+    let page = other.get("/projects/shop/plan").await.text;
+    let button = page.split("Take the new text").next().and_then(|before| before.rsplit("<button").next());
+    assert!(button.is_some_and(|button| button.contains("disabled")), "shown, disabled (R7): {page}");
+    assert!(page.contains("is changed by the operators of the installation"), "{page}");
+    let (code, out, said) = house.command(&other, "project:plan -p shop --format csv --no-header").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(out.starts_with("production,Automatic snapshots,None by the plan."), "{out}");
+    assert!(said.contains("There is a newer text") && said.contains("Until now: Kept: for 90 days."), "{said}");
+    assert!(!said.contains(newest.as_str()), "{said}");
+    assert_eq!(house.command(&other, "project:plan -p shop --renew --yes").await.0, 6, "operators take it");
+
+    let (code, _, said) = house.command(&operator, "project:plan -p shop --renew").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("is under the present text of the Self-hosted plan."), "{said}");
+    let shown = house.api(&operator, "GET", "/projects/shop/plan", Value::Null).await.json;
+    assert_eq!(shown["newer"], Value::Null);
+    assert!(!operator.get("/projects/shop/plan").await.text.contains("Take the new text"));
+    let (code, _, said) = house.command(&operator, "project:plan -p shop --renew").await;
+    assert!(code == 0 && said.contains("already"), "{said}");
+    let audit = house.api(&operator, "GET", "/projects/shop/audit?type=project.plan&count=1", Value::Null).await;
+    let about = audit.json[0]["about"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(about, "took the present text of the Self-hosted plan for the project", "{}", audit.json);
+    house.close().await;
+}
+
+#[tokio::test]
 async fn a_declaration_by_which_snapshots_go_is_only_applied_when_somebody_agrees() {
     let shop = shop_under("self-hosted").await;
     let old = shop.snapshot().await;
@@ -528,7 +586,7 @@ fn pruned(at: &Installation) {
         (left("SELECT COUNT(*) FROM snapshots WHERE forget_at IS NOT NULL") == 0).then_some(())
     });
     // The next one is due in days only when there is nothing left to do.
-    let now = stillpoint::domain::Timestamp::now().as_micros();
+    let now = Timestamp::now().as_micros();
     until("the repository is pruned", || (left("SELECT prune_at FROM projects") > now + 6 * DAY).then_some(()));
 }
 

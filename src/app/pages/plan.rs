@@ -37,16 +37,29 @@ pub fn Plan() -> impl IntoView {
 
 fn show(page: PlanPage, change: Option<PlanChange>) -> AnyView {
     let refusal = present::refusal(&page.change);
-    let PlanPage { project, plan, plan_title, is_outdated, told, taken, budget, offered, .. } = page;
+    let PlanPage { project, plan, plan_title, newer, told, taken, budget, offered, .. } = page;
     let way = vec![("/".to_owned(), "Projects".to_owned()), (at::project(&project.id), project.title.clone())];
     let storage = match budget {
         Some(budget) => format!("Its snapshots take {taken} of {budget}."),
         None => format!("Its snapshots take {taken}; it has no storage budget."),
     };
-    let outdated = is_outdated.then(|| {
-        let text = "There is a newer text of this plan. The project stays under the one that it was put under; choose the \
-                    plan again below to take the new one.";
-        reason("outdated".to_owned(), text.to_owned())
+    let change = change.map(|change| {
+        let words = Words {
+            title: format!("What the {} plan would change", change.to_title),
+            lead: None,
+            button: format!("Change to {}", change.to_title),
+        };
+        changing(&project.id, change, words, None)
+    });
+    // What was asked to be shown is shown alone.
+    let newer = newer.filter(|_| change.is_none()).map(|newer| {
+        let lead = "The project is under the text that it was put under; there is a newer one since.";
+        let words = Words {
+            title: format!("The text of the {plan_title} plan has changed"),
+            lead: Some(lead),
+            button: "Take the new text".to_owned(),
+        };
+        changing(&project.id, newer, words, refusal.clone())
     });
     let sections = told.into_iter().map(|(kind, told)| {
         let (id, title) = (format!("of-{kind}"), present::type_word(kind));
@@ -69,10 +82,10 @@ fn show(page: PlanPage, change: Option<PlanChange>) -> AnyView {
             <div class="head">
                 {heading(format!("The {plan_title} plan"), way)}
                 <p class="lead">{storage}</p>
-                {outdated}
             </div>
             {problem("set-plan")}
-            {change.map(|change| changing(&project.id, change))}
+            {change}
+            {newer}
             {sections}
             {choice(&project.id, &plan, offered, refusal)}
         </div>
@@ -104,9 +117,17 @@ fn choice(project: &ProjectId, own: &PlanId, offered: Vec<(PlanId, String)>, ref
     .into_any()
 }
 
-/// Read first, then confirmed.
-fn changing(project: &ProjectId, change: PlanChange) -> AnyView {
-    let PlanChange { to, to_title, told, going, hash, .. } = change;
+/// What stands round a change.
+struct Words {
+    title: String,
+    lead: Option<&'static str>,
+    button: String,
+}
+
+/// Read first, then confirmed; who may not sees why (R7).
+fn changing(project: &ProjectId, change: PlanChange, words: Words, refusal: Option<String>) -> AnyView {
+    let PlanChange { to, told, going, hash, .. } = change;
+    let closed = refusal.is_some();
     let same = told.is_empty().then(|| view! { <p>"It says the same as the present one."</p> });
     let rules = told.into_iter().map(|(kind, is, becomes)| differs(kind, &is, &becomes)).collect_view();
     let none = going.is_empty().then(|| view! { <p>"No snapshot goes because of it."</p> });
@@ -126,7 +147,8 @@ fn changing(project: &ProjectId, change: PlanChange) -> AnyView {
     let snapshots = snapshots.collect_view();
     view! {
         <section class="panel" aria-labelledby="change">
-            <header class="panel-head"><h2 id="change">{format!("What the {to_title} plan would change")}</h2></header>
+            <header class="panel-head"><h2 id="change">{words.title}</h2></header>
+            {words.lead.map(|lead| view! { <p>{lead}</p> })}
             {same}
             <ul class="changes">{rules}</ul>
             <h3>"Snapshots that go because of it"</h3>
@@ -138,9 +160,12 @@ fn changing(project: &ProjectId, change: PlanChange) -> AnyView {
                 <input type="hidden" name="to" value=to.to_string()/>
                 <input type="hidden" name="hash" value=hash/>
                 <div class="buttons">
-                    <button class="button button-danger">{icon("check")}<span>{format!("Change to {to_title}")}</span></button>
-                    <a class="button" href=at::plan(project)>"Leave it as it is"</a>
+                    <button class="button button-danger" disabled=closed aria-describedby=closed.then_some("why-not-now")>
+                        {icon("check")}<span>{words.button}</span>
+                    </button>
+                    {words.lead.is_none().then(|| view! { <a class="button" href=at::plan(project)>"Leave it as it is"</a> })}
                 </div>
+                {refusal.map(|text| reason("why-not-now".to_owned(), text))}
             </form>
         </section>
     }
