@@ -63,7 +63,7 @@ impl FromStr for EnvironmentChoice {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         match text {
             "." => Ok(Self::Production),
-            name => EnvironmentName::parse(name).map(Self::Named),
+            name => EnvironmentName::of_branch(name).map(Self::Named),
         }
     }
 }

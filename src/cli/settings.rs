@@ -50,7 +50,7 @@ impl Variables {
 
     pub fn branch(&self) -> Result<Option<EnvironmentName>, Error> {
         let found = self.first(&["STILLPOINT_BRANCH", "PLATFORM_BRANCH"]);
-        found.map(|(name, text)| EnvironmentName::parse(text).map_err(|error| unusable(name, &error))).transpose()
+        found.map(|(name, text)| EnvironmentName::of_branch(text).map_err(|error| unusable(name, &error))).transpose()
     }
 
     /// Whether this may be a deploy hook or cron job of the project itself (R31).
@@ -111,12 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn a_branch_with_a_slash_names_its_environment() {
+        let branch = Variables::from_iter([("PLATFORM_BRANCH", "feature/x")]).branch().expect("valid");
+        assert_eq!(branch.expect("set").as_str(), "feature-x");
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_says_which_variable_to_set() {
         let none = Variables::default();
         assert_eq!(none.url().expect_err("not set").code(), 4);
         assert_eq!(none.token().expect_err("not set").code(), 3);
         assert_eq!(none.project().expect("absent is no error"), None);
-        let wrong = Variables::from_iter([("PLATFORM_BRANCH", "feature/x")]).branch().expect_err("not a name");
+        let wrong = Variables::from_iter([("PLATFORM_BRANCH", "feature x")]).branch().expect_err("not a name");
         assert_eq!(wrong.code(), 4);
         assert!(wrong.message().starts_with("PLATFORM_BRANCH can't be used"), "{}", wrong.message());
     }

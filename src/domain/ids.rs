@@ -100,6 +100,22 @@ id!(
 id!(PlanId, "plan", name);
 id!(RegionId, "region", name);
 
+impl EnvironmentName {
+    /// Of a branch, as git may call it: `feature/New_cart` is the environment `feature-new-cart`.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when it is none.
+    pub fn of_branch(text: &str) -> Result<Self, InvalidId> {
+        let as_it_is = Self::parse(text);
+        let is_branch = |letter: char| letter.is_ascii_alphanumeric() || "/-_.#".contains(letter);
+        if as_it_is.is_ok() || !text.chars().all(is_branch) {
+            return as_it_is;
+        }
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        Self::parse(words.collect::<Vec<_>>().join("-").to_ascii_lowercase()).or(as_it_is)
+    }
+}
+
 fn name(text: &str) -> Result<(), &'static str> {
     if text.is_empty() || text.len() > 63 {
         return Err("it must have 1 to 63 characters");
@@ -131,6 +147,23 @@ mod tests {
             assert!(ProjectId::parse(text).is_err(), "{text:?}");
         }
         assert!(ProjectId::parse("demo-2").is_ok());
+    }
+
+    #[test]
+    fn a_branch_names_its_environment() {
+        for (branch, environment) in [
+            ("main", "main"),
+            ("feature/x", "feature-x"),
+            ("feature/New_cart.2", "feature-new-cart-2"),
+            ("fix/#12", "fix-12"),
+            ("a--b", "a--b"),
+        ] {
+            assert_eq!(EnvironmentName::of_branch(branch).expect("a branch").as_str(), environment);
+        }
+        for text in ["", "/", "a b", "../x y", "ä/b", "a\\b", &format!("{}/b", "a".repeat(64))] {
+            let error = EnvironmentName::of_branch(text).expect_err("no branch");
+            assert!(error.text.is_empty() || text.starts_with(&error.text), "it tells what was typed: {error}");
+        }
     }
 
     #[test]

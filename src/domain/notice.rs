@@ -98,12 +98,12 @@ impl Notice {
                 _ => vec![Self::DrillFailed],
             },
             (Payload::RestoreSnapshot(restore), ActivityKind::Restore | ActivityKind::Branch, result) => {
+                // Also into an environment that was made for it.
                 let own = match result {
-                    ActivityResult::Success if activity.kind == ActivityKind::Branch => None,
-                    ActivityResult::Success => Some(Self::Restored),
-                    ActivityResult::Failure => Some(Self::RestoreFailed),
+                    ActivityResult::Success => Self::Restored,
+                    ActivityResult::Failure => Self::RestoreFailed,
                 };
-                own.into_iter().chain(restore.ticket.as_ref().map(|_| Self::TicketChanged)).collect()
+                [own].into_iter().chain(restore.ticket.as_ref().map(|_| Self::TicketChanged)).collect()
             }
             // Who took none up had none to take up: the scheduler wrote it down as missed.
             (_, ActivityKind::Backup, ActivityResult::Failure) => match activity.initiator.is_schedule() {
@@ -453,6 +453,15 @@ mod tests {
         for (activity, told) in table {
             assert_eq!(Notice::of(&activity), told, "{activity:?}");
         }
+        let restored = |kind| {
+            let restore: crate::domain::activity::RestoreSnapshot = serde_json::from_value(serde_json::json!({
+                "snapshot": name(), "safety": name(), "plan_hash": null,
+            }))
+            .expect("what is left out has a default");
+            Notice::of(&over(kind, Success, Payload::RestoreSnapshot(restore), "session"))
+        };
+        assert_eq!(restored(ActivityKind::Restore), [Notice::Restored]);
+        assert_eq!(restored(ActivityKind::Branch), [Notice::Restored], "also into an environment that was made for it");
         let started =
             Activity { started_at: Some(Timestamp::from_micros(1)), ..over(backup, Failure, take(), "plan:pro") };
         assert_eq!(Notice::of(&started), [Notice::SnapshotFailed]);

@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use tokio::sync::Semaphore;
 
 use self::handing::{Handing, Part, Source};
+use super::audit::Attempt;
 use super::snapshots::taken_of;
 use super::{App, Error};
 use crate::authz::{Actor, Authorized, OnEnvironment, ReadContents, ViewHistory};
@@ -166,7 +167,8 @@ pub async fn open(app: &App, proof: Authorized<ReadContents>, request: DumpReque
     let permit = Arc::clone(&readings.permits).try_acquire_owned().map_err(|_| {
         let refusal = Refusal::new(format!("{TOGETHER} downloads are running already."));
         Error::Conflict(refusal.instead("Wait until one has ended, or cancel one."))
-    })?;
+    });
+    let permit = Attempt::of(&proof).recorded(app, permit).await?;
     let lease = queue::begin(app.store(), request.activity(proof.on(), proof.actor()), readings.timing).await?;
     let (to, mut parts) = tokio::sync::mpsc::channel(1);
     let handing = Handing {

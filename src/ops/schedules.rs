@@ -7,7 +7,9 @@ use super::{App, Error};
 use crate::authz::{Authorized, ManageSchedules, OnEnvironment, ViewHistory};
 use crate::domain::activity::{Activity, ActivityKind, ChangeSchedule, Payload};
 use crate::domain::environment::{Environment, EnvironmentStatus};
-use crate::domain::policy::schedule::{ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, Turns, zones};
+use crate::domain::policy::schedule::{
+    ONCE_A_DAY, PRESETS, QUIET_HOURS, Rhythm, TOGETHER, Turns, is_more_than_daily_together, zones,
+};
 use crate::domain::policy::{Act, Refusal, Standing, Terms, Verdict, drills as rules};
 use crate::domain::schedule::{Errand, Owner, Schedule, ScheduleChange, ScheduleSource, ScheduleState};
 use crate::domain::snapshot::Origin;
@@ -52,8 +54,9 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>) -> Result<Schedule
     let terms = projects::terms(&mut db, &on.project.id).await?;
     let now = store::clock::now(&mut db, app.store().dialect()).await?;
     let last = Last::read(&mut db, &on.environment).await?;
-    let facts = Facts { on, standing: proof.standing(), terms: &terms, now, last };
     let all = schedules::by_environment(&mut db, &on.environment.id).await?;
+    let is_often = is_more_than_daily_together(&all, now);
+    let facts = Facts { on, standing: proof.standing(), terms: &terms, now, last, is_often };
     let (drills, all): (Vec<_>, Vec<_>) = all.into_iter().partition(|schedule| schedule.what == Errand::Drill);
     Ok(SchedulesPage {
         project: on.project.clone(),
@@ -354,6 +357,8 @@ struct Facts<'a> {
     terms: &'a Terms,
     now: Timestamp,
     last: Last,
+    /// All that the environment's active schedules take is more than one a day.
+    is_often: bool,
 }
 
 impl Facts<'_> {
@@ -370,7 +375,12 @@ impl Facts<'_> {
         let often = rhythm.as_ref().is_some_and(|rhythm| rhythm.is_more_than_daily(self.now));
         // What a plan takes is its maker's business.
         let by_person = schedule.source == ScheduleSource::Person || schedule.edited;
-        let advise = often && schedule.what == Errand::Snapshot && by_person;
+        let is_counted = schedule.what == Errand::Snapshot && schedule.state == ScheduleState::Active && by_person;
+        let advise = match (often, self.is_often) {
+            (true, _) if schedule.what == Errand::Snapshot && by_person => Some(ONCE_A_DAY.to_owned()),
+            (_, true) if is_counted => Some(format!("{ONCE_A_DAY} {TOGETHER}")),
+            _ => None,
+        };
         let keep = self.terms.plan.rules(environment.kind).keep_of(Origin::Automatic);
         let kept = rhythm.as_ref().filter(|_| schedule.what == Errand::Snapshot);
         ScheduleEntry {
@@ -378,7 +388,7 @@ impl Facts<'_> {
             kept: kept.map(|rhythm| rhythm.kept_in_words(keep, self.now)),
             runs,
             overdue_since: self.last.overdue_since(&schedule, self.now),
-            advice: never_runs(&schedule, environment).or_else(|| advise.then(|| ONCE_A_DAY.to_owned())),
+            advice: never_runs(&schedule, environment).or(advise),
             change: may_change(self.terms, self.standing, environment, &schedule).into(),
             remove: may_remove(self.terms, self.standing, environment, &schedule).into(),
             schedule,
@@ -444,9 +454,11 @@ impl<'a> Change<'a> {
         let new = self.activity(&schedule, what);
         queue::record_done(&mut self.tx, self.app.store(), new).await?;
         let last = Last::read(&mut self.tx, environment).await?;
+        let all = schedules::by_environment(&mut self.tx, &environment.id).await?;
+        let is_often = is_more_than_daily_together(&all, self.now);
         self.app.store().commit(self.tx).await?;
         let (on, standing) = (self.proof.on(), self.proof.standing());
-        let facts = Facts { on, standing, terms: &self.terms, now: self.now, last };
+        let facts = Facts { on, standing, terms: &self.terms, now: self.now, last, is_often };
         Ok(facts.entry(schedule))
     }
 }

@@ -1,6 +1,7 @@
 //! How much storage is declared for services and mounts, and changing it (R10).
 
 use super::activities::Viewer;
+use super::audit::Attempt;
 use super::environments::evictions;
 use super::{App, Error, first};
 use crate::authz::{Authorized, ChangeStorage, ViewHistory};
@@ -123,7 +124,14 @@ pub async fn change(
         }
     };
     let note = format!("before the declared storage of the {} is {size}", part.in_words());
-    let first = first::take(app, &mut tx, &proof, step, (note, evict)).await?;
+    let first = match first::take(app, &mut tx, &proof, step, (note, evict)).await {
+        Ok(first) => first,
+        Err(error) => {
+            // Nothing else is written with it, and whoever records it needs the database.
+            drop(tx);
+            return Attempt::of(&proof).recorded(app, Err(error)).await;
+        }
+    };
     let activity = queue::enqueue(&mut tx, app.store(), new(first)).await?;
     app.store().commit(tx).await?;
     Viewer::of(&proof).one(app, &activity.id).await

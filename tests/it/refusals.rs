@@ -3,23 +3,25 @@
 use std::collections::BTreeSet;
 
 use stillpoint::authz::{
-    Actor, ChangePlan, CreateSnapshot, ManageMembers, ManageSchedules, RemoveEnvironment, RunDrill, ViewAudit,
+    Actor, ChangePlan, ChangeStorage, CreateSnapshot, ManageMembers, ManageSchedules, RemoveEnvironment, RunDrill,
+    ViewAudit,
 };
 use stillpoint::domain::audit::{AuditEntry, AuditFilter};
 use stillpoint::domain::environment::EnvironmentStatus;
 use stillpoint::domain::ids::PlanId;
-use stillpoint::domain::policy::{Act, Grants};
+use stillpoint::domain::policy::{Act, Grants, advice};
 use stillpoint::domain::schedule::Errand;
 use stillpoint::domain::ticket::TicketAct;
-use stillpoint::domain::{Scope, SnapshotName};
+use stillpoint::domain::{Bytes, Scope, SnapshotName};
 use stillpoint::ops::removal::RemovalRequest;
 use stillpoint::ops::restores::{RestoreRequest, Way, Wish};
 use stillpoint::ops::schedules::ScheduleRequest;
 use stillpoint::ops::snapshots::SnapshotRequest;
+use stillpoint::ops::storage::StorageRequest;
 use stillpoint::ops::tickets::TicketRequest;
 use stillpoint::ops::tokens::{self, TokenRequest};
 use stillpoint::ops::{
-    Error, accounts, audit, drills, members, plans, removal, restores, schedules, snapshots, tickets,
+    Error, accounts, audit, drills, members, plans, removal, restores, schedules, snapshots, storage, tickets,
 };
 use stillpoint::store;
 
@@ -133,6 +135,15 @@ async fn each_refusal_of_a_snapshot_leaves_one_line() {
     house.refused("nothing has to go", async || house.create_as(admin, vec![house.snapshot.clone()]).await).await;
     test.declare(ONE).await;
     house.refused("what goes was not agreed to", async || house.create_as(admin, Vec::new()).await).await;
+    house
+        .refused("nor before declared storage changes", async || {
+            let proof = test.proof::<ChangeStorage>(admin).await?;
+            let part = "mount:uploads".parse().expect("a part");
+            let (snapshot, evict) = (advice::Wish::Snapshot, Vec::new());
+            let request = StorageRequest { part, size: Bytes(20 << 30), snapshot, evict };
+            storage::change(&test.app, proof, request).await
+        })
+        .await;
     let grants = Grants { acts: vec![Act::CreateSnapshot], ..Grants::default() };
     let request = TokenRequest { name: "narrow".to_owned(), grants, expires_in_days: None };
     let token = tokens::create(&test.app, admin, request).await.expect("a token");

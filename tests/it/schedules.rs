@@ -211,6 +211,31 @@ async fn a_snapshot_counts_for_each_schedule_that_it_was_taken_for() {
 }
 
 #[tokio::test]
+async fn the_advice_counts_all_schedules_of_an_environment_together() {
+    let shop = TestApp::with_shop().await;
+    let weekly = shop.add("0 3 * * 0").await;
+    let advice = async || {
+        let entries = shop.entries().await;
+        entries.into_iter().map(|entry| entry.advice).collect::<Vec<_>>()
+    };
+    let [own, of_weekly] = &advice().await[..] else { panic!("two") };
+    assert_eq!(own, &None, "what a plan takes is its maker's business");
+    let told = of_weekly.as_deref().expect("the plan takes one a day already");
+    assert!(told.contains("no more than once a day") && told.ends_with("makes more than one a day."), "{told}");
+    // Without the plan's own it is one a week.
+    let proof = shop.test.proof::<ManageSchedules>(&shop.admin).await.expect("an admin");
+    let off = ScheduleEdit { wish: Some(Wish::Pause), ..ScheduleEdit::default() };
+    let plans_own = shop.plans_own().await;
+    ops::edit(&shop.test.app, &proof, &plans_own.id, &off).await.expect("it may be paused");
+    assert_eq!(advice().await, [None, None]);
+    let second = shop.add("0 5 * * *").await;
+    assert!(advice().await.iter().filter(|advice| advice.is_some()).count() == 2, "{:?}", advice().await);
+    ops::remove(&shop.test.app, &proof, &second.id).await.expect("it is there");
+    assert_eq!(advice().await, [None, None]);
+    assert_eq!(weekly.cron, "0 3 * * 0");
+}
+
+#[tokio::test]
 async fn of_several_servers_one_begins_a_run() {
     let shop = TestApp::with_shop().await;
     let second = Store::open(&shop.test.url, Sealer::new(&[7; 32], &[])).await.expect("the same database");

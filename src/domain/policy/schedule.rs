@@ -18,7 +18,7 @@ use super::retention::simulate;
 use super::{Act, Plan, Refusal, Standing, Terms, Verdict};
 use crate::domain::environment::{Environment, EnvironmentKind};
 use crate::domain::ids::ScheduleId;
-use crate::domain::schedule::{Errand, Schedule, ScheduleSource, Slot};
+use crate::domain::schedule::{Errand, Schedule, ScheduleSource, ScheduleState, Slot};
 use crate::domain::snapshot::Origin;
 use crate::domain::time::{DAY, Timestamp, span};
 
@@ -35,6 +35,9 @@ pub const PRESETS: [(&str, &str); 5] = [
     ("0 3 * * 0", "every Sunday at 03:00"),
     ("0 3 1 * *", "on the first of every month at 03:00"),
 ];
+
+/// The same where it is several schedules that come to more.
+pub const TOGETHER: &str = "Together with the environment's other schedules this makes more than one a day.";
 
 const HOURLY: (&str, &str) = ("0 * * * *", "every hour");
 
@@ -180,6 +183,16 @@ impl Rhythm {
         let instant = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
         Zoned::new(instant, self.zone.clone()).strftime("%a %-d %b %Y, %H:%M %Z").to_string()
     }
+}
+
+/// Whether an environment's active schedules take more than one snapshot a day in sum, whoever made them.
+pub fn is_more_than_daily_together(all: &[Schedule], now: Timestamp) -> bool {
+    /// A day that a change of clocks made an hour shorter is one a day too.
+    const SLACK: f64 = 1.02;
+    let active = all.iter().filter(|one| one.what == Errand::Snapshot && one.state == ScheduleState::Active);
+    let rhythms = active.filter_map(|schedule| Rhythm::parse(&schedule.cron, &schedule.time_zone).ok());
+    let a_day = |rhythm: Rhythm| rhythm.interval(now).map(|interval| DAY.as_secs_f64() / interval.as_secs_f64());
+    rhythms.filter_map(a_day).sum::<f64>() > SLACK
 }
 
 /// Names of time zones, for a form's suggestions: one for each place, without the old spellings.
