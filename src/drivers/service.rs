@@ -2,7 +2,9 @@
 //!
 //! **Invariant:** nothing here touches live data but [`Service::commit`], [`Service::roll_back`] and
 //! [`Service::provision`]. The three steps of a swap may be called twice, in any order and after dying at any line: what
-//! has to be done is read from what stands on disk, never from what was called before.
+//! has to be done is read from what stands on disk, never from what was called before. They end in bounded time, also when
+//! a server says nothing (in place it takes as long as it takes), and what a server does of a commit later, when nobody
+//! listens any more, harms nothing: a roll back sees to it first that it is over.
 //!
 //! Every call blocks; callers run them on threads.
 
@@ -20,6 +22,13 @@ use crate::domain::manifest::Facts;
 
 /// What a server is given beyond the time for a view, before it is taken for one that does not answer.
 pub const SPARE: Duration = Duration::from_millis(500);
+
+/// For a connection in a swap hold: the server answered a moment ago.
+pub(super) const REACH: Duration = Duration::from_secs(3);
+/// In the swap hold, for each of [`Service::prepare`] and [`Service::commit`]: a gate waits for 10 s.
+pub(super) const SWAP: Duration = Duration::from_secs(8);
+/// For [`Service::roll_back`]: the site is shut until it has succeeded, and it is called again until then.
+pub(super) const BACK: Duration = Duration::from_secs(60);
 
 /// One service of an environment, reached by its connection.
 pub trait Service: Send + Sync + Debug {

@@ -115,8 +115,14 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         Ok(report) => report,
         Err(error @ (Error::Mixed(_) | Error::Queue(_))) => return Err(error),
         Err(error) => {
-            swap::discard(&journal, &parts, &body).await?;
-            journal.write(Stage::Done, &Body::default()).await?;
+            let removed = async {
+                swap::discard(&journal, &parts, &body).await?;
+                journal.write(Stage::Done, &Body::default()).await
+            };
+            // Not the reason, though it may have the same cause; tried again now and then.
+            if let Err(left) = removed.await {
+                tracing::warn!(activity.id = %activity, error = %left.for_people(), "what was loaded stays beside");
+            }
             return Err(error);
         }
     };

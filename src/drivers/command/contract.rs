@@ -17,16 +17,12 @@ use crate::domain::Bytes;
 use crate::domain::environment::CommandLine;
 use crate::domain::manifest::Facts;
 use crate::drivers::Error;
-use crate::drivers::service::{Position, Tested};
+use crate::drivers::service::{BACK, Position, SWAP, Tested};
 
 /// For short questions outside of a hold.
 const ASKED: Duration = Duration::from_secs(30);
 /// In the hold, twice.
 const POSITION: Duration = Duration::from_secs(2);
-/// In the swap hold, for each: a gate waits for 10 s.
-const SWAP: Duration = Duration::from_secs(8);
-/// The site is shut until it has succeeded.
-const BACK: Duration = Duration::from_secs(60);
 const READY: Duration = Duration::from_secs(10 * 60);
 const DISCARD: Duration = Duration::from_secs(10 * 60);
 /// For what grows with the data: so long it may take to count, or not move in a dump or a load.

@@ -32,6 +32,8 @@ pub struct Address {
 pub(super) mod number {
     pub const EXISTS: u16 = 1007;
     pub const NO_DATABASE: u16 = 1049;
+    /// Without a number of its own.
+    pub const OTHER: u16 = 1105;
     pub const NO_TABLE: u16 = 1146;
     pub const LOCK_WAIT: u16 = 1205;
     pub const CHANGED: u16 = 1412;
@@ -96,7 +98,7 @@ impl Address {
             version: String::new(),
             mariadb: false,
             id: 0,
-            hurry: Hurry::default(),
+            hurry: Hurry(Some(Instant::now() + within)),
         };
         let row = session.rows("open", "SELECT VERSION(), CONNECTION_ID()")?;
         let mut row = row.into_iter().flatten();
@@ -129,6 +131,7 @@ impl Address {
                  group_concat_max_len = 1048576, {limit}; SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
             ),
         )?;
+        session.hurry(None);
         Ok(session)
     }
 

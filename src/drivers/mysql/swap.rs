@@ -3,24 +3,28 @@
 //! **Invariant:** what stands is read from the server each time. One small table stands in the schema of what was loaded as
 //! long as nothing was exchanged, and goes to the schema of what was set aside in the very statement that exchanges the
 //! tables: where it is tells which is which, whenever the worker or the server dies. The server does such a statement as a
-//! whole or not at all.
+//! whole or not at all. A lock of the server's keeps a roll back apart from an exchange that was given up, of which the
+//! server does not know yet.
 
 use std::io::Read;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::objects::{self, Kind, Object};
-use super::session::{Session, ident, is_number, literal, number};
+use super::session::{Session, ident, is_late, is_number, literal, number};
 use super::survey::{self, MARK};
 use super::{CONNECT, Mysql, facts, tools, view};
 use crate::domain::manifest::Facts;
+use crate::drivers::service::{BACK, REACH, SWAP};
 use crate::drivers::{Error, service};
 
 /// In the swap hold, until all tables are free.
 const WAIT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A schema that was, or is going to be, loaded beside the live one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,8 +194,41 @@ fn mark(session: &mut Session, schema: &str, what: &str) -> Result<(), Error> {
     session.command("note the state of", &format!("UPDATE {}.{MARK} SET {what}", ident(schema)))
 }
 
+/// A connection whose answers are all waited for together, and not longer than that.
+fn hurried(driver: &Mysql, within: Duration) -> Result<Session, Error> {
+    let until = Instant::now() + within;
+    let mut session = driver.address.open(REACH)?;
+    session.hurry(Some(until));
+    Ok(session)
+}
+
+/// As [`hurried`], and nobody else exchanges these tables as long as it is open: an exchange that was given up is over,
+/// done or not.
+fn alone(driver: &Mysql, beside: &Beside, within: Duration) -> Result<Session, Error> {
+    let mut session = hurried(driver, within)?;
+    let name = literal(&beside.name);
+    loop {
+        match session.one("wait for an earlier exchange of", &format!("SELECT GET_LOCK({name}, 0)")) {
+            Ok(Some(got)) if got == "1" => return Ok(session),
+            Ok(_) => {}
+            // Percona's cluster in its strict mode has no such locks.
+            Err(error) if is_number(&error, number::OTHER) => return Ok(session),
+            Err(error) => return Err(error),
+        }
+        // Whoever is asked nothing any more would wait for ever; what is at work comes to its end.
+        let idle = format!(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = IS_USED_LOCK({name}) AND COMMAND = 'Sleep'"
+        );
+        if let Some(id) = session.one("look at an earlier exchange of", &idle)?.and_then(|id| id.parse::<u64>().ok()) {
+            // Gone meanwhile, perhaps.
+            session.command("end an earlier exchange of", &format!("KILL {id}")).ok();
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
 pub(super) fn prepare(driver: &Mysql, beside: &Beside) -> Result<Aside, Error> {
-    let mut session = driver.address.open(CONNECT)?;
+    let mut session = hurried(driver, SWAP)?;
     let name = aside_name(beside);
     match stand(&mut session, beside)? {
         Stand::Nowhere => Err(gone(driver, beside)),
@@ -216,7 +253,7 @@ pub(super) fn prepare(driver: &Mysql, beside: &Beside) -> Result<Aside, Error> {
 
 pub(super) fn commit(driver: &Mysql, beside: &Beside, aside: &Aside) -> Result<(), Error> {
     let live = &driver.address.database;
-    let mut session = driver.address.open(CONNECT)?;
+    let mut session = alone(driver, beside, SWAP)?;
     match stand(&mut session, beside)? {
         Stand::Nowhere => return Err(gone(driver, beside)),
         Stand::Live => {}
@@ -229,7 +266,10 @@ pub(super) fn commit(driver: &Mysql, beside: &Beside, aside: &Aside) -> Result<(
                 unhindered(driver, &mut session, |session| objects::make_way(session, live, &beside.objects))
                     .and_then(|()| exchange(driver, &mut session, &beside.name, &aside.name));
             if let Err(error) = exchanged {
-                return_parts(driver, beside, aside);
+                // Who says nothing is asked nothing more, and may be at it still.
+                if !is_late(&error) {
+                    return_parts(driver, beside, aside);
+                }
                 return Err(error);
             }
         }
@@ -239,7 +279,7 @@ pub(super) fn commit(driver: &Mysql, beside: &Beside, aside: &Aside) -> Result<(
 
 /// The tables never changed: what made way for them comes back. Where that fails a roll back does it.
 fn return_parts(driver: &Mysql, beside: &Beside, aside: &Aside) {
-    let returned = driver.address.open(CONNECT).and_then(|mut session| {
+    let returned = hurried(driver, SWAP).and_then(|mut session| {
         if stand(&mut session, beside)? == Stand::Beside {
             objects::conform(&mut session, &driver.address.database, &aside.objects)?;
             mark(&mut session, &beside.name, "began = 0")?;
@@ -253,7 +293,7 @@ fn return_parts(driver: &Mysql, beside: &Beside, aside: &Aside) {
 
 pub(super) fn roll_back(driver: &Mysql, beside: &Beside, aside: &Aside) -> Result<(), Error> {
     let live = &driver.address.database;
-    let mut session = driver.address.open(CONNECT)?;
+    let mut session = alone(driver, beside, BACK)?;
     match stand(&mut session, beside)? {
         Stand::Nowhere => return Err(cannot(driver, format!("what was set aside as `{}` is gone", aside.name))),
         Stand::Live => {
@@ -270,6 +310,11 @@ pub(super) fn roll_back(driver: &Mysql, beside: &Beside, aside: &Aside) -> Resul
 /// All tables of the live schema go `to` another one, all those `of` a third take their place, and the mark goes along: in
 /// one statement.
 fn exchange(driver: &Mysql, session: &mut Session, of: &str, to: &str) -> Result<(), Error> {
+    let statement = exchanging(driver, session, of, to)?;
+    unhindered(driver, session, |session| session.command("exchange the tables of", &statement))
+}
+
+fn exchanging(driver: &Mysql, session: &mut Session, of: &str, to: &str) -> Result<String, Error> {
     let live = &driver.address.database;
     let mut renames = Vec::new();
     let mut rename = |name: &str, from: &str, to: &str| {
@@ -283,8 +328,7 @@ fn exchange(driver: &Mysql, session: &mut Session, of: &str, to: &str) -> Result
         rename(&table.name, of, live);
     }
     rename(MARK, of, to);
-    let statement = format!("RENAME TABLE {}", renames.join(", "));
-    unhindered(driver, session, |session| session.command("exchange the tables of", &statement))
+    Ok(format!("RENAME TABLE {}", renames.join(", ")))
 }
 
 /// Does what needs tables for itself, and sends away who has them: first whoever sits in a transaction, then, where that
@@ -420,4 +464,21 @@ pub(super) fn die_after_exchange(
 ) -> Result<(), Error> {
     objects::make_way(session, &driver.address.database, &beside.objects)?;
     exchange(driver, session, &beside.name, &aside.name)
+}
+
+/// A commit that the server takes its time over, whoever still listens.
+#[cfg(test)]
+pub(super) fn commit_slowly(driver: &Mysql, beside: &Beside, aside: &Aside) -> Result<(), Error> {
+    let mut session = commit_without_end(driver, beside)?;
+    objects::make_way(&mut session, &driver.address.database, &beside.objects)?;
+    let statement = exchanging(driver, &mut session, &beside.name, &aside.name)?;
+    session.command("exchange", &format!("DO SLEEP(1); {statement}"))
+}
+
+/// One that hears nothing any more before its last word.
+#[cfg(test)]
+pub(super) fn commit_without_end(driver: &Mysql, beside: &Beside) -> Result<Session, Error> {
+    let mut session = alone(driver, beside, SWAP)?;
+    mark(&mut session, &beside.name, "began = 1")?;
+    Ok(session)
 }

@@ -52,8 +52,8 @@ impl Address {
             .options([("client_min_messages", "error")])
             .disable_statement_logging();
         let connection = wait(within, options.connect()).map_err(|error| self.refused(error))?;
-        let mut session =
-            Session { connection, address: self.clone(), version: String::new(), major: 0, hurry: Hurry::default() };
+        let hurry = Hurry(Some(Instant::now() + within));
+        let mut session = Session { connection, address: self.clone(), version: String::new(), major: 0, hurry };
         let (version, number) = session.run("open", async |db| {
             // What is set for the role or the database must not end or hide anything here. Names that are the
             // server's own, first: what is read below is then printed with its schema.
@@ -82,6 +82,7 @@ impl Address {
             );
             return Err(Error::Unsuitable { database: self.database.clone(), why });
         }
+        session.hurry(None);
         Ok(session)
     }
 

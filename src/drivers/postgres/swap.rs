@@ -2,7 +2,8 @@
 //!
 //! **Invariant:** what stands is read from the server's catalogue each time, and a database is what its oid says: names
 //! change hands here. Both names change in one transaction, so that the live name belongs to the old or to the new
-//! database whenever the worker dies.
+//! database whenever the worker dies. A lock of the server's keeps a roll back apart from an exchange that was given up,
+//! of which the server does not know yet.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::session::{Session, ident, is_code, literal};
 use super::{CONNECT, Postgres, survey, tools};
 use crate::domain::manifest::Facts;
+use crate::drivers::service::{BACK, REACH, SWAP};
 use crate::drivers::{Error, service};
 
 /// In the swap hold, until all sessions have gone.
@@ -303,8 +305,43 @@ fn loaded(driver: &Postgres, session: &mut Session, beside: &Beside) -> Result<E
     found.filter(|entry| entry.is(&beside.name) || entry.is(&driver.address.database)).ok_or_else(gone)
 }
 
+/// A connection whose answers are all waited for together, and not longer than that.
+fn hurried(driver: &Postgres, within: Duration) -> Result<Session, Error> {
+    let until = Instant::now() + within;
+    let mut session = driver.address.maintenance(REACH)?;
+    session.hurry(Some(until));
+    Ok(session)
+}
+
+/// As [`hurried`], and nobody else exchanges these databases as long as it is open: an exchange that was given up is over,
+/// done or not.
+fn alone(driver: &Postgres, beside: &Beside, within: Duration) -> Result<Session, Error> {
+    let mut session = hurried(driver, within)?;
+    // Of what it still waits for when it was given up, it is told no by the server.
+    session.command("set up", format!("SET lock_timeout = '{}s'", WAIT.as_secs()))?;
+    let hash = Sha256::digest(beside.name.as_bytes());
+    let key = hash.iter().take(8).fold(0_i64, |key, byte| (key << 8) | i64::from(*byte));
+    loop {
+        let is_free: bool = session.run("wait for an earlier exchange of", async |db| {
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(key).fetch_one(db).await
+        })?;
+        if is_free {
+            return Ok(session);
+        }
+        // Whoever is asked nothing any more would wait for ever; what is at work comes to its end.
+        session.run("end an earlier exchange of", async |db| {
+            let end = "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+                       WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND a.state <> 'active'
+                         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                         AND (l.classid::int8 << 32) | l.objid::int8 = $1";
+            sqlx::query(end).bind(key).execute(db).await.map(drop)
+        })?;
+        thread::sleep(PAUSE);
+    }
+}
+
 pub(super) fn prepare(driver: &Postgres, beside: &Beside) -> Result<Aside, Error> {
-    let mut session = driver.address.maintenance(CONNECT)?;
+    let mut session = hurried(driver, SWAP)?;
     let loaded = loaded(driver, &mut session, beside)?;
     let name = aside_name(beside);
     let live = live(driver, &mut session)?;
@@ -334,7 +371,7 @@ pub(super) fn none_prepared(driver: &Postgres, session: &mut Session) -> Result<
 }
 
 pub(super) fn commit(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<(), Error> {
-    let mut session = driver.address.maintenance(CONNECT)?;
+    let mut session = alone(driver, beside, SWAP)?;
     let loaded = loaded(driver, &mut session, beside)?;
     let live = live(driver, &mut session)?;
     if live.oid == loaded.oid {
@@ -355,7 +392,7 @@ pub(super) fn commit(driver: &Postgres, beside: &Beside, aside: &Aside) -> Resul
 }
 
 pub(super) fn roll_back(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<(), Error> {
-    let mut session = driver.address.maintenance(CONNECT)?;
+    let mut session = alone(driver, beside, BACK)?;
     let gone = || cannot(driver, format!("what was set aside as `{}` is gone", aside.name));
     let old = Entry::with_oid(&mut session, aside.oid)?.ok_or_else(gone)?;
     let name = &driver.address.database;
@@ -504,4 +541,30 @@ pub(super) fn provision(driver: &Postgres) -> Result<(), Error> {
         }
         other => other,
     }
+}
+
+/// A commit that the server takes its time over, whoever still listens.
+#[cfg(test)]
+pub(super) fn commit_slowly(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<(), Error> {
+    let mut session = alone(driver, beside, SWAP)?;
+    session.command("exchange", format!("SELECT pg_sleep(1); BEGIN; {}; COMMIT", renames(driver, beside, aside)))
+}
+
+/// One that hears nothing any more before its last word.
+#[cfg(test)]
+pub(super) fn commit_without_end(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<Session, Error> {
+    let mut session = alone(driver, beside, SWAP)?;
+    session.command("exchange", format!("BEGIN; {}", renames(driver, beside, aside)))?;
+    Ok(session)
+}
+
+#[cfg(test)]
+fn renames(driver: &Postgres, beside: &Beside, aside: &Aside) -> String {
+    driver.let_go();
+    let live = ident(&driver.address.database);
+    format!(
+        "ALTER DATABASE {live} RENAME TO {}; ALTER DATABASE {} RENAME TO {live}",
+        ident(&aside.name),
+        ident(&beside.name)
+    )
 }

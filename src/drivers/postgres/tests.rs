@@ -461,6 +461,43 @@ fn a_worker_that_died_inside_a_commit_can_go_either_way() {
 }
 
 #[test]
+fn an_exchange_that_was_given_up_is_over_before_it_is_taken_back() {
+    let site = Site::new();
+    let (bytes, _) = site.dump();
+    site.insert(11);
+    let beside = site.load(&bytes);
+    let aside = site.service.prepare(&beside).expect("fixed");
+    let (Beside::Postgres(super::Beside::Exchange(new)), Aside::Postgres(super::Aside::Exchange(old))) =
+        (&beside, &aside)
+    else {
+        panic!("of this kind")
+    };
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| super::swap::commit_slowly(&site.service, new, old));
+        let mut admin = admin(&SERVER, "postgres");
+        let at_work = format!(
+            "SELECT count(*)::text FROM pg_stat_activity
+             WHERE usename = '{}' AND state = 'active' AND query LIKE 'SELECT pg_sleep%'",
+            site.address().user
+        );
+        while text(&mut admin, &at_work) == "0" {
+            assert!(!late.is_finished(), "{:?}", late.join());
+            std::thread::yield_now();
+        }
+        site.service.roll_back(&beside, &aside).expect("taken back");
+        late.join().expect("no panic").expect("the server has done it");
+    });
+    assert_eq!(site.count(), "111", "and it was taken back after that");
+
+    let mut silent = super::swap::commit_without_end(&site.service, new, old).expect("begun");
+    site.service.roll_back(&beside, &aside).expect("taken back");
+    assert_eq!(site.count(), "111");
+    silent.command("exchange", "COMMIT".to_owned()).expect_err("it was ended");
+    site.service.discard(&beside, Some(&aside)).expect("removed");
+    assert_eq!(site.databases().len(), 1);
+}
+
+#[test]
 fn a_load_that_died_is_known_by_its_announced_name() {
     let site = Site::new();
     let (bytes, facts) = site.dump();

@@ -18,6 +18,7 @@ use super::session::{self, Session};
 use super::survey::{self, Databases};
 use super::{Redis, aside, mark};
 use crate::domain::manifest::Facts;
+use crate::drivers::service::{REACH, SWAP};
 use crate::drivers::{Error, service};
 
 /// How often somebody may come in between.
@@ -138,7 +139,7 @@ fn all_are(standing: &BTreeMap<u32, Standing>, pairs: &[Pair], state: State) -> 
 
 pub(super) fn prepare(driver: &Redis, beside: &Beside) -> Result<Aside, Error> {
     let loaded = loaded(driver, beside)?;
-    let mut session = driver.address.open(Some(session::ANSWER))?;
+    let mut session = hurried(driver)?;
     let aside = |pairs: Vec<Pair>, functions| Aside {
         scratch: beside.scratch.clone(),
         id: beside.id.clone(),
@@ -192,9 +193,25 @@ fn exchange(pairs: &[Pair], becomes: State) -> Vec<Cmd> {
     commands.collect()
 }
 
+/// Nothing was exchanged: the commands that say so once more.
+fn stay(pairs: &[Pair]) -> Vec<Cmd> {
+    let commands = pairs.iter().flat_map(|pair| {
+        let mark = cmd("HSET").arg(MARK).arg("state").arg(State::Beside.word()).take();
+        [cmd("SELECT").arg(pair.spare).take(), mark]
+    });
+    commands.collect()
+}
+
+/// A connection each of whose answers comes soon, or not at all.
+fn hurried(driver: &Redis) -> Result<Session, Error> {
+    let mut session = driver.address.open(Some(REACH))?;
+    session.patience(Some(SWAP))?;
+    Ok(session)
+}
+
 pub(super) fn commit(driver: &Redis, beside: &Beside, aside: &Aside) -> Result<(), Error> {
     let loaded = loaded(driver, beside)?;
-    let mut session = driver.address.open(Some(session::ANSWER))?;
+    let mut session = hurried(driver)?;
     for _ in 0..TRIES {
         let standing = watch(&mut session, &aside.id)?;
         if all_are(&standing, &aside.pairs, State::Aside) {
@@ -213,7 +230,7 @@ pub(super) fn commit(driver: &Redis, beside: &Beside, aside: &Aside) -> Result<(
 }
 
 pub(super) fn roll_back(driver: &Redis, _beside: &Beside, aside: &Aside) -> Result<(), Error> {
-    let mut session = driver.address.open(Some(session::ANSWER))?;
+    let mut session = hurried(driver)?;
     for _ in 0..TRIES {
         let standing = watch(&mut session, &aside.id)?;
         if standing.is_empty() && session.info(&["keyspace"])?.databases().is_empty() {
@@ -225,8 +242,9 @@ pub(super) fn roll_back(driver: &Redis, _beside: &Beside, aside: &Aside) -> Resu
             return Err(cannot(driver, "what was set aside is gone (was the server restarted, or emptied?)"));
         }
         aside.functions.put(&mut session)?;
-        if !exchanged || session.transaction("exchange databases of", &exchange(&aside.pairs, State::Beside))?.is_some()
-        {
+        // Marks that are written anew stop an exchange that was thought lost.
+        let commands = if exchanged { exchange(&aside.pairs, State::Beside) } else { stay(&aside.pairs) };
+        if session.transaction("exchange databases of", &commands)?.is_some() {
             return Ok(());
         }
     }
@@ -260,4 +278,13 @@ pub(super) fn remove(session: &mut Session, id: &str, with_aside: bool) -> Resul
 /// What stands aside, when it does.
 pub(super) fn is_aside(session: &mut Session, aside: &Aside) -> Result<bool, Error> {
     Ok(all_are(&watch(session, &aside.id)?, &aside.pairs, State::Aside))
+}
+
+/// A commit whose last word comes late: what the server says to it.
+#[cfg(test)]
+pub(super) fn commit_late(driver: &Redis, aside: &Aside, meanwhile: impl FnOnce()) -> Result<Option<()>, Error> {
+    let mut session = hurried(driver)?;
+    assert!(all_are(&watch(&mut session, &aside.id)?, &aside.pairs, State::Beside), "prepared");
+    meanwhile();
+    session.transaction("exchange databases of", &exchange(&aside.pairs, State::Aside))
 }

@@ -115,6 +115,33 @@ fn a_commit_that_dies_between_any_two_commands_is_finished_and_is_taken_back() {
 }
 
 #[test]
+fn an_exchange_that_was_given_up_is_over_before_it_is_taken_back() {
+    let (site, beside) = two();
+    let aside = site.service.prepare(&beside).expect("fixed");
+    let (Beside::Mysql(new), Aside::Mysql(old)) = (&beside, &aside) else { panic!("of this kind") };
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| swap::commit_slowly(&site.service, new, old));
+        let user = &site.address().user;
+        let at_work = format!(
+            "SELECT count(*) FROM information_schema.PROCESSLIST WHERE USER = '{user}' AND INFO LIKE 'DO SLEEP%'"
+        );
+        while site.server.admin(&at_work) == "0" {
+            assert!(!late.is_finished(), "{:?}", late.join());
+        }
+        site.service.roll_back(&beside, &aside).expect("taken back");
+        late.join().expect("no panic").expect("the server has done it");
+    });
+    assert_eq!(state(&site), "old", "and it was taken back after that");
+
+    let mut silent = swap::commit_without_end(&site.service, new).expect("begun");
+    site.service.roll_back(&beside, &aside).expect("taken back");
+    assert_eq!(state(&site), "old");
+    silent.one("ask", "SELECT 1").expect_err("it was ended");
+    site.service.discard(&beside, Some(&aside)).expect("removed");
+    assert_eq!(site.databases(), 1);
+}
+
+#[test]
 fn a_load_that_died_is_found_by_its_announced_name() {
     let site = Site::new();
     let announced = site.service.beside(site.scratch.path()).expect("a name");

@@ -1,5 +1,6 @@
 use super::Site;
 use super::view::every_type;
+use crate::drivers::redis::swap;
 use crate::drivers::{Aside, Beside, Error, Service as _};
 
 const LIBRARY: &str = "#!lua name=NAME\nredis.register_function('NAME', function() return 'NAME' end)";
@@ -97,6 +98,26 @@ fn each_step_may_be_taken_twice_and_be_taken_back() {
     assert_eq!(site.databases(), "db0:keys=6 db3:keys=1");
     let error = site.service.commit(&beside, &aside_again).expect_err("it is gone");
     assert!(matches!(&error, Error::CannotRestore { why, .. } if why.contains("not there any more")), "{error}");
+}
+
+#[test]
+fn an_exchange_whose_last_word_comes_after_it_was_taken_back_does_nothing() {
+    let site = Site::new();
+    site.fill(5);
+    let (dump, facts) = site.dump();
+    site.server.ask::<()>(0, "SET later value");
+    let beside = site.load(&dump).expect("loaded");
+    site.service.check(&beside, &facts).expect("as recorded");
+    let aside = site.service.prepare(&beside).expect("prepared");
+    let Aside::Redis(old) = &aside else { panic!("of this kind") };
+    let late = swap::commit_late(&site.service, old, || {
+        site.service.roll_back(&beside, &aside).expect("taken back");
+    });
+    assert_eq!(late.expect("an answer"), None);
+    assert_eq!(site.server.keys(0).len(), 6);
+    site.service.commit(&beside, &aside).expect("another one is done");
+    assert_eq!(site.server.keys(0).len(), 5);
+    site.service.discard(&beside, Some(&aside)).expect("discarded");
 }
 
 #[test]
