@@ -44,6 +44,7 @@ mod rooms;
 mod rotation;
 mod schedules;
 mod snapshots;
+mod solr;
 mod storage;
 mod support;
 mod tickets;

@@ -5,6 +5,7 @@ pub mod postgres;
 pub mod redis;
 pub mod server;
 pub mod site;
+pub mod solr;
 pub mod statements;
 
 use std::collections::BTreeMap;
