@@ -1,6 +1,7 @@
 //! Faults of the database servers in the middle of a snapshot or a restore of everything: the feed names the culprit,
 //! visitors go on, nothing is left, and the next try succeeds.
 
+mod killed;
 mod passwords;
 pub mod session;
 mod space;

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redis::{Client, Connection, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisConnectionInfo, cmd};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal};
 pub struct Server {
     pub port: u16,
     directory: tempfile::TempDir,
-    server: Child,
+    server: Mutex<Child>,
 }
 
 impl Server {
@@ -25,15 +26,27 @@ impl Server {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = port.expect("a free port").port();
         let server = start(directory.path(), port, settings);
-        let new = Self { port, directory, server };
+        let new = Self { port, directory, server: Mutex::new(server) };
         new.ready();
         new
     }
 
     /// On the same port and directory, after it was killed.
     pub fn again(&mut self, settings: &[&str]) {
-        self.server = start(self.directory.path(), self.port, settings);
+        self.revived(settings);
+    }
+
+    /// As [`Server::again`], of one that several share, after it was sent a deadly signal.
+    pub fn revived(&self, settings: &[&str]) {
+        let mut server = self.child();
+        server.wait().expect("it is ours");
+        *server = start(self.directory.path(), self.port, settings);
+        drop(server);
         self.ready();
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, Child> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self) {
@@ -80,20 +93,22 @@ impl Server {
     }
 
     pub fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.server), signal).expect("it runs");
+        rustix::process::kill_process(Pid::from_child(&self.child()), signal).expect("it runs");
     }
 
     /// As a power cut would.
     pub fn kill(&mut self) {
-        self.server.kill().expect("it runs");
-        self.server.wait().expect("it is ours");
+        let mut server = self.child();
+        server.kill().expect("it runs");
+        server.wait().expect("it is ours");
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        let mut server = self.child();
+        let _ = server.kill();
+        let _ = server.wait();
     }
 }
 
