@@ -44,6 +44,7 @@ use std::sync::Arc;
 pub use dialect::Dialect;
 pub use error::Error;
 pub use seal::Sealer;
+use sqlx::Connection as _;
 use sqlx::any::AnyPoolOptions;
 
 /// A connection, inside a transaction or not.
@@ -73,6 +74,12 @@ impl Store {
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
             .after_connect(move |connection, _| Box::pin(dialect.prepare(connection)))
+            // SQLite takes a transaction back by itself when the disk is full; sqlx goes on counting it, and would begin
+            // no other on that connection.
+            .before_acquire(|connection, _| {
+                let is_usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_usable) })
+            })
             .connect(&dialect.address(url))
             .await?;
         sqlx::migrate!("./migrations").run(&pool).await?;
