@@ -507,7 +507,7 @@ async fn a_removed_project_is_listed_and_purged_and_that_can_be_taken_back() {
     assert_eq!(doors.page(&member, page).await.0, 404);
 
     let (next, html) = doors.form(&admin, page, "/actions/purge-project", &purge("store", "1")).await;
-    assert!(next == page && html.contains("what was typed is not shop"), "{html}");
+    assert!(next == page && html.contains("what was typed is not “shop”"), "{html}");
     let (_, html) = doors.form(&admin, page, "/actions/purge-project", &purge("shop", "2")).await;
     assert!(
         html.contains("Deleted: 1 snapshot. For 3 days that can be taken back. Held, and so still there: 1 snapshot"),
