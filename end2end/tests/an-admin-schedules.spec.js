@@ -56,7 +56,6 @@ test("a restore that is tried, and its report", async ({ enter }) => {
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("Trying a restore of staging");
   await expect(page.getByText(/^The restore works/)).toBeVisible({ timeout: 30_000 });
 
-  await page.reload();
   const report = page.getByRole("region", { name: "Report" });
   await expect(report).toContainText(snapshot);
   await expect(report.getByRole("row").filter({ hasText: "pages" })).toBeVisible();

@@ -280,7 +280,7 @@ async fn it_needs_admin_on_the_type_its_name_and_an_agreement_where_visitors_use
     let told = refused(ask(&shop, &shop.admin, "staging", typed("main")).await);
     assert_eq!(
         told,
-        "Nothing was removed: what was typed is not staging. Type the name exactly as it stands there, then try again."
+        "Nothing was removed: what was typed is not “staging”. Type the name exactly as it stands there, then try again."
     );
     let told = refused(ask(&shop, &shop.admin, "main", typed("main")).await);
     assert!(told.starts_with("main is the project's only production environment."), "{told}");
