@@ -21,7 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::wire::Service;
 use crate::wire::client::{Download, DumpOf};
 
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 /// Chunks between the connection and the file.
 const AHEAD: usize = 8;
 /// How long Ctrl-C may go unnoticed.

@@ -2,9 +2,10 @@
 //!
 //! **Invariant:** nothing here touches live data but [`Service::commit`], [`Service::roll_back`] and
 //! [`Service::provision`]. The three steps of a swap may be called twice, in any order and after dying at any line: what
-//! has to be done is read from what stands on disk, never from what was called before. They end in bounded time, also when
-//! a server says nothing (in place it takes as long as it takes), and what a server does of a commit later, when nobody
-//! listens any more, harms nothing: a roll back sees to it first that it is over.
+//! has to be done is read from what stands on disk, never from what was called before. On PostgreSQL (not in place), MySQL,
+//! MariaDB and Redis they end in bounded time, also when a server says nothing, and an exchange that the server does later,
+//! when nobody listens any more, harms nothing: a roll back sees to it first that it is over. Solr has no such lock: one that
+//! stalls in its exchange may do it after a roll back looked.
 //!
 //! Every call blocks; callers run them on threads.
 

@@ -95,7 +95,10 @@ impl Handler for Jobs {
                 Err(error) if lease.is_cancelled() && !error.must_be_told() => return Err(Failure::Cancelled),
                 Err(error) => error.for_people(),
             };
-            lease.log(&failure).await?;
+            // The failure must be told, though its line may not fit on the same full disk.
+            if let Err(error) = lease.log(&failure).await {
+                tracing::warn!(activity.id = %lease.activity(), %error, "a line could not be logged");
+            }
             Err(Failure::Failed(failure))
         })
     }

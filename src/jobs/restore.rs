@@ -34,11 +34,28 @@ use crate::domain::policy::{Refusal, RestorePlan};
 use crate::domain::snapshot::{Proof, Snapshot};
 use crate::domain::{Bytes, PartName};
 use crate::engine::{self, Repository};
-use crate::queue::{Lease, Work};
+use crate::queue::{self, Lease, Work};
 use crate::store::swaps::Stage;
 use crate::store::{environments, snapshots};
 
 pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot) -> Result<(), Error> {
+    let Err(error) = steps(context, work, request).await else { return Ok(()) };
+    let is_told = matches!(error, Error::NoSafety(_) | Error::Queue(queue::Error::LeaseLost(_)));
+    if is_told || !is_swapped(context, work).await {
+        return Err(error);
+    }
+    // Whatever it was, the site serves what was restored: who reads only of a failure restores once more.
+    Err(Error::NoSafety(Box::new(error)))
+}
+
+/// What can't be written any more, on a full disk, can still be read.
+async fn is_swapped(context: &Context, work: &Work) -> bool {
+    let (activity, environment) = (work.activity.id.clone(), work.activity.environment.clone());
+    let journal = Journal { context, activity, environment };
+    matches!(journal.read().await, Ok(Some((Stage::Swapped, _))))
+}
+
+async fn steps(context: &Context, work: &Work, request: RestoreSnapshot) -> Result<(), Error> {
     let (project, environment) = subject(context, &work.activity).await?;
     let activity = work.activity.id.clone();
     let journal = Journal { context, activity: activity.clone(), environment: environment.id.clone() };
@@ -115,7 +132,13 @@ pub(super) async fn run(context: &Context, work: &Work, request: RestoreSnapshot
         Ok(report) => report,
         Err(error @ (Error::Mixed(_) | Error::Queue(_))) => return Err(error),
         Err(error) => {
+            // Whoever has the activity now has its journal too.
+            if let Err(lost @ queue::Error::LeaseLost(_)) = lease.confirm().await {
+                return Err(lost.into());
+            }
             let removed = async {
+                // One that may say "swapping", its answer lost, must not outlive what it speaks of.
+                journal.write(Stage::Loading, &body).await?;
                 swap::discard(&journal, &parts, &body).await?;
                 journal.write(Stage::Done, &Body::default()).await
             };

@@ -15,7 +15,7 @@ use super::{Error, crash_point};
 use crate::domain::EnvironmentId;
 use crate::domain::policy::maintenance::{self, Past};
 use crate::gateway::{self, Held, HoldKind, HoldReport, Limits};
-use crate::queue::Lease;
+use crate::queue::{self, Lease};
 use crate::store::snapshots;
 use crate::store::swaps::Stage;
 
@@ -92,6 +92,10 @@ pub(super) async fn swap(
         journal.write(Stage::Swapped, body).await
     };
     if let Err(error) = exchanged.await {
+        // A worker that stood still for longer than its lease: whoever has the activity now has taken this back.
+        if let Err(lost @ queue::Error::LeaseLost(_)) = lease.confirm().await {
+            return Err(lost.into());
+        }
         return Err(take_back(context, journal, held, parts, body, error).await);
     }
     crash_point("restore: swapped");

@@ -125,7 +125,7 @@ fn a_server_that_is_silent_in_the_swap_keeps_the_gate_shut_until_it_answers_and_
     assert_eq!(shop.one_instant(&shop.main), old, "records");
     settled(&shop, &at);
 
-    // In the middle of a command, which the server would do once it goes on: nobody is in its way then.
+    // In the middle of a command that waits for somebody, who goes away while the server stands still.
     shop.mariadb.admin("REVOKE CONNECTION ADMIN ON *.* FROM shop@'127.0.0.1'");
     let asked = at.ask_restore(&name);
     server.stopped();

@@ -472,7 +472,7 @@ pub(super) fn commit_slowly(driver: &Mysql, beside: &Beside, aside: &Aside) -> R
     let mut session = commit_without_end(driver, beside)?;
     objects::make_way(&mut session, &driver.address.database, &beside.objects)?;
     let statement = exchanging(driver, &mut session, &beside.name, &aside.name)?;
-    session.command("exchange", &format!("DO SLEEP(1); {statement}"))
+    session.command("exchange", &format!("DO SLEEP(3); {statement}"))
 }
 
 /// One that hears nothing any more before its last word.

@@ -547,7 +547,7 @@ pub(super) fn provision(driver: &Postgres) -> Result<(), Error> {
 #[cfg(test)]
 pub(super) fn commit_slowly(driver: &Postgres, beside: &Beside, aside: &Aside) -> Result<(), Error> {
     let mut session = alone(driver, beside, SWAP)?;
-    session.command("exchange", format!("SELECT pg_sleep(1); BEGIN; {}; COMMIT", renames(driver, beside, aside)))
+    session.command("exchange", format!("SELECT pg_sleep(3); BEGIN; {}; COMMIT", renames(driver, beside, aside)))
 }
 
 /// One that hears nothing any more before its last word.
