@@ -136,7 +136,6 @@ fn progress(
     let cancel = Cancel { project, activity: activity.to_string(), form };
     async_stream::try_stream! {
         loop {
-            ops::accounts::still_open(&app, proof.actor()).await?;
             let (lines, sealed) = activities::log(&app, &proof, &activity, seen).await?;
             let page = activities::page(&app, &proof, &activity).await?;
             if let Some(last) = lines.last() {

@@ -88,16 +88,17 @@ pub async fn page(app: &App, proof: &Authorized<ViewHistory>, activity: &Activit
     })
 }
 
-/// Lines after number `after` (0: all), and whether no more will come.
+/// Lines after number `after` (0: all), and whether no more will come. For those who follow it too, for hours perhaps.
 ///
 /// # Errors
-/// [`Error::NotFound`] when the environment has no such activity.
+/// [`Error::NotFound`] when the environment has no such activity, [`Error::NotLoggedIn`] once the account is closed.
 pub async fn log(
     app: &App,
     proof: &Authorized<ViewHistory>,
     activity: &ActivityId,
     after: i64,
 ) -> Result<(Vec<LogLine>, bool), Error> {
+    accounts::still_open(app, proof.actor()).await?;
     // The state first: a line that is written afterwards is in the lines, and a sealed log is whole.
     let sealed = own(app, &proof.on().environment, activity).await?.state.is_over();
     let lines = logs::after(&mut *app.store().read().await?, activity, after).await?;

@@ -9,7 +9,7 @@ use async_stream::try_stream;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _};
 
-use super::{App, Error};
+use super::{App, Error, accounts};
 use crate::authz::{
     Actor, Authority, Authorized, Need, OnEnvironment, OnProject, OnTicket, Operator, Permission, ViewAudit,
 };
@@ -330,10 +330,11 @@ pub async fn export(
     let about = format!("took the audit out as {}", form.file_name());
     note(&mut tx, app, by, AuditKind::Exported, about).await?;
     app.store().commit(tx).await?;
-    let app = app.clone();
+    let (app, actor) = (app.clone(), scope.actor().clone());
     let pages = try_stream! {
         yield Bytes::from(form.head());
         loop {
+            accounts::still_open(&app, &actor).await.map_err(|error| io::Error::other(chain(&error)))?;
             let entries = next(&app, &filter).await?;
             let Some(last) = entries.last() else { break };
             filter.before = Some(last.seq);

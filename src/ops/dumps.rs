@@ -173,6 +173,7 @@ pub async fn open(app: &App, proof: Authorized<ReadContents>, request: DumpReque
     let (to, mut parts) = tokio::sync::mpsc::channel(1);
     let handing = Handing {
         app: app.clone(),
+        reader: proof.actor().clone(),
         project: proof.on().project.id.clone(),
         lease,
         service: request.service,

@@ -8,8 +8,8 @@ use super::{App, Error, audit};
 use crate::authz::Operator;
 use crate::domain::activity::Initiator;
 use crate::domain::audit::AuditKind;
-use crate::domain::policy::AccountChange;
 use crate::domain::policy::accounts::{Account, By, may_change};
+use crate::domain::policy::{AccountChange, Refusal};
 use crate::domain::problem::sentence;
 use crate::domain::view::AccountEntry;
 use crate::domain::{ProjectId, UserId};
@@ -84,6 +84,13 @@ async fn recorded(app: &App, by: Initiator, id: &UserId, change: AccountChange) 
 async fn changed(app: &App, by: &Initiator, id: &UserId, change: AccountChange) -> Result<Changed, Error> {
     let mut tx = app.store().write().await?;
     users::lock(&mut tx).await?;
+    // Asked again behind the lock: somebody may have closed it, or taken that from it, meanwhile.
+    if let Some(me) = &by.user {
+        let still = users::open_by_id(&mut tx, me).await?.is_some_and(|user| user.operator);
+        if !still {
+            return Err(Error::Conflict(Refusal::new("You don't run this installation any more.")));
+        }
+    }
     let mut user = users::by_id(&mut tx, id).await?.ok_or(Error::NotFound("account"))?;
     let around = Around::read(&mut tx, by.user.as_ref()).await?;
     let before = around.entry(user.clone());
@@ -104,7 +111,13 @@ async fn changed(app: &App, by: &Initiator, id: &UserId, change: AccountChange) 
             about = format!("{about}; sessions that ended: {ended}; API tokens that were revoked: {revoked}");
             left = (before.only_admin_of.clone(), before.left_behind());
         }
-        AccountChange::Open => users::set_closed(&mut tx, id, None).await?,
+        AccountChange::Open => {
+            // What a request wrote that was on its way when it was closed.
+            resets::forget(&mut tx, id).await?;
+            sessions::end_others(&mut tx, id, "").await?;
+            tokens::revoke_all(&mut tx, id, now).await?;
+            users::set_closed(&mut tx, id, None).await?;
+        }
         AccountChange::GrantOperator => user.operator = true,
         AccountChange::WithdrawOperator => user.operator = false,
         AccountChange::GrantSupport => user.support = true,

@@ -191,8 +191,8 @@ pub async fn ran(db: &mut Db, id: &ScheduleId, activity: &ActivityId) -> Result<
 pub async fn ended(db: &mut Db, project: &ProjectId) -> Result<HashMap<ScheduleId, Vec<Timestamp>>, Error> {
     let rows = sqlx::query(
         "SELECT e.id, e.cron, e.time_zone, e.ended_at FROM ended_schedules e
-         WHERE EXISTS (SELECT 1 FROM schedule_runs r JOIN snapshots s ON s.activity_id = r.activity_id
-                       WHERE r.schedule_id = e.id AND s.project_id = $1 AND s.deleted_at IS NULL)",
+         WHERE e.id IN (SELECT r.schedule_id FROM snapshots s JOIN schedule_runs r ON r.activity_id = s.activity_id
+                        WHERE s.project_id = $1 AND s.deleted_at IS NULL)",
     )
     .bind(project.as_str())
     .fetch_all(db)

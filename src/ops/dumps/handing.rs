@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::App;
+use crate::authz::Actor;
 use crate::domain::dump::Compression;
 use crate::domain::environment::Composition;
 use crate::domain::ids::ServiceName;
@@ -25,6 +26,7 @@ use crate::domain::{Bytes, EnvironmentId, ProjectId};
 use crate::drivers::mount::Rules;
 use crate::engine::{self, Repository};
 use crate::jobs::{self, Error, Parts, RepositoryLease, Scratch, crash_point};
+use crate::ops::accounts;
 use crate::queue::{self, Lease};
 use crate::store::work::End;
 
@@ -58,6 +60,7 @@ pub(super) enum Source {
 
 pub(super) struct Handing {
     pub app: App,
+    pub reader: Actor,
     pub project: ProjectId,
     pub lease: Lease,
     pub service: ServiceName,
@@ -103,7 +106,7 @@ impl Handing {
     }
 
     async fn hand_over(self, to: &mpsc::Sender<Part>) -> Outcome {
-        let Self { app, project, lease, service, compression, source } = self;
+        let Self { app, reader, project, lease, service, compression, source } = self;
         let meter = Arc::new(Meter::default());
         let job = engine::Job::reading();
         let reading = match Reading::new(&app, &project, &lease, service, source, &meter).await {
@@ -125,6 +128,9 @@ impl Handing {
                 () = lease.cancelled() => break Some("it was cancelled"),
                 () = to.closed() => break Some("whoever read it went away"),
                 _ = tick.tick() => {
+                    if matches!(accounts::still_open(&app, &reader).await, Err(crate::ops::Error::NotLoggedIn)) {
+                        break Some("the account of whoever read it was closed");
+                    }
                     let now = meter.per_mille();
                     // A feed that lags does no harm.
                     if now > told && lease.progress(now).await.is_ok() {
