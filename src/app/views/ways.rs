@@ -45,7 +45,7 @@ mod tests {
     fn drawn(refusal: Option<&str>) -> String {
         let to = Door { href: "/projects/shop/audit".to_owned(), refusal: refusal.map(str::to_owned) };
         let audit = Way { glyph: None, word: "Audit", to };
-        Owner::new().with(|| format!("{}{}", closed(&[audit.clone()]).to_html(), way(audit).to_html()))
+        Owner::new().with(|| format!("{}{}", closed(std::slice::from_ref(&audit)).to_html(), way(audit).to_html()))
     }
 
     #[test]
