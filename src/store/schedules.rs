@@ -183,7 +183,7 @@ pub async fn ran(db: &mut Db, id: &ScheduleId, activity: &ActivityId) -> Result<
     Ok(())
 }
 
-/// When schedules of a project that were removed would have run since, in order and each at most [`MOST_COUNTED`] times; of those
+/// When schedules of a project that were removed would have run since, in order and each at most `MOST_COUNTED` times; of those
 /// that took something which is kept.
 ///
 /// # Errors
