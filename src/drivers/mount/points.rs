@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, RenameFlags, StatxFlags};
 use tempfile::TempDir;
 
-use super::swap::{hidden_directory, quietly};
+use super::swap::{in_hidden, quietly};
 use crate::drivers::Error;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,23 +129,13 @@ fn named(root: &Path, within: &Path, tried: io::Result<()>) -> Result<(), Error>
     })
 }
 
-/// How often the directory may go between its being made and its being used.
-const TRIES: u32 = 10;
-
 /// Leaves nothing behind.
 fn probe(within: &Path, work: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<io::Result<()>, Error> {
-    let mut tries = 0;
-    let (hidden, probe): (_, TempDir) = loop {
-        let hidden = hidden_directory(within).map_err(|source| match Error::io("try", within)(source) {
-            Error::Io { path, source, .. } => Error::NotWritable { path, source },
-            full => full,
-        })?;
-        match tempfile::Builder::new().prefix("probe-").tempdir_in(&hidden) {
-            // What an earlier restore left there has just gone, and the empty directory with it.
-            Err(gone) if gone.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
-            made => break (hidden.clone(), made.map_err(Error::io("try", &hidden))?),
-        }
-    };
+    let made = in_hidden(within, |hidden| tempfile::Builder::new().prefix("probe-").tempdir_in(hidden));
+    let (hidden, probe): (_, TempDir) = made.map_err(|source| match Error::io("try", within)(source) {
+        Error::Io { path, source, .. } => Error::NotWritable { path, source },
+        full => full,
+    })?;
     let (one, other) = (probe.path().join("one"), probe.path().join("other"));
     let tried = fs::create_dir(&one).and_then(|()| fs::create_dir(&other)).and_then(|()| work(&one, &other));
     drop(probe);

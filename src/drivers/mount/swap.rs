@@ -27,6 +27,8 @@ use crate::domain::ActivityId;
 use crate::drivers::Error;
 
 const DEFAULT_ACL: &str = "system.posix_acl_default";
+/// How often what lies beside may go between its being made and its being used.
+const TRIES: u32 = 10;
 
 /// A directory beside the mount, for the engine to fill. Stands in the durable journal (R23).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,12 +135,8 @@ impl Mount {
         points: Vec<Point>,
     ) -> Result<MountBeside, Error> {
         let inside = way == Way::Entries;
-        let home = if inside { &*root } else { parent_of(&root)? };
-        let hidden = quietly(home, || hidden_directory(home)).map_err(Error::io("create a directory in", home))?;
-        if inside {
-            // What is loaded must not inherit the mount's.
-            xattr::remove(&hidden, DEFAULT_ACL).ok();
-        }
+        let home = if inside { &*root } else { parent_of(&root)? }.to_owned();
+        let hidden = quietly(&home, || hidden_directory(&home)).map_err(Error::io("create a directory in", &home))?;
         let place = hidden.join(format!("{activity}-{}", self.spec().name));
         let mut beside = MountBeside { place, root, inode: 0, inside, points };
         if beside.record().exists() {
@@ -146,10 +144,18 @@ impl Mount {
             return Err(Error::CannotSwap { path: beside.root, why });
         }
         remove_tree(&beside.place)?;
+        let made = quietly(&home, || {
+            in_hidden(&home, |hidden| {
+                if inside {
+                    // What is loaded must not inherit the mount's.
+                    xattr::remove(hidden, DEFAULT_ACL).ok();
+                }
+                make_private(&beside.place)
+            })
+        });
+        made.map_err(Error::io("create", &beside.place))?;
         let tree = beside.tree();
-        for directory in [&beside.place, &tree] {
-            make_private(directory).map_err(Error::io("create", directory))?;
-        }
+        make_private(&tree).map_err(Error::io("create", &tree))?;
         copy_attributes(&beside.root, &tree)?;
         beside.inode = inode_of(&tree)?.unwrap_or_default();
         sync_directory(&beside.place)?;
@@ -315,6 +321,18 @@ pub(super) fn hidden_directory(parent: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is not ours", hidden.display())));
     }
     Ok(hidden)
+}
+
+/// Makes something in [`hidden_directory`]. Whoever empties that removes it, perhaps just before: then it is made again.
+pub(super) fn in_hidden<T>(parent: &Path, mut make: impl FnMut(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
+    let mut tries = 0;
+    loop {
+        let made = hidden_directory(parent).and_then(|hidden| make(&hidden).map(|made| (hidden, made)));
+        match made {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+            made => return made,
+        }
+    }
 }
 
 pub(super) fn make_private(path: &Path) -> io::Result<()> {

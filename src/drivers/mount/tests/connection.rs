@@ -1,6 +1,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::drivers::mount::swap::in_hidden;
 
 #[test]
 fn a_good_mount_passes_and_nothing_is_left_behind() {
@@ -9,6 +10,26 @@ fn a_good_mount_passes_and_nothing_is_left_behind() {
     assert_eq!(tested.root, site.path().canonicalize().expect("it exists"));
     assert!(tested.free.0 > 0);
     assert_eq!(fs::read_dir(site.home.path().join("site")).expect("a directory").count(), 1);
+}
+
+#[test]
+fn a_place_that_goes_before_it_is_used_because_it_is_empty_is_made_again() {
+    let site = Site::new();
+    // As another restore does that has just removed what it had there.
+    let going = |times: usize| {
+        let mut left = times;
+        in_hidden(site.home.path(), move |hidden| {
+            if left > 0 {
+                left -= 1;
+                fs::remove_dir(hidden)?;
+            }
+            fs::create_dir(hidden.join("used"))
+        })
+    };
+    let (hidden, ()) = going(3).expect("made a fourth time");
+    assert!(hidden.join("used").is_dir());
+    fs::remove_dir(hidden.join("used")).expect("it is empty");
+    assert_eq!(going(1_000).expect_err("it ends").kind(), std::io::ErrorKind::NotFound);
 }
 
 #[test]
