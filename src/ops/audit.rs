@@ -334,8 +334,7 @@ pub async fn export(
     let pages = try_stream! {
         yield Bytes::from(form.head());
         loop {
-            accounts::still_open(&app, &actor).await.map_err(|error| io::Error::other(chain(&error)))?;
-            let entries = next(&app, &filter).await?;
+            let entries = next(&app, &actor, &filter).await?;
             let Some(last) = entries.last() else { break };
             filter.before = Some(last.seq);
             yield Bytes::from(entries.iter().map(|entry| form.line(entry)).collect::<String>());
@@ -344,8 +343,11 @@ pub async fn export(
     Ok(pages.boxed())
 }
 
-async fn next(app: &App, filter: &Filter) -> io::Result<Vec<AuditEntry>> {
-    let page = async { read(&mut *app.store().read().await?, filter, MOST).await };
+async fn next(app: &App, actor: &Actor, filter: &Filter) -> io::Result<Vec<AuditEntry>> {
+    let page = async {
+        accounts::still_open(app, actor).await?;
+        read(&mut *app.store().read().await?, filter, MOST).await
+    };
     page.await.map_err(|error: Error| io::Error::other(chain(&error)))
 }
 

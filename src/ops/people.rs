@@ -21,8 +21,12 @@ use crate::store::{Db, clock, members, resets, schedules, sessions, tokens, user
 /// # Errors
 /// When the store fails.
 pub async fn list(app: &App, proof: &Operator) -> Result<Vec<AccountEntry>, Error> {
+    all(app, Some(proof.actor().user())).await
+}
+
+async fn all(app: &App, me: Option<&UserId>) -> Result<Vec<AccountEntry>, Error> {
     let mut db = app.store().read().await?;
-    let around = Around::read(&mut db, Some(proof.actor().user())).await?;
+    let around = Around::read(&mut db, me).await?;
     Ok(users::all(&mut db).await?.into_iter().map(|user| around.entry(user)).collect())
 }
 
@@ -66,9 +70,7 @@ pub async fn unchecked_change(app: &App, email: &str, change: AccountChange) -> 
 /// # Errors
 /// When the store fails.
 pub async fn unchecked_list(app: &App) -> Result<Vec<AccountEntry>, Error> {
-    let mut db = app.store().read().await?;
-    let around = Around::read(&mut db, None).await?;
-    Ok(users::all(&mut db).await?.into_iter().map(|user| around.entry(user)).collect())
+    all(app, None).await
 }
 
 async fn recorded(app: &App, by: Initiator, id: &UserId, change: AccountChange) -> Result<Changed, Error> {
